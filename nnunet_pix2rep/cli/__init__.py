@@ -1,0 +1,1 @@
+"""The nnunet_pix2rep command, a file per subcommand."""

@@ -1,0 +1,1 @@
+"""Random spatial transforms of 2D and 3D patches."""

@@ -1,0 +1,72 @@
+"""Pixel Barlow Twins, the loss of Pix2Rep-v2 (arXiv 2609.01427; Zbontar et al., arXiv 2103.03230, over pixels).
+
+With every channel of either view standardised over the N pixels, C = Z_1^T Z_2 / N and::
+
+    loss = sum over i of (1 - C_ii)^2 + lambda * sum over i != j of C_ij^2
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from nnunet_pix2rep.losses.distributed import all_reduce_sum
+from nnunet_pix2rep.losses.pairs import check_pairs
+
+STANDARDISATION_EPSILON = 1e-5
+
+
+def standardise(z: torch.Tensor, num_rows: torch.Tensor) -> torch.Tensor:
+    """Zero mean and unit (biased) variance per channel over the rows of all processes; shape (n, d).
+
+    Args:
+        z: The rows of this process.
+        num_rows: Number of rows of all processes, a scalar tensor.
+    """
+    mean = all_reduce_sum(z.sum(dim=0)) / num_rows
+    centred = z - mean
+    variance = all_reduce_sum(centred.square().sum(dim=0)) / num_rows
+    return centred * (variance + STANDARDISATION_EPSILON).rsqrt()
+
+
+def cross_correlation(z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
+    """Cross-correlation of the channels of two views over the pixels of all processes; (N, d), (N, d) -> (d, d)."""
+    num_rows = all_reduce_sum(torch.tensor(float(len(z_1)), device=z_1.device, dtype=z_1.dtype))
+    scale = num_rows.rsqrt()  # scaled before the product, so that no sum grows with the number of pixels
+    return all_reduce_sum((standardise(z_1, num_rows) * scale).T @ (standardise(z_2, num_rows) * scale))
+
+
+def barlow_twins(z_1: torch.Tensor, z_2: torch.Tensor, redundancy_weight: float = 5e-3) -> torch.Tensor:
+    """Barlow Twins between paired pixels, over the pairs of all processes.
+
+    Args:
+        z_1: Embeddings of view 1, shape (N, d), any float type; computed in float32 at least.
+        z_2: Embeddings of view 2, row i paired with row i of ``z_1``.
+        redundancy_weight: lambda.
+
+    Returns:
+        A scalar, the same in every process.
+
+    Raises:
+        ValueError: shapes that differ or are not (N, d), or fewer than two pairs.
+    """
+    check_pairs(z_1, z_2)
+    with torch.autocast(z_1.device.type, enabled=False):
+        dtype = torch.promote_types(z_1.dtype, torch.float32)
+        correlation = cross_correlation(z_1.to(dtype), z_2.to(dtype))
+        diagonal = correlation.diagonal()
+        invariance = (1 - diagonal).square().sum()
+        redundancy = correlation.square().sum() - diagonal.square().sum()
+        return invariance + redundancy_weight * redundancy
+
+
+class BarlowTwinsLoss(nn.Module):
+    """Module of :func:`barlow_twins`."""
+
+    def __init__(self, redundancy_weight: float = 5e-3):
+        super().__init__()
+        self.redundancy_weight = redundancy_weight
+
+    def forward(self, z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
+        """See :func:`barlow_twins`."""
+        return barlow_twins(z_1, z_2, self.redundancy_weight)

@@ -1,0 +1,127 @@
+"""Checkpoints: written whole or not at all, read with clear errors, and handed over to nnU-Net.
+
+The hand-over is nnU-Net's own ``-pretrained_weights`` (nnunetv2 2.8.1, run/load_pretrained_weights.py): a dict whose
+``network_weights`` has every key of the planned network outside ``.seg_layers.`` with equal shapes.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import atomic_path
+
+FORMAT_VERSION = 1
+RECORD_KEY = "pix2rep"
+SEGMENTATION_KEY_PART = ".seg_layers."  # skip_strings_in_pretrained in load_pretrained_weights.py
+RECORDED_PACKAGES = ("nnunet_pix2rep", "nnunetv2", "torch", "batchgeneratorsv2", "dynamic_network_architectures")
+
+
+def to_plain(content: Any) -> Any:
+    """A copy with CPU tensors and plain Python numbers, which ``torch.load(weights_only=True)`` accepts.
+
+    Sets become sorted lists; devices and paths become text.
+    """
+    if isinstance(content, torch.Tensor):
+        return content.detach().cpu()
+    if isinstance(content, Mapping):
+        return {key: to_plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return type(content)(to_plain(value) for value in content)
+    if isinstance(content, (np.generic, np.ndarray)):
+        return content.tolist()
+    if isinstance(content, (torch.device, Path)):
+        return str(content)
+    return content
+
+
+def save_checkpoint_file(content: dict[str, Any], path: str | os.PathLike) -> None:
+    """Writes a checkpoint of plain values (see :func:`to_plain`), atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(to_plain(content), temporary)
+
+
+def load_checkpoint_file(path: str | os.PathLike, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint of nnU-Net or of this package; runs no code that the file may hold.
+
+    Raises:
+        UserError: the file is missing, truncated, or no checkpoint with ``network_weights``.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"There is no checkpoint {path}.")
+    try:
+        # nnU-Net's own checkpoints log numpy numbers
+        with torch.serialization.safe_globals(_numpy_types()):
+            checkpoint = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, OSError) as error:
+        raise UserError(
+            f"{path} is truncated or not a checkpoint ({str(error).splitlines()[0]}). Copy it again, or train it anew."
+        ) from error
+    if not isinstance(checkpoint, dict) or "network_weights" not in checkpoint:
+        raise UserError(f'{path} is not a checkpoint of nnU-Net: it has no "network_weights".')
+    return checkpoint
+
+
+def _numpy_types() -> list[Any]:
+    scalar = np.float64(0).__reduce__()[0]  # its module was renamed in numpy 2
+    return [scalar, np.dtype, *{type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")}]
+
+
+@dataclass(frozen=True)
+class WeightComparison:
+    """Which weights of a checkpoint fit a network.
+
+    Attributes:
+        matching: Keys with equal shapes.
+        missing: Keys of the network that the checkpoint does not have.
+        unused: Keys of the checkpoint that the network does not have.
+        mismatched: Key -> (shape in the checkpoint, shape in the network).
+    """
+
+    matching: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+    mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+
+    def require_match(self, source: str | os.PathLike) -> None:
+        """Raises UserError unless every key matches; names the first that does not, with both shapes."""
+        for key, (found, wanted) in self.mismatched.items():
+            raise UserError(
+                f"{source} is of another network: {key} has shape {found} in the checkpoint and {wanted} in the network that the "
+                "plans ask for. Use a checkpoint of the same plans and configuration."
+            )
+        for keys, where, elsewhere in ((self.missing, "the plans ask for", "checkpoint"), (self.unused, "the checkpoint has", "network")):
+            if keys:
+                raise UserError(
+                    f"{source} is of another network: {where} {keys[0]} (and {len(keys) - 1} more keys) that the {elsewhere} lacks. "
+                    "Use a checkpoint of the same plans and configuration."
+                )
+
+
+def compare_weights(weights: Mapping[str, torch.Tensor], network: nn.Module) -> WeightComparison:
+    """Compares weights with what a network has, by key and shape."""
+    own = network.state_dict()
+    shared = [key for key in own if key in weights]
+    mismatched = {key: (tuple(weights[key].shape), tuple(own[key].shape)) for key in shared if weights[key].shape != own[key].shape}
+    return WeightComparison(
+        tuple(key for key in shared if key not in mismatched),
+        tuple(key for key in own if key not in weights),
+        tuple(key for key in weights if key not in own),
+        mismatched,
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that a result depends on."""
+    return {package: version(package) for package in RECORDED_PACKAGES}

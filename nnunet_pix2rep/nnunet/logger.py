@@ -1,0 +1,50 @@
+"""The training log of a pretraining: what nnU-Net's LocalLogger is for segmentation (nnunetv2 2.8.1, nnunet_logger.py).
+
+nnU-Net's local logger knows a fixed set of keys, all about Dice. This one knows those of a self-supervised training; external
+loggers (Weights & Biases) sit beside it in nnU-Net's MetaLogger and get the same values.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from nnunetv2.training.logging.nnunet_logger import LocalLogger
+
+from nnunet_pix2rep.files import atomic_path
+
+DIAGNOSTICS = ("alignment", "uniformity", "effective_rank", "dead_dimensions", "retrieval_accuracy")
+KEYS = ("train_losses", "val_losses", "lrs", "epoch_start_timestamps", "epoch_end_timestamps", *DIAGNOSTICS)
+
+
+class PretrainingLogger(LocalLogger):
+    """Values per epoch, and the picture of them."""
+
+    def __init__(self, verbose: bool = False):
+        super().__init__(verbose)
+        self.my_fantastic_logging: dict[str, list[Any]] = {key: [] for key in KEYS}
+
+    def plot_progress_png(self, output_folder: str) -> None:
+        """Draws ``progress.png``: losses, diagnostics, learning rate, time per epoch."""
+        values = self.my_fantastic_logging
+        num_epochs = min(len(series) for series in values.values())
+        epochs = range(num_epochs)
+        seconds = [end - start for start, end in zip(values["epoch_start_timestamps"], values["epoch_end_timestamps"], strict=False)]
+        panels = [
+            ("loss", {"SSL training": values["train_losses"], "SSL validation": values["val_losses"]}),
+            *[(name.replace("_", " "), {"": values[name]}) for name in DIAGNOSTICS],
+            ("learning rate", {"": values["lrs"]}),
+            ("seconds per epoch", {"": seconds}),
+        ]
+        figure, axes = plt.subplots(4, 2, figsize=(14, 16), layout="constrained")
+        for axis, (title, series) in zip(axes.flat, panels, strict=True):
+            for label, numbers in series.items():
+                axis.plot(epochs, numbers[:num_epochs], label=label or None, linewidth=2, marker="o" if num_epochs < 30 else None)
+            axis.set(title=title, xlabel="epoch")
+            axis.grid(alpha=0.3)
+            if len(series) > 1:
+                axis.legend()
+        with atomic_path(Path(output_folder) / "progress.png") as temporary:
+            figure.savefig(temporary)
+        plt.close(figure)

@@ -1,0 +1,54 @@
+import argparse
+import shlex
+
+import pytest
+from nnunetv2.experiment_planning import plan_and_preprocess_entrypoints
+from planned_dataset import environment_of, make_planned_dataset
+
+from nnunet_pix2rep.cli import plan
+from nnunet_pix2rep.files import read_json
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("planned")
+    folder = make_planned_dataset(root, shape=(10, 160, 160))
+    with environment_of(root):
+        yield folder
+
+
+def run(command):
+    parser = argparse.ArgumentParser()
+    plan.add_arguments(parser)
+    return plan.run(parser.parse_args(shlex.split(command)))
+
+
+def test_plans_are_written_and_the_next_commands_fit_nnunet(dataset, capsys, monkeypatch):
+    (dataset / "nnUNetPlans_2d").mkdir()
+    capsys.readouterr()
+    assert run("-d 900 -c 2d -o My --set pretraining.seed=1 --set pretraining.num_epochs=2 --compact") == 0
+    printed = capsys.readouterr().out
+    block = read_json(dataset / "My.json")["configurations"]["2d_compact"]["pix2rep"]
+    assert block == {"pretraining": {"seed": 1, "num_epochs": 2}}
+    assert "pretraining.num_epochs = 2" in printed
+    commands = [line.strip() for line in printed.splitlines() if line.startswith("  nnUNetv2_")]
+    assert commands[1:] == [
+        f"nnUNetv2_train 900 {configuration} 0 -p My -tr nnUNetTrainerPix2RepPretrain"
+        for configuration in ("2d", "2d_compact")
+    ]
+
+    # The data of 2d is there already, so only the compact configuration is preprocessed; nnU-Net parses the command.
+    called = {}
+    monkeypatch.setattr(
+        plan_and_preprocess_entrypoints,
+        "preprocess",
+        lambda datasets, plans, configurations, **_: called.update(of=(datasets, plans, configurations)),
+    )
+    monkeypatch.setattr("sys.argv", shlex.split(commands[0]))
+    plan_and_preprocess_entrypoints.preprocess_entry()
+    assert called["of"] == ([900], "My", ["2d_compact"])
+
+
+def test_missing_data_is_to_be_preprocessed(dataset, capsys):
+    assert run("-d 900 -c 3d_fullres") == 0
+    assert "nnUNetv2_preprocess -d 900 -plans_name Pix2RepPlans -c 3d_fullres\n" in capsys.readouterr().out

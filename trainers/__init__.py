@@ -1,0 +1,1 @@
+"""nnU-Net trainers, one class per file, found through the environment variable nnUNet_extTrainer."""
