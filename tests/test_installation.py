@@ -2,11 +2,11 @@ import os
 import shutil
 import subprocess
 import sys
-
-from conftest import PROJECT_ROOT
+from pathlib import Path
 
 from nnunet_pix2rep.installation import trainers_folder
 
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
 PRINT_FOLDER = "from nnunet_pix2rep.installation import trainers_folder; print(trainers_folder())"
 
 

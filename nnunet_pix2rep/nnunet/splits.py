@@ -4,8 +4,8 @@ Pure functions; :mod:`nnunet_pix2rep.nnunet.split_files` writes their result for
 
 - A shot is a patient with all cases, never a slice or a frame.
 - All folds share one validation set, drawn from every group in proportion to its size.
-- The folds come by ascending number of shots and, within that, by seed: fold = index of shots * seeds + seed. "all" comes
-  last, with one fold, since its subset is the same for every seed.
+- The folds come by ascending number of shots and, within that, by seed: fold = index of shots * seeds + seed. "all"
+  comes last, with one fold, since its subset is the same for every seed.
 - Every seed puts the remaining patients into one order; a subset is a beginning of it. So the subsets of one seed are
   nested, and adding shots or seeds changes no existing subset (but the number of the fold that it stands in).
 - Groups take turns in that order: until a group is used up, no two groups differ by more than one patient.
@@ -89,10 +89,8 @@ def few_shot_splits(
     Raises:
         UserError: there are too few patients, or an argument is out of its range.
     """
-    numbers = _check_shots(shots)
+    numbers = _check_shots(shots, seeds)
     _check_seed(seed)
-    if seeds < 1:
-        raise UserError(f"--seeds must be at least 1, but is {seeds}.")
     groups = patients_by_group(patients)
     validation_patients = _draw_validation(groups, validation, seed)
     candidates = {
@@ -100,13 +98,7 @@ def few_shot_splits(
         for group, names in groups.items()
         if (remaining := [name for name in names if name not in validation_patients])
     }
-    num_candidates = sum(len(names) for names in candidates.values())
-    most = max((number for number in numbers if number != "all"), default=0)
-    if most > num_candidates:
-        raise UserError(
-            f"--shots {most} is more than the {num_candidates} patients that are left beside "
-            f"{len(validation_patients)} validation patients. Lower --shots or --validation."
-        )
+    _check_enough(numbers, sum(len(names) for names in candidates.values()), len(validation_patients))
     orders = _draw_orders(candidates, seeds, seed)
     pairs = [(number, index) for number in numbers for index in range(1 if number == "all" else seeds)]
     return [
@@ -149,8 +141,10 @@ def _fold(fold: int, patients: Mapping[str, Patient], train: Sequence[str], vali
     }
 
 
-def _check_shots(shots: Sequence[Shots]) -> list[Shots]:
+def _check_shots(shots: Sequence[Shots], seeds: int) -> list[Shots]:
     """Returns the numbers of shots in ascending order, ``"all"`` last."""
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, but is {seeds}.")
     if not shots:
         raise UserError('--shots needs at least one number of patients, or "all".')
     if len(set(shots)) < len(shots):
@@ -159,6 +153,15 @@ def _check_shots(shots: Sequence[Shots]) -> list[Shots]:
     if numbers and numbers[0] < 1:
         raise UserError(f"--shots must be at least 1, but one is {numbers[0]}.")
     return numbers + (["all"] if "all" in shots else [])
+
+
+def _check_enough(numbers: Sequence[Shots], num_candidates: int, num_validation: int) -> None:
+    most = max((number for number in numbers if number != "all"), default=0)
+    if most > num_candidates:
+        raise UserError(
+            f"--shots {most} is more than the {num_candidates} patients that are left beside {num_validation} "
+            "validation patients. Lower --shots or --validation."
+        )
 
 
 def _check_seed(seed: int) -> None:
