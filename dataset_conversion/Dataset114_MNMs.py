@@ -22,6 +22,8 @@ from functools import partial
 from pathlib import Path
 
 import SimpleITK
+from tqdm import tqdm
+
 from nnunet_pix2rep.dataset_conversion.command import run_conversion
 from nnunet_pix2rep.dataset_conversion.volumes import (
     CARDIAC_LABELS,
@@ -36,8 +38,6 @@ from nnunet_pix2rep.dataset_conversion.volumes import (
     read_volume,
     require_volume,
 )
-from tqdm import tqdm
-
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.raw_dataset import Case, DatasetDescription, write_raw_dataset
 

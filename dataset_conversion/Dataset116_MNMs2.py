@@ -33,7 +33,6 @@ from nnunet_pix2rep.dataset_conversion.volumes import (
     require_volume,
     usable_frames_of_cine,
 )
-
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.raw_dataset import Case, DatasetDescription, write_raw_dataset
 

@@ -22,7 +22,6 @@ from pathlib import Path
 from nnunet_pix2rep.dataset_conversion.command import run_conversion
 from nnunet_pix2rep.dataset_conversion.sunnybrook_contours import cases_from_contours
 from nnunet_pix2rep.dataset_conversion.sunnybrook_png import cases_from_png
-
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.raw_dataset import DatasetDescription, write_raw_dataset
 

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
-from nnunet_pix2rep.dataset_conversion.cardiac_phases import name_phases
-from nnunet_pix2rep.dataset_conversion.cine_series import CineSeries, find_series, read_series
-from nnunet_pix2rep.dataset_conversion.volumes import read_table
 from skimage.draw import polygon2mask
 from tqdm import tqdm
 
+from nnunet_pix2rep.dataset_conversion.cardiac_phases import name_phases
+from nnunet_pix2rep.dataset_conversion.cine_series import CineSeries, find_series, read_series
+from nnunet_pix2rep.dataset_conversion.volumes import read_table
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.raw_dataset import Case
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
+
 from nnunet_pix2rep.dataset_conversion.cardiac_phases import name_phases
 from nnunet_pix2rep.dataset_conversion.volumes import require_folder
-
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.raw_dataset import Case
 

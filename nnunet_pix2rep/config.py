@@ -10,29 +10,15 @@ Pix2Rep-v2 (arXiv 2609.01427), nnU-Net = nnunetv2 2.8.1, nnUNetTrainer.py.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
-import typing
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, get_type_hints
 
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.settings import read_settings, setting
 
 BLOCK_NAME = "pix2rep"
-
-
-def setting(
-    default: Any,
-    meaning: str,
-    source: str,
-    low: float = -math.inf,
-    high: float = math.inf,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """A dataclass field with its range (inclusive), or its choices, its meaning and the source of its default."""
-    return field(default=default, metadata={"meaning": meaning, "source": source, "low": low, "high": high, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -41,13 +27,17 @@ class PretrainingConfig:
 
     num_epochs: int = setting(200, "epochs", "v1", 1)
     num_iterations_per_epoch: int = setting(250, "training steps per epoch", "nnU-Net", 1)
-    num_val_iterations_per_epoch: int = setting(20, "validation steps per epoch, on the same views in every epoch", "ours", 1)
+    num_val_iterations_per_epoch: int = setting(
+        20, "validation steps per epoch, on the same views in every epoch", "ours", 1
+    )
     save_every: int = setting(10, "epochs between two checkpoint_latest.pth", "ours", 1)
     seed: int = setting(0, "seed of views, sampled pixels and initial weights", "ours", 0)
 
     initial_lr: float = setting(1e-3, "peak learning rate of AdamW", "ours; v1 has 4.7e-4, v2 5e-4", 0.0, 1.0)
     weight_decay: float = setting(1e-4, "weight decay of AdamW", "ours", 0.0, 1.0)
-    warmup_fraction: float = setting(0.05, "part of the training with rising learning rate; a cosine follows", "v2", 0.0, 0.9)
+    warmup_fraction: float = setting(
+        0.05, "part of the training with rising learning rate; a cosine follows", "v2", 0.0, 0.9
+    )
     gradient_clipping: float = setting(12.0, "largest norm of the gradient", "nnU-Net", 0.0)
 
     features: str = setting(
@@ -63,10 +53,18 @@ class PretrainingConfig:
     info_nce_chunk_size: int = setting(1024, "rows of the similarity matrix in memory at once", "ours", 1)
     redundancy_weight: float = setting(5e-3, "lambda of Barlow Twins: weight of the off-diagonal terms", "v2", 0.0)
 
-    rotation_degrees: tuple[float, float] | None = setting(None, "rotation range; null: nnU-Net's rule for the patch", "nnU-Net", -180, 180)
-    mirror_axes: tuple[int, ...] | None = setting(None, "axes that may be mirrored; null: nnU-Net's rule", "nnU-Net", 0, 2)
+    rotation_degrees: tuple[float, float] | None = setting(
+        None, "rotation range; null: nnU-Net's rule for the patch", "nnU-Net", -180, 180
+    )
+    mirror_axes: tuple[int, ...] | None = setting(
+        None, "axes that may be mirrored; null: nnU-Net's rule", "nnU-Net", 0, 2
+    )
     zoom: tuple[float, float] = setting(
-        (0.5, 1.25), "width of view 2 in widths of view 1; below 1 magnifies", "ours; v1 has 0.33 to 0.95, nnU-Net 0.7 to 1.4", 0.1, 3.0
+        (0.5, 1.25),
+        "width of view 2 in widths of view 1; below 1 magnifies",
+        "ours; v1 has 0.33 to 0.95, nnU-Net 0.7 to 1.4",
+        0.1,
+        3.0,
     )
     translation: float = setting(0.1, "largest shift of view 2, in widths of the view", "ours", 0.0, 0.5)
     elastic_probability: float = setting(0.5, "probability of an elastic deformation", "ours", 0.0, 1.0)
@@ -76,26 +74,40 @@ class PretrainingConfig:
     elastic_fine_amplitude: float = setting(
         0.02, "largest shift of the 9-point B-spline grid, in widths of the view", "v2: 2.5 of 128 pixels", 0.0, 0.05
     )
-    multiscale_probability: float = setting(0.0, "probability that both views come from a magnified square", "v2 (off in v1)", 0.0, 1.0)
+    multiscale_probability: float = setting(
+        0.0, "probability that both views come from a magnified square", "v2 (off in v1)", 0.0, 1.0
+    )
     multiscale_range: tuple[float, float] = setting(
         (0.33, 0.75), "width of that square, in shorter widths of the view", "v2", 0.1, 1.0
     )
 
     noise_probability: float = setting(0.3, "probability of Gaussian noise", "ours; v1's set of transforms", 0.0, 1.0)
-    noise_variance: tuple[float, float] = setting((0.0, 0.1), "variance of the noise, in standard deviations of the image", "nnU-Net", 0.0, 1.0)
+    noise_variance: tuple[float, float] = setting(
+        (0.0, 0.1), "variance of the noise, in standard deviations of the image", "nnU-Net", 0.0, 1.0
+    )
     blur_probability: float = setting(0.3, "probability of Gaussian blur", "ours; v1's set", 0.0, 1.0)
-    blur_sigma: tuple[float, float] = setting((0.5, 1.5), "width of the blur in voxels", "ours; nnU-Net has 0.5 to 1", 0.0, 10.0)
+    blur_sigma: tuple[float, float] = setting(
+        (0.5, 1.5), "width of the blur in voxels", "ours; nnU-Net has 0.5 to 1", 0.0, 10.0
+    )
     brightness_probability: float = setting(0.3, "probability of a brightness factor", "ours", 0.0, 1.0)
-    brightness_range: tuple[float, float] = setting((0.7, 1.3), "brightness factor", "ours; nnU-Net has 0.75 to 1.25", 0.0, 5.0)
+    brightness_range: tuple[float, float] = setting(
+        (0.7, 1.3), "brightness factor", "ours; nnU-Net has 0.75 to 1.25", 0.0, 5.0
+    )
     contrast_probability: float = setting(0.3, "probability of a contrast factor", "ours", 0.0, 1.0)
-    contrast_range: tuple[float, float] = setting((0.7, 1.3), "contrast factor", "ours; nnU-Net has 0.75 to 1.25", 0.0, 5.0)
+    contrast_range: tuple[float, float] = setting(
+        (0.7, 1.3), "contrast factor", "ours; nnU-Net has 0.75 to 1.25", 0.0, 5.0
+    )
     gamma_probability: float = setting(0.4, "probability of a gamma correction", "ours; v1's set", 0.0, 1.0)
-    inverted_gamma_probability: float = setting(0.2, "probability of a gamma correction of the inverted image", "ours", 0.0, 1.0)
+    inverted_gamma_probability: float = setting(
+        0.2, "probability of a gamma correction of the inverted image", "ours", 0.0, 1.0
+    )
     gamma_range: tuple[float, float] = setting((0.6, 1.7), "gamma", "ours; nnU-Net has 0.7 to 1.5", 0.1, 10.0)
     inversion_probability: float = setting(0.2, "probability of inverted intensities", "ours; v1's set", 0.0, 1.0)
     low_resolution_probability: float = setting(0.2, "probability of a simulated low resolution", "ours", 0.0, 1.0)
     low_resolution_range: tuple[float, float] = setting((0.5, 1.0), "factor of the resolution", "nnU-Net", 0.05, 1.0)
-    bias_field_probability: float = setting(0.3, "probability of a smooth brightness gradient", "ours; v1's set", 0.0, 1.0)
+    bias_field_probability: float = setting(
+        0.3, "probability of a smooth brightness gradient", "ours; v1's set", 0.0, 1.0
+    )
     bias_field_strength: tuple[float, float] = setting(
         (-0.8, 0.8), "strength of the gradient, in standard deviations of the image", "ours", -10.0, 10.0
     )
@@ -109,6 +121,39 @@ class FinetuningConfig:
     num_iterations_per_epoch: int = setting(250, "training steps per epoch", "nnU-Net", 1)
     num_val_iterations_per_epoch: int = setting(50, "validation steps per epoch", "nnU-Net", 1)
     save_every: int = setting(50, "epochs between two checkpoint_latest.pth", "nnU-Net", 1)
+
+    trainable: str = setting(
+        "all",
+        "what is trained: everything, the decoder with its segmentation layers, or these alone",
+        "ours",
+        choices=("all", "decoder", "heads"),
+    )
+    optimizer: str = setting("adamw", "optimiser; sgd has nnU-Net's momentum of 0.99", "v2", choices=("adamw", "sgd"))
+    backbone_lr: float = setting(1e-3, "peak learning rate of everything but the segmentation layers", "ours", 0.0, 1.0)
+    head_lr: float = setting(1e-3, "learning rate of the segmentation layers", "ours", 0.0, 1.0)
+    weight_decay: float = setting(3e-5, "weight decay", "nnU-Net", 0.0, 1.0)
+    head_first_fraction: float = setting(
+        0.05, "part of the training in which the segmentation layers train alone", "ours", 0.0, 0.9
+    )
+    warmup_fraction: float = setting(
+        0.05,
+        "part of the training after that with a rising learning rate of the backbone; polynomial decay follows",
+        "v2",
+        0.0,
+        0.9,
+    )
+
+    probe_lr: float = setting(1e-2, "linear probe: learning rate of the segmentation layers", "ours", 0.0, 10.0)
+
+    ema_decay: float = setting(
+        0.99, "Mean Teacher: decay of the teacher's average of weights", "Tarvainen and Valpola 2017", 0.0, 0.99999
+    )
+    consistency_weight: float = setting(
+        1.0, "Mean Teacher: weight of the consistency loss after the ramp-up", "ours", 0.0, 1000.0
+    )
+    ramp_up_fraction: float = setting(
+        0.2, "Mean Teacher: part of the training in which that weight rises", "ours", 0.0, 1.0
+    )
 
 
 @dataclass(frozen=True)
@@ -132,29 +177,27 @@ class Pix2RepConfig:
         if block is None:
             return cls()
         if not isinstance(block, dict):
-            raise UserError(f'"{BLOCK_NAME}" in {source} must be an object with the parts {_names(cls)}, but is {block!r}.')
+            raise UserError(
+                f'"{BLOCK_NAME}" in {source} must be an object with the parts {_names(cls)}, but is {block!r}.'
+            )
         parts = {}
         for part_name, values in block.items():
-            part_class = _part_classes().get(part_name)
+            part_class = get_type_hints(cls).get(part_name)
             if part_class is None:
                 raise UserError(f'Unknown key "{BLOCK_NAME}.{part_name}" in {source}. Known parts: {_names(cls)}.')
             if not isinstance(values, dict):
-                raise UserError(f'"{BLOCK_NAME}.{part_name}" in {source} must be an object of settings, but is {values!r}.')
-            parts[part_name] = _read_part(part_class, part_name, values, source)
+                raise UserError(
+                    f'"{BLOCK_NAME}.{part_name}" in {source} must be an object of settings, but is {values!r}.'
+                )
+            parts[part_name] = read_settings(part_class, values, f"{BLOCK_NAME}.{part_name}", source)
         return cls(**parts)
 
     def to_block(self) -> dict[str, dict[str, Any]]:
         """All settings as plain Python values, as they may stand in a plans file or a checkpoint."""
-        return {
-            part.name: {
-                item.name: list(value) if isinstance(value := getattr(getattr(self, part.name), item.name), tuple) else value
-                for item in fields(getattr(self, part.name))
-            }
-            for part in fields(self)
-        }
+        return json.loads(json.dumps(asdict(self)))  # tuples become lists
 
     def with_settings(self, settings: Sequence[str], source: str = "--set") -> Pix2RepConfig:
-        """Returns a copy with settings of the form ``pretraining.num_epochs=200`` applied; see :func:`parse_settings`."""
+        """Returns a copy with settings like ``pretraining.num_epochs=200`` applied; see :func:`parse_settings`."""
         block = self.to_block()
         for part, values in parse_settings(settings, source).items():
             block.setdefault(part, {}).update(values)
@@ -174,7 +217,9 @@ def parse_settings(settings: Sequence[str], source: str = "--set") -> dict[str, 
         key, separator, value = text.partition("=")
         part, dot, name = key.strip().partition(".")
         if not (separator and dot and part and name):
-            raise UserError(f'{source} {text!r} is not of the form part.name=value, for instance "pretraining.num_epochs=200".')
+            raise UserError(
+                f'{source} {text!r} is not of the form part.name=value, for instance "pretraining.num_epochs=200".'
+            )
         try:
             parsed = json.loads(value)
         except json.JSONDecodeError:
@@ -183,66 +228,5 @@ def parse_settings(settings: Sequence[str], source: str = "--set") -> dict[str, 
     return block
 
 
-def _part_classes() -> dict[str, type]:
-    return {"pretraining": PretrainingConfig, "finetuning": FinetuningConfig}
-
-
 def _names(cls: type) -> str:
     return ", ".join(item.name for item in fields(cls))
-
-
-def _read_part(part_class: type, part_name: str, values: dict[str, Any], source: str) -> Any:
-    known = {item.name: item for item in fields(part_class)}
-    types = typing.get_type_hints(part_class)
-    checked = {}
-    for name, value in values.items():
-        key = f"{BLOCK_NAME}.{part_name}.{name}"
-        if name not in known:
-            raise UserError(f'Unknown key "{key}" in {source}. Known keys of {part_name}: {_names(part_class)}.')
-        checked[name] = _check(key, value, types[name], known[name], source)
-    return part_class(**checked)
-
-
-def _check(key: str, value: Any, expected: Any, item: dataclasses.Field, source: str) -> Any:
-    """Returns ``value`` as the expected type, or raises a UserError that names key, range and file."""
-    low, high, choices = (item.metadata[name] for name in ("low", "high", "choices"))
-    wanted = f"one of {', '.join(choices)}" if choices else f"{_describe(expected)} from {low} to {high}"
-    error = UserError(f'"{key}" in {source} must be {wanted}, but is {value!r}. It means: {item.metadata["meaning"]}.')
-    if choices:
-        if value not in choices:
-            raise error
-        return value
-    alternatives = typing.get_args(expected) if type(None) in typing.get_args(expected) else (expected,)
-    if value is None:
-        if type(None) in alternatives:
-            return None
-        raise error
-    scalar, is_sequence, length = _shape_of(alternatives[0])
-    numbers = list(value) if is_sequence and isinstance(value, (list, tuple)) else [value]
-    if is_sequence and (not isinstance(value, (list, tuple)) or (length and len(numbers) != length)):
-        raise error
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or (scalar is int and number != int(number)):
-            raise error
-        if not low <= number <= high:
-            raise error
-    if length == 2 and numbers[0] > numbers[1]:
-        raise UserError(f'"{key}" in {source}: the lower end {numbers[0]} is above the upper end {numbers[1]}.')
-    converted = tuple(scalar(number) for number in numbers)
-    return converted if is_sequence else converted[0]
-
-
-def _shape_of(expected: Any) -> tuple[type, bool, int | None]:
-    """(scalar type, whether a tuple of it is expected, its length or None for any)."""
-    if typing.get_origin(expected) is not tuple:
-        return expected, False, None
-    arguments = typing.get_args(expected)
-    return arguments[0], True, None if arguments[-1] is Ellipsis else len(arguments)
-
-
-def _describe(expected: Any) -> str:
-    alternatives = [kind for kind in typing.get_args(expected) if kind is not type(None)] if type(None) in typing.get_args(expected) else [expected]
-    scalar, is_sequence, length = _shape_of(alternatives[0])
-    name = {int: "an integer", float: "a number"}[scalar]
-    text = f"a list of {length if length else 'any number'} entries, each {name}" if is_sequence else name
-    return f"null or {text}" if len(alternatives) != len(typing.get_args(expected) or (0,)) and not is_sequence else text

@@ -17,12 +17,12 @@ def alignment(z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
 
 
 def uniformity(z: torch.Tensor) -> torch.Tensor:
-    """log of the mean Gaussian potential of all pairs of rows (Wang and Isola 2020); 0 is collapsed, lower is better."""
+    """log of the mean Gaussian potential of all pairs of rows (Wang and Isola 2020); 0 is collapsed, lower better."""
     return torch.pdist(normalize(z, dim=1)).square().mul(-2).exp().mean().log()
 
 
 def effective_rank(z: torch.Tensor) -> torch.Tensor:
-    """RankMe (Garrido et al. 2023, arXiv 2210.02885): exp of the entropy of the normalised singular values; 1 to min(N, d)."""
+    """RankMe (Garrido et al. 2023, arXiv 2210.02885): exp of the entropy of the singular values' shares; 1 to min(N, d)."""
     singular_values = torch.linalg.svdvals(z)
     share = singular_values / singular_values.sum().clamp(min=1e-12) + 1e-7
     return (-(share * share.log()).sum()).exp()

@@ -33,7 +33,9 @@ class PixelEmbedder(nn.Module):
 
     def pixel_features(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Features before the projection; (B, C, *S) and (B, m, D) to (B, m, sum of C_i)."""
-        return torch.cat([features_at_points(feature_map, points) for feature_map in self.feature_network(images)], dim=2)
+        return torch.cat(
+            [features_at_points(feature_map, points) for feature_map in self.feature_network(images)], dim=2
+        )
 
     def forward(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Embeddings of the pixels at ``points``.
@@ -64,8 +66,8 @@ def build_loss(name: str, config: PretrainingConfig) -> nn.Module:
 class WarmupCosineSchedule:
     """Learning rate that rises linearly and then falls to zero along half a cosine.
 
-    Has the interface of nnU-Net's own PolyLRScheduler (nnunetv2 2.8.1, training/lr_scheduler/polylr.py), but may be stepped by
-    fractions of an epoch.
+    Has the interface of nnU-Net's own PolyLRScheduler (nnunetv2 2.8.1, training/lr_scheduler/polylr.py), but may be
+    stepped by fractions of an epoch.
 
     Args:
         optimizer: Its parameter groups all get the same rate.

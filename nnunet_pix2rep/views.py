@@ -67,7 +67,13 @@ class ViewMaker:
         self.num_points = num_points
         self.intensity_transform = build_intensity_transform(config, ranges.in_plane_only)
 
-    def __call__(self, context: torch.Tensor, image_start: Sequence[int], image_stop: Sequence[int], generator: np.random.Generator) -> ViewPair:
+    def __call__(
+        self,
+        context: torch.Tensor,
+        image_start: Sequence[int],
+        image_stop: Sequence[int],
+        generator: np.random.Generator,
+    ) -> ViewPair:
         """Makes a pair of views.
 
         Args:
@@ -86,7 +92,9 @@ class ViewMaker:
         appearance_1, appearance_2 = (self.intensity_transform(image=context.clone())["image"] for _ in range(2))
         if is_plain_crop:
             starts = [(whole - part) // 2 for whole, part in zip(context_size, self.view_size, strict=True)]
-            view_1 = appearance_1[(slice(None), *[slice(s, s + part) for s, part in zip(starts, self.view_size, strict=True)])]
+            view_1 = appearance_1[
+                (slice(None), *[slice(s, s + part) for s, part in zip(starts, self.view_size, strict=True)])
+            ]
         else:
             view_1 = warp(appearance_1, placement.to_context(identity_grid(self.view_size)))
         view_2 = warp(appearance_2, placement.to_context(grid))
@@ -106,7 +114,7 @@ class ViewMaker:
     def _draw_transform_and_points(
         self, image_box: torch.Tensor, generator: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The grid of phi and paired points; transforms that leave no common point are drawn again, at last without motion."""
+        """The grid of phi and paired points; a transform without common point is drawn again, at last without motion."""
         for _ in range(TRANSFORM_ATTEMPTS):
             grid = draw_transform(self.ranges, self.view_size, generator).grid(self.view_size)
             points = draw_point_pairs(grid, image_box, self.num_points, generator)
@@ -116,19 +124,21 @@ class ViewMaker:
         grid = SpatialTransform(torch.eye(dimension), torch.zeros(dimension)).grid(self.view_size)
         points = draw_point_pairs(grid, image_box, self.num_points, generator)
         if points is None:
-            raise ValueError(f"view 1 shows nothing but padding: its image spans {image_box.tolist()}, the view -1 to 1")
+            raise ValueError(
+                f"view 1 shows nothing but padding: its image spans {image_box.tolist()}, the view -1 to 1"
+            )
         return grid, *points
 
 
 class _SpreadOfGradient:
-    """Width of the brightness gradient along one axis: half to twice the image's; a class, so that workers can unpickle it."""
+    """Width of the brightness gradient along an axis: half to twice the image's. A class, so that it can be pickled."""
 
     def __call__(self, shape: Sequence[int], axis: int) -> float:
         return float(np.random.uniform(0.5, 2.0) * shape[axis])
 
 
 def build_intensity_transform(config: PretrainingConfig, in_plane_only: bool = False) -> BasicTransform:
-    """The random intensity transform of one view, from batchgeneratorsv2 (v1's set and those of nnU-Net's augmentation).
+    """The random intensity transform of one view, from batchgeneratorsv2: v1's set and that of nnU-Net.
 
     Args:
         config: Probabilities and ranges.
@@ -138,7 +148,10 @@ def build_intensity_transform(config: PretrainingConfig, in_plane_only: bool = F
         (
             config.bias_field_probability,
             BrightnessGradientAdditiveTransform(
-                scale=_SpreadOfGradient(), max_strength=config.bias_field_strength, same_for_all_channels=False, p_per_channel=1
+                scale=_SpreadOfGradient(),
+                max_strength=config.bias_field_strength,
+                same_for_all_channels=False,
+                p_per_channel=1,
             ),
         ),
         (
@@ -164,7 +177,10 @@ def build_intensity_transform(config: PretrainingConfig, in_plane_only: bool = F
         (
             config.contrast_probability,
             ContrastTransform(
-                contrast_range=BGContrast(config.contrast_range), preserve_range=True, synchronize_channels=False, p_per_channel=1
+                contrast_range=BGContrast(config.contrast_range),
+                preserve_range=True,
+                synchronize_channels=False,
+                p_per_channel=1,
             ),
         ),
         (
@@ -185,10 +201,16 @@ def build_intensity_transform(config: PretrainingConfig, in_plane_only: bool = F
             InvertImageTransform(p_invert_image=1, p_synchronize_channels=1, p_per_channel=1),
         ),
     ]
-    return ComposeTransforms([RandomTransform(transform, apply_probability=probability) for probability, transform in transforms])
+    return ComposeTransforms(
+        [RandomTransform(transform, apply_probability=probability) for probability, transform in transforms]
+    )
 
 
 def _gamma(config: PretrainingConfig, p_invert_image: float) -> GammaTransform:
     return GammaTransform(
-        gamma=BGContrast(config.gamma_range), p_invert_image=p_invert_image, synchronize_channels=False, p_per_channel=1, p_retain_stats=1
+        gamma=BGContrast(config.gamma_range),
+        p_invert_image=p_invert_image,
+        synchronize_channels=False,
+        p_per_channel=1,
+        p_retain_stats=1,
     )

@@ -7,13 +7,20 @@ from nnunet_pix2rep.nnunet.plans import read_config
 
 
 class nnUNetTrainerConfiguredLength(nnUNetTrainer):
-    """nnUNetTrainer in everything but its length, which is what the ``finetuning`` part of the plans' ``pix2rep`` block says."""
+    """nnUNetTrainer in everything but its length, which the plans' block ``pix2rep.finetuning`` gives."""
 
     def __init__(
-        self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
     ):
         super().__init__(plans, configuration, fold, dataset_json, device)
-        config = read_config(self.configuration_manager, f"plans {self.plans_manager.plans_name}, configuration {configuration}")
+        config = read_config(
+            self.configuration_manager, f"plans {self.plans_manager.plans_name}, configuration {configuration}"
+        )
         self.num_epochs = config.finetuning.num_epochs
         self.num_iterations_per_epoch = config.finetuning.num_iterations_per_epoch
         self.num_val_iterations_per_epoch = config.finetuning.num_val_iterations_per_epoch

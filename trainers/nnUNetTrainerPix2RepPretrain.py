@@ -1,9 +1,5 @@
 """Self-supervised pretraining with pixel InfoNCE (Pix2Rep)."""
 
-from nnunet_pix2rep.nnunet.pretrain_trainer import Pix2RepPretrainTrainer
+from nnunet_pix2rep.nnunet.pretrain_trainer import nnUNetTrainerPix2RepPretrain
 
-
-class nnUNetTrainerPix2RepPretrain(Pix2RepPretrainTrainer):
-    """Pix2Rep, MIDL 2024, arXiv 2407.20395."""
-
-    loss_name = "info_nce"
+__all__ = ["nnUNetTrainerPix2RepPretrain"]

@@ -1,7 +1,7 @@
 """Entry point of the ``nnunet_pix2rep`` command.
 
-Each subcommand is a module of this package with ``HELP``, ``add_arguments(parser)`` and ``run(arguments) -> int``. A module
-must import neither torch nor nnU-Net before ``run``, so that ``--help`` answers at once.
+Each subcommand is a module of this package with ``HELP``, ``add_arguments(parser)`` and ``run(arguments) -> int``. A
+module must import neither torch nor nnU-Net before ``run``, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code.
 
-    An error that the user can mend (bad input, missing file, unset variable) is printed as one message with exit code 1; any other
-    error keeps its traceback.
+    An error that the user can mend (bad input, missing file, unset variable) is printed as one message with exit code
+    1; any other error keeps its traceback.
     """
     from nnunet_pix2rep.errors import UserError
 

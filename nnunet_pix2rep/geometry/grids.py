@@ -1,12 +1,12 @@
 """Random spatial transforms, and the coordinates that they map.
 
-Coordinates are normalised: [-1, 1] spans a view from the outer edge of its first voxel to the outer edge of its last one
-(``align_corners=False``), and the last axis of a tensor of points is ordered (x, y[, z]) as
+Coordinates are normalised: [-1, 1] spans a view from the outer edge of its first voxel to the outer edge of its last
+one (``align_corners=False``), and the last axis of a tensor of points is ordered (x, y[, z]) as
 ``torch.nn.functional.grid_sample`` wants it, so the *last* array axis comes first.
 
 A transform phi takes a point u of view 2 to the point phi(u) of view 1 that shows the same tissue:
-``phi(u) = matrix @ (u + displacement(u)) + shift``. The displacement is a sum of uniform cubic B-splines (Rueckert et al.,
-IEEE TMI 1999), evaluated exactly at any point, so a warped image and a mapped point always agree.
+``phi(u) = matrix @ (u + displacement(u)) + shift``. The displacement is a sum of uniform cubic B-splines (Rueckert et
+al., IEEE TMI 1999), evaluated exactly at any point, so a warped image and a mapped point always agree.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def identity_grid(size: Sequence[int], dtype: torch.dtype = torch.float32) -> to
 def bspline_weights(coordinates: torch.Tensor, num_coefficients: int) -> torch.Tensor:
     """Weights of the coefficients of a uniform cubic B-spline at given coordinates along one axis.
 
-    All but the outermost coefficient on either side lie evenly from -1 to 1. Coordinates outside [-1, 1] take the value at
-    the border. A single coefficient stands for a function that is constant along the axis.
+    All but the outermost coefficient on either side lie evenly from -1 to 1. Coordinates outside [-1, 1] take the value
+    at the border. A single coefficient stands for a function that is constant along the axis.
 
     Args:
         coordinates: Shape (N,), normalised.
@@ -111,8 +111,8 @@ class SpatialTransform:
     def grid(self, size: Sequence[int]) -> torch.Tensor:
         """phi of all voxel centres of view 2, of array shape ``size``; shape (*size, D).
 
-        The same as ``map_points`` of the identity grid, but the splines are evaluated axis by axis, which costs hardly more
-        than the affine part.
+        The same as ``map_points`` of the identity grid, but the splines are evaluated axis by axis, which costs hardly
+        more than the affine part.
         """
         points = identity_grid(size)
         for spline in self.splines:
@@ -121,7 +121,9 @@ class SpatialTransform:
                 weights = bspline_weights(identity_axis(length), num_coefficients)
                 field = torch.tensordot(field, weights, dims=([1], [1]))  # moves the evaluated axis to the end
                 if axis == 0 and field.ndim != self.dimension + 1:
-                    raise ValueError(f"spline of shape {tuple(spline.shape)} does not fit a transform of {self.dimension} axes")
+                    raise ValueError(
+                        f"spline of shape {tuple(spline.shape)} does not fit a transform of {self.dimension} axes"
+                    )
             points = points + field.movedim(0, -1)
         return points @ self.matrix.T + self.shift
 
@@ -138,7 +140,8 @@ class TransformRanges:
         elastic_probability: Probability of a deformation.
         elastic_amplitudes: Largest shift of the control points of each B-spline grid.
         elastic_grid_sizes: Control points from edge to edge of the view, for each grid.
-        in_plane_only: Leave the first array axis of a 3D patch alone but for mirroring (nnU-Net's ``do_dummy_2d_data_aug``).
+        in_plane_only: Leave the first array axis of a 3D patch alone but for mirroring (nnU-Net's
+            ``do_dummy_2d_data_aug``).
     """
 
     rotation: tuple[float, float] = (0.0, 0.0)
@@ -159,7 +162,9 @@ def draw_transform(ranges: TransformRanges, size: Sequence[int], generator: np.r
     dimension = len(size)
     num_moving = dimension - 1 if ranges.in_plane_only else dimension  # moving axes come first in (x, y[, z])
     matrix = np.eye(dimension)
-    matrix[:num_moving, :num_moving] = _draw_rotation(ranges.rotation, num_moving, generator) * generator.uniform(*ranges.zoom)
+    matrix[:num_moving, :num_moving] = _draw_rotation(ranges.rotation, num_moving, generator) * generator.uniform(
+        *ranges.zoom
+    )
     half_size = np.array(size[::-1], dtype=float) / 2
     matrix = matrix * half_size[None, :] / half_size[:, None]
     mirrored = [axis for axis in ranges.mirror_axes if axis < dimension and generator.random() < 0.5]

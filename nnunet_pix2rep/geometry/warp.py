@@ -22,12 +22,14 @@ def warp(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     Returns:
         Shape (C, *T).
     """
-    return grid_sample(image[None], grid[None].to(image.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+    return grid_sample(
+        image[None], grid[None].to(image.dtype), mode="bilinear", padding_mode="zeros", align_corners=False
+    )[0]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where view 1 lies in the larger context patch: point u of the view is point ``scale * u + offset`` of the context.
+    """Where view 1 lies in the larger context patch: its point u is the context's point ``scale * u + offset``.
 
     Attributes:
         scale: Shape (D,), last axis (x, y[, z]).
@@ -46,7 +48,9 @@ class Placement:
             size: Width of the box along each array axis, in voxels of the context.
             context_size: Array shape of the context.
         """
-        start_, size_, context = (torch.tensor(list(values)[::-1], dtype=torch.float32) for values in (start, size, context_size))
+        start_, size_, context = (
+            torch.tensor(list(values)[::-1], dtype=torch.float32) for values in (start, size, context_size)
+        )
         return cls(size_ / context, (2 * start_ + size_) / context - 1)
 
     def to_context(self, points: torch.Tensor) -> torch.Tensor:

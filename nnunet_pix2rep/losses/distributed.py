@@ -1,8 +1,8 @@
 """Sums and gathers over processes that gradients flow through.
 
-Without an initialised process group both functions return their input. In the backward pass each adds up the gradients of
-all processes; together with the averaging of DistributedDataParallel this makes a loss that every process computes from
-the joined batch (or, as a mean over its own rows times the number of processes, its share of it) exact.
+Without an initialised process group both functions return their input. In the backward pass each adds up the gradients
+of all processes; together with the averaging of DistributedDataParallel this makes a loss that every process computes
+from the joined batch (or, as a mean over its own rows times the number of processes, its share of it) exact.
 """
 
 from __future__ import annotations

@@ -20,13 +20,19 @@ from nnunet_pix2rep.losses.pairs import check_pairs
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Sum over rows of the cross-entropy of the similarities with the paired column, a chunk of rows at a time.
 
-    The gradient is worked out beside the loss, so neither pass ever holds more than chunk x columns similarities, and the
-    similarities are computed once.
+    The gradient is worked out beside the loss, so neither pass ever holds more than chunk x columns similarities, and
+    the similarities are computed once.
     """
 
     @staticmethod
     def forward(
-        context, rows: torch.Tensor, columns: torch.Tensor, own: torch.Tensor, paired: torch.Tensor, temperature: float, chunk_size: int
+        context,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        own: torch.Tensor,
+        paired: torch.Tensor,
+        temperature: float,
+        chunk_size: int,
     ) -> torch.Tensor:
         total = rows.new_zeros(())
         row_gradient, column_gradient = torch.zeros_like(rows), torch.zeros_like(columns)
@@ -62,8 +68,8 @@ def info_nce(z_1: torch.Tensor, z_2: torch.Tensor, temperature: float = 0.5, chu
         chunk_size: Rows of the similarity matrix in memory at once.
 
     Returns:
-        A scalar. Under torch.distributed each process returns its rows' share, scaled so that the mean over processes is
-        the loss of the joined batch.
+        A scalar. Under torch.distributed each process returns its rows' share, scaled so that the mean over processes
+        is the loss of the joined batch.
 
     Raises:
         ValueError: shapes that differ or are not (N, d), or fewer than two pairs.

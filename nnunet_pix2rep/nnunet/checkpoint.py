@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ from nnunet_pix2rep.files import atomic_path
 
 FORMAT_VERSION = 1
 RECORD_KEY = "pix2rep"
+LATEST, PREVIOUS, FINAL = "checkpoint_latest.pth", "checkpoint_previous.pth", "checkpoint_final.pth"
 SEGMENTATION_KEY_PART = ".seg_layers."  # skip_strings_in_pretrained in load_pretrained_weights.py
 RECORDED_PACKAGES = ("nnunet_pix2rep", "nnunetv2", "torch", "batchgeneratorsv2", "dynamic_network_architectures")
 
@@ -46,10 +48,32 @@ def to_plain(content: Any) -> Any:
     return content
 
 
-def save_checkpoint_file(content: dict[str, Any], path: str | os.PathLike) -> None:
-    """Writes a checkpoint of plain values (see :func:`to_plain`), atomically."""
+def save_checkpoint_file(
+    content: dict[str, Any], path: str | os.PathLike, before_replacing: Callable[[Path], None] | None = None
+) -> None:
+    """Writes a checkpoint of plain values (see :func:`to_plain`), atomically.
+
+    Args:
+        content: The checkpoint.
+        path: Its final name.
+        before_replacing: Called with ``path`` when the new file is complete and about to take its place.
+    """
     with atomic_path(path) as temporary:
         torch.save(to_plain(content), temporary)
+        if before_replacing is not None:
+            before_replacing(Path(path))
+
+
+def keep_previous(path: Path) -> None:
+    """Keeps a second name, ``checkpoint_previous.pth``, of a checkpoint that is about to be replaced."""
+    if not path.is_file():
+        return
+    with atomic_path(path.with_name(PREVIOUS)) as temporary:
+        temporary.unlink()
+        try:
+            os.link(path, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, temporary)
 
 
 def load_checkpoint_file(path: str | os.PathLike, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -98,13 +122,18 @@ class WeightComparison:
         """Raises UserError unless every key matches; names the first that does not, with both shapes."""
         for key, (found, wanted) in self.mismatched.items():
             raise UserError(
-                f"{source} is of another network: {key} has shape {found} in the checkpoint and {wanted} in the network that the "
+                f"{source} is of another network: {key} has shape {found} in the checkpoint and {wanted} in the "
+                "network that the "
                 "plans ask for. Use a checkpoint of the same plans and configuration."
             )
-        for keys, where, elsewhere in ((self.missing, "the plans ask for", "checkpoint"), (self.unused, "the checkpoint has", "network")):
+        for keys, where, elsewhere in (
+            (self.missing, "the plans ask for", "checkpoint"),
+            (self.unused, "the checkpoint has", "network"),
+        ):
             if keys:
                 raise UserError(
-                    f"{source} is of another network: {where} {keys[0]} (and {len(keys) - 1} more keys) that the {elsewhere} lacks. "
+                    f"{source} is of another network: {where} {keys[0]} (and {len(keys) - 1} more keys) that the "
+                    f"{elsewhere} lacks. "
                     "Use a checkpoint of the same plans and configuration."
                 )
 
@@ -113,7 +142,11 @@ def compare_weights(weights: Mapping[str, torch.Tensor], network: nn.Module) -> 
     """Compares weights with what a network has, by key and shape."""
     own = network.state_dict()
     shared = [key for key in own if key in weights]
-    mismatched = {key: (tuple(weights[key].shape), tuple(own[key].shape)) for key in shared if weights[key].shape != own[key].shape}
+    mismatched = {
+        key: (tuple(weights[key].shape), tuple(own[key].shape))
+        for key in shared
+        if weights[key].shape != own[key].shape
+    }
     return WeightComparison(
         tuple(key for key in shared if key not in mismatched),
         tuple(key for key in own if key not in weights),

@@ -1,8 +1,8 @@
 """Preprocessed images of cases, with or without labels.
 
 nnU-Net's dataset classes open image and labels together (nnunetv2 2.8.1, training/dataloading/nnunet_dataset.py,
-``nnUNetDatasetBlosc2.load_case`` and ``nnUNetDatasetNumpy.load_case``). Pretraining reads images alone, so that no label can
-leak into it and cases without labels can take part.
+``nnUNetDatasetBlosc2.load_case`` and ``nnUNetDatasetNumpy.load_case``). Pretraining reads images alone, so that no
+label can leak into it and cases without labels can take part.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class ImageCase:
             return np.load(numpy_file, mmap_mode="r")
         if zip_file.is_file():
             return np.load(zip_file)["data"]
-        raise UserError(f"No preprocessed image of case {self.identifier} in {self.folder}. Run nnUNetv2_preprocess again.")
+        raise UserError(
+            f"No preprocessed image of case {self.identifier} in {self.folder}. Run nnUNetv2_preprocess again."
+        )
 
 
 def preprocessed_cases(folder: str) -> list[ImageCase]:
@@ -57,5 +59,7 @@ def preprocessed_cases(folder: str) -> list[ImageCase]:
         UserError: the folder does not exist or holds no case.
     """
     if not Path(folder).is_dir() or not any(Path(folder).iterdir()):
-        raise UserError(f"There is no preprocessed data in {folder}. Run nnUNetv2_preprocess for this configuration first.")
+        raise UserError(
+            f"There is no preprocessed data in {folder}. Run nnUNetv2_preprocess for this configuration first."
+        )
     return [ImageCase(identifier, folder) for identifier in sorted(infer_dataset_class(folder).get_identifiers(folder))]

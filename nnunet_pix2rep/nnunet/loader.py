@@ -1,8 +1,8 @@
 """Batches of view pairs, made in nnU-Net's worker processes.
 
 Every batch is a function of the seed and its index alone: worker w of n makes the batches w, w + n, w + 2n, ..., and
-batchgenerators' ordered MultiThreadedAugmenter hands them out in turn. So the same seed gives the same batches with any number
-of workers, and a resumed training goes on with the very batches that an uninterrupted one would have seen.
+batchgenerators' ordered MultiThreadedAugmenter hands them out in turn. So the same seed gives the same batches with any
+number of workers, and a resumed training goes on with the very batches that an uninterrupted one would have seen.
 """
 
 from __future__ import annotations
@@ -73,7 +73,11 @@ class ViewPairLoader(nnUNetDataLoader):
     ):
         # A view larger than the context can't be: nnU-Net's rule for the initial patch size only ever adds.
         super().__init__(
-            _Identifiers([case.identifier for case in cases]), batch_size, context_size, view_maker.view_size, label_manager
+            _Identifiers([case.identifier for case in cases]),
+            batch_size,
+            context_size,
+            view_maker.view_size,
+            label_manager,
         )
         self.has_ignore = False  # get_bbox would look for labelled voxels
         self.cases = list(cases)
@@ -88,9 +92,9 @@ class ViewPairLoader(nnUNetDataLoader):
         """The next batch of this worker.
 
         Returns:
-            ``images`` of shape (2B, C, *S) float32, first all views 1, then all views 2; ``points`` of shape (2B, m, D) in the
-            same order; ``keys``, the case identifiers. Or only ``error``, a message that the main process raises, since an
-            exception in a worker would reach the user as "background workers are no longer alive".
+            ``images`` of shape (2B, C, *S) float32, first all views 1, then all views 2; ``points`` of shape (2B, m, D)
+            in the same order; ``keys``, the case identifiers. Or only ``error``, a message that the main process
+            raises, since an exception in a worker would reach the user as "background workers are no longer alive".
         """
         index = self.first_index + self._num_made * self.num_workers + self.thread_id
         self._num_made += 1
@@ -115,10 +119,13 @@ class ViewPairLoader(nnUNetDataLoader):
         image = case.open()
         shape = image.shape[1:]
         lower, upper = self.get_bbox(shape, force_fg=False, class_locations=None)
-        context = torch.from_numpy(crop_and_pad_nd(image, [list(ends) for ends in zip(lower, upper, strict=True)], 0)).float()
+        context = torch.from_numpy(
+            crop_and_pad_nd(image, [list(ends) for ends in zip(lower, upper, strict=True)], 0)
+        ).float()
         if not torch.isfinite(context).all():
             raise UserError(
-                f"The preprocessed image of case {case.identifier} in {case.folder} has NaN or infinite voxels. Mend the raw "
+                f"The preprocessed image of case {case.identifier} in {case.folder} has NaN or infinite voxels. Mend "
+                "the raw "
                 "image (or leave the case out) and run nnUNetv2_preprocess again."
             )
         image_start = [max(0, -low) for low in lower]
@@ -138,7 +145,12 @@ def start_workers(loader: ViewPairLoader, pin_memory: bool) -> SingleThreadedAug
         batches = SingleThreadedAugmenter(loader, None)
     else:
         batches = MultiThreadedAugmenter(
-            loader, None, num_processes=loader.num_workers, num_cached_per_queue=3, pin_memory=pin_memory, wait_time=0.002
+            loader,
+            None,
+            num_processes=loader.num_workers,
+            num_cached_per_queue=3,
+            pin_memory=pin_memory,
+            wait_time=0.002,
         )
     next(batches)
     return batches

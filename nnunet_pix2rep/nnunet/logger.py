@@ -1,7 +1,7 @@
 """The training log of a pretraining: what nnU-Net's LocalLogger is for segmentation (nnunetv2 2.8.1, nnunet_logger.py).
 
-nnU-Net's local logger knows a fixed set of keys, all about Dice. This one knows those of a self-supervised training; external
-loggers (Weights & Biases) sit beside it in nnU-Net's MetaLogger and get the same values.
+nnU-Net's local logger knows a fixed set of keys, all about Dice. This one knows those of a self-supervised training;
+external loggers (Weights & Biases) sit beside it in nnU-Net's MetaLogger and get the same values.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ class PretrainingLogger(LocalLogger):
         values = self.my_fantastic_logging
         num_epochs = min(len(series) for series in values.values())
         epochs = range(num_epochs)
-        seconds = [end - start for start, end in zip(values["epoch_start_timestamps"], values["epoch_end_timestamps"], strict=False)]
+        seconds = [
+            end - start
+            for start, end in zip(values["epoch_start_timestamps"], values["epoch_end_timestamps"], strict=False)
+        ]
         panels = [
             ("loss", {"SSL training": values["train_losses"], "SSL validation": values["val_losses"]}),
             *[(name.replace("_", " "), {"": values[name]}) for name in DIAGNOSTICS],
@@ -40,7 +43,13 @@ class PretrainingLogger(LocalLogger):
         figure, axes = plt.subplots(4, 2, figsize=(14, 16), layout="constrained")
         for axis, (title, series) in zip(axes.flat, panels, strict=True):
             for label, numbers in series.items():
-                axis.plot(epochs, numbers[:num_epochs], label=label or None, linewidth=2, marker="o" if num_epochs < 30 else None)
+                axis.plot(
+                    epochs,
+                    numbers[:num_epochs],
+                    label=label or None,
+                    linewidth=2,
+                    marker="o" if num_epochs < 30 else None,
+                )
             axis.set(title=title, xlabel="epoch")
             axis.grid(alpha=0.3)
             if len(series) > 1:

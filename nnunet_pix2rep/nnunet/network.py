@@ -1,7 +1,8 @@
 """Pixel features of the network that nnU-Net planned.
 
-Reaches inside the U-Nets of dynamic_network_architectures 0.4.4 (architectures/unet.py, building_blocks/unet_decoder.py):
-their decoders are walked stage by stage as ``UNetDecoder.forward`` does, leaving out the segmentation layers.
+Reaches inside the U-Nets of dynamic_network_architectures 0.4.4 (architectures/unet.py,
+building_blocks/unet_decoder.py): their decoders are walked stage by stage as ``UNetDecoder.forward`` does, leaving out
+the segmentation layers.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ def check_architecture(network: nn.Module) -> None:
     """Raises UserError unless the network is one of nnU-Net's U-Nets; the message names its class."""
     name = type(network).__name__
     decoder = getattr(network, "decoder", None)
-    has_parts = hasattr(network, "encoder") and all(hasattr(decoder, part) for part in ("stages", "transpconvs", "seg_layers"))
+    has_parts = hasattr(network, "encoder") and all(
+        hasattr(decoder, part) for part in ("stages", "transpconvs", "seg_layers")
+    )
     if name not in SUPPORTED_ARCHITECTURES or not has_parts:
         raise UserError(
-            f"Pix2Rep needs the decoder of a U-Net, but the plans ask for the architecture {type(network).__module__}.{name}. "
+            "Pix2Rep needs the decoder of a U-Net, but the plans ask for the architecture "
+            f"{type(network).__module__}.{name}. "
             f"Supported: {', '.join(SUPPORTED_ARCHITECTURES)}. Use a plans file with one of them."
         )
 
@@ -68,8 +72,8 @@ class DecoderFeatures(nn.Module):
 def build_pixel_embedder(planned: nn.Module, config: PretrainingConfig) -> PixelEmbedder:
     """Puts the projection head on a planned network.
 
-    The segmentation layers have no part in the pretraining and are frozen, since DistributedDataParallel takes a parameter
-    without gradient for an error.
+    The segmentation layers have no part in the pretraining and are frozen, since DistributedDataParallel takes a
+    parameter without gradient for an error.
 
     Raises:
         UserError: an architecture without a U-Net's decoder.

@@ -1,8 +1,8 @@
 """The trainer of the self-supervised stage, on nnU-Net's training loop.
 
-What is nnU-Net's stays nnU-Net's: planning, preprocessing, folds, output folders, log file, loop, AMP, torch.compile, DDP, ``--c``.
-Overridden are network (the planned one plus a projection head), loss, data loading, steps and log. Read against nnunetv2 2.8.1,
-training/nnUNetTrainer/nnUNetTrainer.py.
+What is nnU-Net's stays nnU-Net's: planning, preprocessing, folds, output folders, log file, loop, AMP, torch.compile,
+DDP, ``--c``. Overridden are network (the planned one plus a projection head), loss, data loading, steps and log. Read
+against nnunetv2 2.8.1, training/nnUNetTrainer/nnUNetTrainer.py.
 """
 
 from __future__ import annotations
@@ -24,15 +24,9 @@ from nnunet_pix2rep.diagnostics import summarise
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.geometry.grids import TransformRanges
-from nnunet_pix2rep.nnunet.checkpoint import (
-    FORMAT_VERSION,
-    RECORD_KEY,
-    compare_weights,
-    load_checkpoint_file,
-    package_versions,
-    save_checkpoint_file,
-)
-from nnunet_pix2rep.nnunet.folds import check_fold, pretraining_cases, warn_of_leaks
+from nnunet_pix2rep.nnunet.base_trainer import Pix2RepTrainer
+from nnunet_pix2rep.nnunet.checkpoint import RECORD_KEY, compare_weights
+from nnunet_pix2rep.nnunet.folds import patients_of, pretraining_cases
 from nnunet_pix2rep.nnunet.images import ImageCase, preprocessed_cases
 from nnunet_pix2rep.nnunet.loader import ViewPairLoader, global_seed, start_workers
 from nnunet_pix2rep.nnunet.logger import DIAGNOSTICS, PretrainingLogger
@@ -44,42 +38,30 @@ from nnunet_pix2rep.views import ViewMaker
 SUMMARY_FILE = "pretraining_summary.json"
 TRAINING, VALIDATION = 0, 1  # tell the seeds of the two loaders apart
 
-CITATION = (
-    "\n#######################################################################\n"
-    "Please cite the following papers when using Pix2Rep:\n"
-    "Seince, M., Le Folgoc, L., Facury de Souza, L. A., & Angelini, E. (2024). Dense Self-Supervised Learning for Medical Image\n"
-    "Segmentation. Medical Imaging with Deep Learning (MIDL). arXiv:2407.20395; and, for Pix2Rep-v2, arXiv:2609.01427.\n"
-    "#######################################################################\n"
-)
 
-
-class Pix2RepPretrainTrainer(nnUNetTrainer):
+class Pix2RepPretrainTrainer(Pix2RepTrainer):
     """Self-supervised pretraining of the planned network; subclasses name the loss."""
 
     loss_name: str
 
     def __init__(
-        self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = torch.device("cuda")
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
     ):
         super().__init__(plans, configuration, fold, dataset_json, device)
-        if self.is_cascaded:
-            raise NotImplementedError(
-                f"Pix2Rep does not pretrain cascades: {configuration} takes the segmentation of "
-                f"{self.configuration_manager.previous_stage_name} as input. Pretrain 3d_fullres or 3d_lowres."
-            )
-        self.config = read_config(self.configuration_manager, f"plans {self.plans_manager.plans_name}, configuration {configuration}")
         settings = self.config.pretraining
-        self.num_epochs = settings.num_epochs
-        self.num_iterations_per_epoch = settings.num_iterations_per_epoch
-        self.num_val_iterations_per_epoch = settings.num_val_iterations_per_epoch
-        self.save_every = settings.save_every
+        self.set_length(settings)
         self.initial_lr = settings.initial_lr
         self.weight_decay = settings.weight_decay
         self.enable_deep_supervision = False
         self.logger.local_logger = PretrainingLogger()
         self.cases_used: list[str] = []
+        self.held_out_patients: list[str] = []
         self._iteration_in_epoch = 0
-        self.print_to_log_file(CITATION, add_timestamp=False)
 
     # ----------------------------------------------------------------------------------------------- network and loss
 
@@ -127,24 +109,17 @@ class Pix2RepPretrainTrainer(nnUNetTrainer):
         """AdamW over all trained weights, linear warm-up and cosine."""
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=self.initial_lr, weight_decay=self.weight_decay)
-        return optimizer, WarmupCosineSchedule(optimizer, self.initial_lr, self.num_epochs, self.config.pretraining.warmup_fraction)
+        return optimizer, WarmupCosineSchedule(
+            optimizer, self.initial_lr, self.num_epochs, self.config.pretraining.warmup_fraction
+        )
 
     # ------------------------------------------------------------------------------------------------------------ data
-
-    def do_split(self) -> tuple[list[str], list[str]]:
-        """nnU-Net's split, refused where nnU-Net would make one up, with the patients in it checked."""
-        folder = Path(self.preprocessed_dataset_folder_base)
-        check_fold(self.fold, folder, [case.identifier for case in preprocessed_cases(self.preprocessed_dataset_folder)])
-        training, validation = super().do_split()
-        if self.fold != "all":
-            warn_of_leaks(training, validation, folder, self.print_to_log_file)
-        return training, validation
 
     def get_cases(self) -> tuple[list[ImageCase], list[ImageCase]]:
         """Images for training and for the SSL validation loss.
 
-        A numbered fold trains on every image of patients outside its validation set, annotated in the fold or not; ``all`` trains
-        and validates on everything.
+        A numbered fold trains on every image of patients outside its validation set, annotated in the fold or not;
+        ``all`` trains and validates on everything.
         """
         images = {case.identifier: case for case in preprocessed_cases(self.preprocessed_dataset_folder)}
         if self.fold == "all":
@@ -156,12 +131,22 @@ class Pix2RepPretrainTrainer(nnUNetTrainer):
                 raise UserError(f"Fold {self.fold} leaves no {name} case for pretraining; use another fold, or all.")
         return [images[case] for case in training], [images[case] for case in validation]
 
+    def find_held_out_patients(self) -> list[str]:
+        """Patients of the fold's validation set, sorted; none in fold ``all``."""
+        if self.fold == "all":
+            return []
+        return patients_of(self.do_split()[1], Path(self.preprocessed_dataset_folder_base))
+
     def get_dataloaders(self) -> tuple[Any, Any]:
         """Loaders of view pairs; each batch depends on the seed and its index alone."""
-        rotation, in_plane_only, context_size, mirror_axes = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        rotation, in_plane_only, context_size, mirror_axes = (
+            self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
         settings = self.config.pretraining
         ranges = TransformRanges(
-            rotation=tuple(np.deg2rad(settings.rotation_degrees)) if settings.rotation_degrees is not None else rotation,
+            rotation=tuple(np.deg2rad(settings.rotation_degrees))
+            if settings.rotation_degrees is not None
+            else rotation,
             mirror_axes=mirror_axes if settings.mirror_axes is None else settings.mirror_axes,
             zoom=settings.zoom,
             translation=settings.translation,
@@ -173,6 +158,7 @@ class Pix2RepPretrainTrainer(nnUNetTrainer):
         view_maker = ViewMaker(self.configuration_manager.patch_size, ranges, settings, num_points)
         training, validation = self.get_cases()
         self.cases_used = [case.identifier for case in training]
+        self.held_out_patients = self.find_held_out_patients()
         self.print_to_log_file(
             f"Pretraining on {len(training)} images, SSL validation on {len(validation)}; labels are not read. "
             f"{num_points} pixel pairs per patch, {self.batch_size} patches per batch."
@@ -196,7 +182,9 @@ class Pix2RepPretrainTrainer(nnUNetTrainer):
         first_index = self.current_epoch * self.num_iterations_per_epoch
         return (
             start(training, TRAINING, num_workers, first_index, None),
-            start(validation, VALIDATION, min(num_workers, max(1, num_workers // 2)), 0, self.num_val_iterations_per_epoch),
+            start(
+                validation, VALIDATION, min(num_workers, max(1, num_workers // 2)), 0, self.num_val_iterations_per_epoch
+            ),
         )
 
     # ----------------------------------------------------------------------------------------------------------- steps
@@ -220,7 +208,10 @@ class Pix2RepPretrainTrainer(nnUNetTrainer):
 
     def train_step(self, batch: dict) -> dict:
         """One step; the loss stays on the device, so that the step does not wait for it."""
-        self.lr_scheduler.step(self.current_epoch + (self._iteration_in_epoch + 1) / (self.num_iterations_per_epoch + 1))
+        self._sigterm.raise_if_requested()
+        self.lr_scheduler.step(
+            self.current_epoch + (self._iteration_in_epoch + 1) / (self.num_iterations_per_epoch + 1)
+        )
         self._iteration_in_epoch += 1
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
@@ -235,7 +226,7 @@ class Pix2RepPretrainTrainer(nnUNetTrainer):
             loss.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.pretraining.gradient_clipping)
             self.optimizer.step()
-        return {"loss": loss.detach()}
+        return {"loss": loss.detach(), "keys": batch["keys"]}
 
     def validation_step(self, batch: dict) -> dict:
         """SSL loss and diagnostics on one batch of the validation cases."""
@@ -245,7 +236,10 @@ class Pix2RepPretrainTrainer(nnUNetTrainer):
         return {"loss": loss, **summarise(z_1, z_2)}
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """Logs the mean loss."""
+        """Logs the mean loss; only here is it looked at, so that no step waits for the device."""
+        losses = torch.stack([output["loss"] for output in train_outputs]).cpu()
+        for step in (~losses.isfinite()).nonzero().flatten().tolist()[:1]:
+            self.fail_on_loss(float(losses[step]), train_outputs[step]["keys"])
         self.logger.log("train_losses", self._mean(train_outputs, "loss"), self.current_epoch)
 
     def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
@@ -286,81 +280,59 @@ class Pix2RepPretrainTrainer(nnUNetTrainer):
             self.logger.plot_progress_png(self.output_folder)
         self.current_epoch += 1
 
-    def save_checkpoint(self, filename: str) -> None:
-        """Writes a checkpoint that nnU-Net's ``-pretrained_weights`` takes as it is and ``weights_only=True`` can load."""
-        if self.local_rank != 0:
-            return
-        if self.disable_checkpointing:
-            self.print_to_log_file("No checkpoint written, checkpointing is disabled")
-            return
-        save_checkpoint_file(
-            {
-                "network_weights": self.planned_network.state_dict(),
-                "optimizer_state": self.optimizer.state_dict(),
-                "grad_scaler_state": self.grad_scaler.state_dict() if self.grad_scaler is not None else None,
-                "logging": self.logger.get_checkpoint(),
-                "_best_ema": self._best_ema,
-                "current_epoch": self.current_epoch + 1,
-                "init_args": self.my_init_kwargs,
-                "trainer_name": type(self).__name__,
-                "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
-                RECORD_KEY: self._record() | {"projection_head": self.embedder.head.state_dict()},
-            },
-            filename,
-        )
-
-    def _record(self) -> dict[str, Any]:
-        """What a pretraining did, for its checkpoint and summary."""
+    def record(self) -> dict[str, Any]:
+        """Adds what the hand-over needs: the loss, the cases that were seen, the diagnostics at the end."""
         logged = self.logger.get_checkpoint()
-        return {
-            "format_version": FORMAT_VERSION,
+        return super().record() | {
             "stage": "pretraining",
             "loss": self.loss_name,
-            "dataset_name": self.plans_manager.dataset_name,
-            "plans_name": self.plans_manager.plans_name,
-            "configuration": self.configuration_name,
-            "fold": self.fold,
-            "config": self.config.to_block(),
             "cases": self.cases_used,
-            "package_versions": package_versions(),
-            "diagnostics": {key: logged[key][-1] for key in ("train_losses", "val_losses", *DIAGNOSTICS) if logged[key]},
+            "held_out_patients": self.held_out_patients,
+            "diagnostics": {
+                key: logged[key][-1] for key in ("train_losses", "val_losses", *DIAGNOSTICS) if logged[key]
+            },
         }
 
-    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        """Resumes from a checkpoint of this trainer.
+    def checkpoint_content(self, next_epoch: int) -> dict[str, Any]:
+        """Adds the projection head, which is not handed over but goes on training with ``--c``."""
+        content = super().checkpoint_content(next_epoch)
+        content[RECORD_KEY]["projection_head"] = self.embedder.head.state_dict()
+        return content
+
+    def load_further_weights(self, checkpoint: dict[str, Any], source: str) -> None:
+        """Loads the projection head.
 
         Raises:
-            UserError: the file is damaged, no pretraining, or of another network.
+            UserError: the checkpoint is no pretraining, or has another head.
         """
-        if not self.was_initialized:
-            self.initialize()
-        checkpoint, source = filename_or_checkpoint, "the given checkpoint"
-        if not isinstance(checkpoint, dict):
-            checkpoint, source = load_checkpoint_file(filename_or_checkpoint, self.device), filename_or_checkpoint
-        compare_weights(checkpoint["network_weights"], self.planned_network).require_match(source)
         if "projection_head" not in checkpoint.get(RECORD_KEY, {}):
             raise UserError(f"{source} is not a checkpoint of a Pix2Rep pretraining, so it can't be continued.")
         compare_weights(checkpoint[RECORD_KEY]["projection_head"], self.embedder.head).require_match(source)
-        self.planned_network.load_state_dict(checkpoint["network_weights"])
         self.embedder.head.load_state_dict(checkpoint[RECORD_KEY]["projection_head"])
-        self.optimizer.load_state_dict(checkpoint["optimizer_state"])
-        if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
-            self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
-        self.current_epoch = checkpoint["current_epoch"]
-        self.logger.load_checkpoint(checkpoint["logging"])
-        self._best_ema = checkpoint["_best_ema"]
-        self.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
         self.cases_used = checkpoint[RECORD_KEY]["cases"]
+        self.held_out_patients = checkpoint[RECORD_KEY]["held_out_patients"]
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:  # noqa: ARG002
         """Writes a summary; there is no segmentation to validate."""
         if self.local_rank != 0:
             return
-        summary = self._record() | {"epochs": self.current_epoch, "logging": self.logger.get_checkpoint()}
+        summary = self.record() | {"epochs": self.current_epoch, "logging": self.logger.get_checkpoint()}
         write_json(summary, Path(self.output_folder) / SUMMARY_FILE)
         self.print_to_log_file(
             f"Pretraining complete: {summary['diagnostics']}. Summary in {SUMMARY_FILE}. Fine-tune with nnUNetv2_train "
-            f"{self.plans_manager.dataset_name} {self.configuration_name} {self.fold} -p {self.plans_manager.plans_name} "
+            f"{self.plans_manager.dataset_name} {self.configuration_name} {self.fold} -p "
+            f"{self.plans_manager.plans_name} "
             f"-pretrained_weights {Path(self.output_folder) / 'checkpoint_final.pth'}"
         )
 
+
+class nnUNetTrainerPix2RepPretrain(Pix2RepPretrainTrainer):
+    """Pixel InfoNCE: Pix2Rep, MIDL 2024, arXiv 2407.20395."""
+
+    loss_name = "info_nce"
+
+
+class nnUNetTrainerPix2RepV2Pretrain(Pix2RepPretrainTrainer):
+    """Pixel Barlow Twins: Pix2Rep-v2, arXiv 2609.01427."""
+
+    loss_name = "barlow_twins"

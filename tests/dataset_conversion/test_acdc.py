@@ -1,9 +1,9 @@
 import nibabel
 import numpy as np
 import pytest
-from nnunet_pix2rep.dataset_conversion.Dataset027_ACDC import convert_acdc
 from raw_folders import contents, names, patients_of, read
 
+from nnunet_pix2rep.dataset_conversion.Dataset027_ACDC import convert_acdc
 from nnunet_pix2rep.errors import UserError
 
 FRAMES, SHAPE = 5, (3, 6, 7)

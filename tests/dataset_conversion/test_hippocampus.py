@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from nnunet_pix2rep.dataset_conversion.Dataset504_Hippocampus import convert_hippocampus
 from raw_folders import contents, names, patients_of
 
+from nnunet_pix2rep.dataset_conversion.Dataset504_Hippocampus import convert_hippocampus
 from nnunet_pix2rep.errors import UserError
 
 

@@ -2,9 +2,9 @@ import csv
 
 import numpy as np
 import pytest
-from nnunet_pix2rep.dataset_conversion.Dataset114_MNMs import convert_mnms
 from raw_folders import contents, names, patients_of, read
 
+from nnunet_pix2rep.dataset_conversion.Dataset114_MNMs import convert_mnms
 from nnunet_pix2rep.errors import UserError
 
 FRAMES, SHAPE = 4, (3, 6, 7)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from nnunet_pix2rep.dataset_conversion.Dataset116_MNMs2 import convert_mnms2
 from raw_folders import contents, names, patients_of, read
 
+from nnunet_pix2rep.dataset_conversion.Dataset116_MNMs2 import convert_mnms2
 from nnunet_pix2rep.errors import UserError
 
 FRAMES, SHAPE = 3, (3, 6, 7)

@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 import SimpleITK
-from nnunet_pix2rep.dataset_conversion.command import raw_folder_or_default
 from raw_folders import contents, patients_of
 
+from nnunet_pix2rep.dataset_conversion.command import raw_folder_or_default
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.raw_dataset import Case, DatasetDescription, write_raw_dataset
 

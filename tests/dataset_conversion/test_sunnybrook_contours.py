@@ -2,8 +2,6 @@ import shutil
 
 import numpy as np
 import pytest
-from nnunet_pix2rep.dataset_conversion.Dataset501_Sunnybrook import convert_sunnybrook
-from nnunet_pix2rep.dataset_conversion.sunnybrook_contours import longest_run, rasterise
 from raw_folders import contents, names, patients_of, read
 from sunnybrook_original import (
     COLUMN_AXIS,
@@ -20,6 +18,8 @@ from sunnybrook_original import (
     write_dicom,
 )
 
+from nnunet_pix2rep.dataset_conversion.Dataset501_Sunnybrook import convert_sunnybrook
+from nnunet_pix2rep.dataset_conversion.sunnybrook_contours import longest_run, rasterise
 from nnunet_pix2rep.errors import UserError
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import SimpleITK
-from nnunet_pix2rep.dataset_conversion.Dataset501_Sunnybrook import convert_sunnybrook
 from raw_folders import contents, names, patients_of, read
 
+from nnunet_pix2rep.dataset_conversion.Dataset501_Sunnybrook import convert_sunnybrook
 from nnunet_pix2rep.errors import UserError
 
 PART = "Sunnybrook_Part1"

@@ -1,0 +1,153 @@
+"""From a pretraining to a fine-tuning: finding the weights, loading them with a report, and the leak guard."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.run import run_training
+from torch import nn
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.checkpoint import FINAL, RECORD_KEY, SEGMENTATION_KEY_PART, compare_weights
+from nnunet_pix2rep.nnunet.split_files import known_patients
+
+PRETRAINING_TRAINERS = ("nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepV2Pretrain")
+ALLOW_TRANSDUCTIVE_VARIABLE = "nnUNet_pix2rep_allow_transductive"
+
+
+def requested_pretrained_weights() -> Path | None:
+    """The file of ``-pretrained_weights``, or None where the option was not given.
+
+    nnU-Net does not tell its trainers: ``maybe_load_checkpoint`` (nnunetv2 2.8.1, run/run_training.py) calls
+    ``trainer.initialize()`` and then loads the weights behind its back. The trainer has to know the file to check and
+    record whom it was pretrained on, so its argument ``pretrained_weights_file`` is read from the call that is under
+    way.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code is run_training.maybe_load_checkpoint.__code__:
+            file = frame.f_locals["pretrained_weights_file"]
+            return None if file is None else Path(file)
+        frame = frame.f_back
+    return None
+
+
+def find_pretraining(results_folder: Path, plans_name: str, configuration: str, fold: int | str) -> Path:
+    """The result of the pretraining of the same plans, configuration and fold.
+
+    Args:
+        results_folder: The dataset's folder in ``nnUNet_results``.
+        plans_name: Name of the plans.
+        configuration: Name of the configuration.
+        fold: Number of the fold or ``all``.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    candidates = [
+        results_folder / f"{trainer}__{plans_name}__{configuration}" / f"fold_{fold}" / FINAL
+        for trainer in PRETRAINING_TRAINERS
+    ]
+    found = [file for file in candidates if file.is_file()]
+    if not found:
+        raise UserError(
+            f"There is no finished pretraining of plans {plans_name}, configuration {configuration}, fold {fold}: "
+            "looked for "
+            f"{' and '.join(map(str, candidates))}. Run nnUNetv2_train with -tr {PRETRAINING_TRAINERS[0]} first, or "
+            "name a checkpoint with "
+            "-pretrained_weights."
+        )
+    if len(found) > 1:
+        raise UserError(
+            f"There are several pretrainings to start from: {', '.join(map(str, found))}. Choose one with "
+            "-pretrained_weights."
+        )
+    return found[0]
+
+
+def transfer_weights(
+    checkpoint: dict[str, Any], network: nn.Module, source: Path, log: Callable[[str], None]
+) -> list[str]:
+    """Loads all weights but the segmentation layers' into a network and logs what was loaded, skipped and mismatched.
+
+    Returns:
+        The loaded keys.
+
+    Raises:
+        UserError: a key outside the segmentation layers is missing or has another shape; nothing is loaded then.
+    """
+    weights = {key: value for key, value in checkpoint["network_weights"].items() if SEGMENTATION_KEY_PART not in key}
+    comparison = compare_weights(weights, network)
+    missing = [key for key in comparison.missing if SEGMENTATION_KEY_PART not in key]
+    skipped = [key for key in (*comparison.missing, *comparison.unused) if key not in missing]
+    log(
+        f"Pretrained weights from {source}: {len(comparison.matching)} tensors match, {len(skipped)} skipped, "
+        f"{len(comparison.mismatched)} of another shape, {len(missing)} missing."
+    )
+    for title, keys in (("skipped", skipped), ("missing", missing)):
+        for key in keys:
+            log(f"  {title}: {key}")
+    for key, (found, wanted) in comparison.mismatched.items():
+        log(f"  mismatched: {key} has shape {found} in the checkpoint, {wanted} in the network")
+    if comparison.mismatched or missing or not comparison.matching:
+        first, (found, wanted) = next(
+            iter(comparison.mismatched.items()), (next(iter(missing), "every key"), (None, None))
+        )
+        reason = (
+            f"{first} has shape {found} there and {wanted} in this network"
+            if found is not None
+            else f"it lacks {first}"
+        )
+        raise UserError(
+            f"{source} does not fit the network of these plans: {reason} ({len(comparison.matching)} tensors match). "
+            "Pretrain with the "
+            "same plans and configuration. Nothing was loaded."
+        )
+    with torch.no_grad():
+        own = network.state_dict()
+        for key in comparison.matching:
+            own[key].copy_(weights[key])
+    return list(comparison.matching)
+
+
+def check_leak(
+    checkpoint: dict[str, Any], source: Path, dataset_name: str, dataset_folder: Path, validation_cases: Sequence[str]
+) -> list[str]:
+    """The leak guard: no patient of the validation set may have been seen in pretraining.
+
+    Checkpoints that this package did not write carry no list of cases and pass.
+
+    Args:
+        checkpoint: The pretrained checkpoint.
+        source: Its file.
+        dataset_name: The dataset that is trained on now.
+        dataset_folder: Its folder in ``nnUNet_preprocessed``.
+        validation_cases: The fold's validation cases.
+
+    Returns:
+        The validation cases whose patients were seen, which is only not an error where
+        ``nnUNet_pix2rep_allow_transductive=1`` allows it.
+
+    Raises:
+        UserError: such cases exist and are not allowed.
+    """
+    record = checkpoint.get(RECORD_KEY, {})
+    if record.get("dataset_name") != dataset_name:
+        return []
+    seen_cases = set(record.get("cases", []))
+    patients = known_patients(dataset_folder, sorted(seen_cases | set(validation_cases)))
+    seen_patients = {patients[case].name for case in seen_cases}
+    leaked = sorted(case for case in validation_cases if patients[case].name in seen_patients)
+    if leaked and os.environ.get(ALLOW_TRANSDUCTIVE_VARIABLE) != "1":
+        raise UserError(
+            f"The pretraining in {source} has seen images of {len(leaked)} of this fold's {len(validation_cases)} "
+            "validation cases: "
+            f"{', '.join(leaked)}. The validation would not be one of unseen patients. Pretrain in this fold, or set "
+            f"{ALLOW_TRANSDUCTIVE_VARIABLE}=1 if that is what you want; it will be recorded in the checkpoint."
+        )
+    return leaked

@@ -1,0 +1,9 @@
+"""The twin of nnUNetTrainerPix2RepFinetune without pretraining."""
+
+from nnunet_pix2rep.nnunet.finetune_trainer import Pix2RepFinetuneTrainer
+
+
+class nnUNetTrainerPix2RepFinetuneScratch(Pix2RepFinetuneTrainer):
+    """Same optimiser, rates and schedule from random weights: the difference to the twin is the pretraining alone."""
+
+    needs_pretrained_weights = False

@@ -1,0 +1,7 @@
+"""Linear probing of pretrained features."""
+
+from nnunet_pix2rep.nnunet.linear_probe_trainer import Pix2RepLinearProbeTrainer
+
+
+class nnUNetTrainerPix2RepLinearProbe(Pix2RepLinearProbeTrainer):
+    """Trains the segmentation layers alone on the frozen network."""

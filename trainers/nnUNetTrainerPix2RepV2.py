@@ -1,0 +1,10 @@
+"""Pix2Rep-v2 pretraining and fine-tuning in one command."""
+
+from nnunet_pix2rep.nnunet.both_stages_trainer import Pix2RepBothStagesTrainer
+from nnunet_pix2rep.nnunet.pretrain_trainer import nnUNetTrainerPix2RepV2Pretrain
+
+
+class nnUNetTrainerPix2RepV2(Pix2RepBothStagesTrainer):
+    """Pretrains once per set of held-out patients, then fine-tunes."""
+
+    pretraining_class = nnUNetTrainerPix2RepV2Pretrain
