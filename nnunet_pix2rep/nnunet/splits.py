@@ -205,13 +205,11 @@ def _draw_orders(candidates: Mapping[str, list[str]], seeds: int, seed: int) -> 
             group: sorted(_shuffled(candidates[group], generator), key=earliest_place.__getitem__, reverse=True)
             for group in turns
         }
-        for queue in queues.values():
-            for place, name in enumerate(queue):
-                earliest_place[name] = min(place, earliest_place[name])
         longest = max(len(queue) for queue in queues.values())
-        orders.append(
-            [queues[group][place] for place in range(longest) for group in turns if place < len(queues[group])]
-        )
+        order = [queues[group][place] for place in range(longest) for group in turns if place < len(queues[group])]
+        for place, name in enumerate(order):
+            earliest_place[name] = min(place, earliest_place[name])
+        orders.append(order)
     return orders
 
 

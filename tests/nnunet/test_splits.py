@@ -177,3 +177,11 @@ def test_with_a_patient_per_case_cross_validation_is_nnunets_own():
 def test_an_impossible_number_of_folds_is_refused(num_folds):
     with pytest.raises(UserError, match="from 2 to the number of patients, 10"):
         cross_validation_splits(dataset_of(a=10), num_folds)
+
+
+def test_one_shot_patients_differ_between_seeds_as_long_as_their_group_has_others():
+    sizes = {"A": 6, "B": 6, "C": 5, "D": 4}
+    patients = {f"{group}{i}_ED": Patient(f"{group}{i}", group) for group, size in sizes.items() for i in range(size)}
+    for seed in range(20):
+        folds = few_shot_splits(patients, shots=[1], seeds=5, validation=2, seed=seed)
+        assert len({fold.train_patients for fold in folds}) == 5

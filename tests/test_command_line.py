@@ -1,0 +1,198 @@
+"""The main job as a user types it, on real data: convert, plan, preprocess, pretrain, fine-tune, predict."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from nnunet_pix2rep.nnunet.commands import nnunet_environment, run_command
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+SHORT = [
+    f"{part}.{name}={value}"
+    for part, epochs in (("pretraining", 2), ("finetuning", 1))
+    for name, value in (("num_epochs", epochs), ("num_iterations_per_epoch", 3), ("num_val_iterations_per_epoch", 1))
+]
+PRETRAINING_TRAINERS = ("nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepV2Pretrain")
+
+
+class CommandLine:
+    """Types commands in nnU-Net folders of its own."""
+
+    def __init__(self, root):
+        self.root = root
+        self.environment = nnunet_environment(root)
+
+    def type(self, text):
+        """Runs a command and returns what it printed."""
+        log = self.root / "log.txt"
+        log.unlink(missing_ok=True)
+        run_command(tuple(text.split()), log, self.environment)
+        return log.read_text(encoding="utf-8")
+
+    def train(self, dataset, configuration, fold, plans, trainer, options=""):
+        """Trains on the CPU; returns the folder of the result and the log."""
+        log = self.type(
+            f"nnUNetv2_train {dataset} {configuration} {fold} -p {plans} -tr {trainer} -device cpu {options}"
+        )
+        (folder,) = (self.root / "nnUNet_results").glob(f"*/{trainer}__{plans}__{configuration}/fold_{fold}")
+        return folder, log
+
+
+@pytest.fixture(scope="module")
+def heart(real_data, tmp_path_factory):
+    """Six Sunnybrook patients, converted, planned, preprocessed compactly and split, all by command line."""
+    root = tmp_path_factory.mktemp("heart")
+    for kind in ("Images", "Labels"):
+        part = real_data / "sunnybrook" / kind / "Sunnybrook_Part1"
+        patients = sorted({file.name.split("-IM-")[0] for file in part.iterdir()})[:6]
+        for file in part.iterdir():
+            if file.name.split("-IM-")[0] in patients:
+                target = root / "source" / kind / part.name / file.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+    shell = CommandLine(root)
+    shell.type(f"python -m nnunet_pix2rep.dataset_conversion.Dataset501_Sunnybrook -i {root / 'source'}")
+    shell.type("nnUNetv2_plan_and_preprocess -d 501 -c 2d --no_pp --verify_dataset_integrity -npfp 2")
+    shell.type(f"nnunet_pix2rep plan -d 501 -c 2d --compact -o Pix2RepPlans --set {' '.join(SHORT)}")
+    shell.type("nnUNetv2_preprocess -d 501 -plans_name Pix2RepPlans -c 2d_compact -np 2")
+    shell.type("nnunet_pix2rep split -d 501 --shots 1 --seeds 2 --validation 2")
+    return shell
+
+
+@pytest.fixture(scope="module", params=PRETRAINING_TRAINERS)
+def heart_pretraining(request, heart):
+    """Result folder and log of either pretraining trainer."""
+    return heart.train(501, "2d_compact", 0, "Pix2RepPlans", request.param)
+
+
+def test_pretraining_writes_what_nnunet_users_expect(heart_pretraining):
+    folder, _ = heart_pretraining
+    names = {file.name for file in folder.iterdir()}
+    assert {
+        "checkpoint_best.pth",
+        "checkpoint_final.pth",
+        "progress.png",
+        "debug.json",
+        "pretraining_summary.json",
+    } <= names
+    assert not {"checkpoint_latest.pth", "checkpoint_previous.pth", "validation"} & names
+    summary = json.loads((folder / "pretraining_summary.json").read_text())
+    assert len(summary["logging"]["train_losses"]) == len(summary["logging"]["val_losses"]) == 2
+
+
+def test_pretraining_leaves_the_patients_of_the_validation_set_out(heart, heart_pretraining):
+    folder, _ = heart_pretraining
+    (splits_file,) = (heart.root / "nnUNet_preprocessed").glob("*/splits_final.json")
+    (patients_file,) = (heart.root / "nnUNet_raw").glob("*/patients.json")
+    patient_of = {case: entry["patient"] for case, entry in json.loads(patients_file.read_text()).items()}
+    validation = {patient_of[case] for case in json.loads(splits_file.read_text())[0]["val"]}
+    seen = {patient_of[case] for case in json.loads((folder / "pretraining_summary.json").read_text())["cases"]}
+    assert len(validation) == 2
+    assert len(seen) == 4
+    assert not validation & seen
+
+
+def test_the_checkpoint_meets_the_hand_over_contract(heart_pretraining):
+    folder, _ = heart_pretraining
+    checkpoint = torch.load(folder / "checkpoint_final.pth", weights_only=True)
+    weights = checkpoint["network_weights"]
+    assert all(value.device.type == "cpu" and torch.isfinite(value).all() for value in weights.values())
+    assert not any(key.startswith(("module.", "_orig_mod.")) for key in weights)
+    record = checkpoint["pix2rep"]
+    assert record["format_version"] == 1
+    assert record["dataset_name"] == "Dataset501_Sunnybrook"
+    assert record["plans_name"] == "Pix2RepPlans"
+    assert {"configuration", "config", "cases", "package_versions", "diagnostics"} <= record.keys()
+
+
+def test_stock_fine_tuning_and_stock_prediction(heart, heart_pretraining, tmp_path):
+    pretraining, _ = heart_pretraining
+    shutil.rmtree(
+        heart.root / "nnUNet_results" / "Dataset501_Sunnybrook" / "nnUNetTrainerConfiguredLength", ignore_errors=True
+    )
+    weights = pretraining / "checkpoint_final.pth"
+    folder, log = heart.train(
+        501, "2d_compact", 0, "Pix2RepPlans", "nnUNetTrainerConfiguredLength", f"-pretrained_weights {weights}"
+    )
+    assert f"Loading pretrained weights from file  {weights}" in log
+    assert (folder / "validation" / "summary.json").is_file()
+    images = tmp_path / "images"
+    images.mkdir()
+    for image in sorted((heart.root / "nnUNet_raw").glob("*/imagesTr/*.nii.gz"))[:2]:
+        shutil.copy(image, images)
+    heart.type(
+        f"nnUNetv2_predict -i {images} -o {tmp_path / 'out'} -d 501 -c 2d_compact -p Pix2RepPlans -f 0 "
+        "-tr nnUNetTrainerConfiguredLength -device cpu -npp 1 -nps 1 --disable_tta"
+    )
+    assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 2
+
+
+def test_a_finished_pretraining_is_summarised_again_by_val(heart, heart_pretraining):
+    folder, _ = heart_pretraining
+    before = json.loads((folder / "pretraining_summary.json").read_text())
+    (folder / "pretraining_summary.json").unlink()
+    heart.train(501, "2d_compact", 0, "Pix2RepPlans", folder.parent.name.split("__")[0], "--val")
+    after = json.loads((folder / "pretraining_summary.json").read_text())
+    assert after == before
+
+
+@pytest.fixture(scope="module")
+def hippocampus(real_data, tmp_path_factory):
+    """Eight hippocampus volumes with a plain and a residual plan, compact 3D."""
+    root = tmp_path_factory.mktemp("hippocampus")
+    for kind in ("imagesTr", "labelsTr"):
+        (root / "source" / kind).mkdir(parents=True)
+        for file in sorted((real_data / "hippocampus" / kind).iterdir())[:8]:
+            shutil.copyfile(file, root / "source" / kind / file.name)
+    shell = CommandLine(root)
+    shell.type(f"python -m nnunet_pix2rep.dataset_conversion.Dataset504_Hippocampus -i {root / 'source'}")
+    shell.type("nnUNetv2_plan_and_preprocess -d 504 -c 3d_fullres --no_pp -npfp 2")
+    shell.type("nnUNetv2_plan_experiment -d 504 -pl nnUNetPlannerResEncM")
+    return shell
+
+
+@pytest.mark.parametrize("source_plans", ["nnUNetPlans", "nnUNetResEncUNetMPlans"])
+def test_three_dimensions_with_plain_and_residual_networks(hippocampus, source_plans):
+    plans = f"Pix2Rep{source_plans}"
+    hippocampus.type(
+        f"nnunet_pix2rep plan -d 504 -c 3d_fullres -p {source_plans} --compact -o {plans} --set {' '.join(SHORT)} "
+        "pretraining.num_points=512"
+    )
+    hippocampus.type(f"nnUNetv2_preprocess -d 504 -plans_name {plans} -c 3d_fullres_compact -np 2")
+    pretraining, _ = hippocampus.train(504, "3d_fullres_compact", 1, plans, "nnUNetTrainerPix2RepV2Pretrain")
+    folder, _ = hippocampus.train(
+        504,
+        "3d_fullres_compact",
+        1,
+        plans,
+        "nnUNetTrainerConfiguredLength",
+        f"-pretrained_weights {pretraining / 'checkpoint_final.pth'}",
+    )
+    assert (folder / "validation" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("variable", "command", "message"),
+    [
+        ("nnUNet_preprocessed", "nnunet_pix2rep plan -d 501 -c 2d -o Pix2RepPlans", "nnUNet_preprocessed is not set"),
+        ("nnUNet_preprocessed", "nnunet_pix2rep split -d 501 --shots 1", "nnUNet_preprocessed is not set"),
+        (
+            "nnUNet_preprocessed",
+            "nnUNetv2_train 501 2d 0 -tr nnUNetTrainerPix2RepPretrain -device cpu",
+            "nnUNet_preprocessed is not",
+        ),
+        (
+            "nnUNet_extTrainer",
+            "nnUNetv2_train 501 2d 0 -tr nnUNetTrainerPix2RepPretrain -device cpu",
+            "nnUNet_extTrainer",
+        ),
+    ],
+)
+def test_a_missing_environment_variable_is_named(tmp_path, variable, command, message):
+    shell = CommandLine(tmp_path)
+    del shell.environment[variable]
+    with pytest.raises(Exception, match=message):
+        shell.type(command)
