@@ -104,7 +104,7 @@ class PretrainingConfig:
     gamma_range: tuple[float, float] = setting((0.6, 1.7), "gamma", "ours; nnU-Net has 0.7 to 1.5", 0.1, 10.0)
     inversion_probability: float = setting(0.2, "probability of inverted intensities", "ours; v1's set", 0.0, 1.0)
     low_resolution_probability: float = setting(0.2, "probability of a simulated low resolution", "ours", 0.0, 1.0)
-    low_resolution_range: tuple[float, float] = setting((0.5, 1.0), "factor of the resolution", "nnU-Net", 0.05, 1.0)
+    low_resolution_range: tuple[float, float] = setting((0.5, 1.0), "factor of the resolution", "nnU-Net", 0.2, 1.0)
     bias_field_probability: float = setting(
         0.3, "probability of a smooth brightness gradient", "ours; v1's set", 0.0, 1.0
     )

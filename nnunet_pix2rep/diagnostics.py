@@ -22,7 +22,7 @@ def uniformity(z: torch.Tensor) -> torch.Tensor:
 
 
 def effective_rank(z: torch.Tensor) -> torch.Tensor:
-    """RankMe (Garrido et al. 2023, arXiv 2210.02885): exp of the entropy of the singular values' shares; 1 to min(N, d)."""
+    """RankMe (Garrido et al. 2023, arXiv 2210.02885): exp of the entropy of the singular values; 1 to min(N, d)."""
     singular_values = torch.linalg.svdvals(z)
     share = singular_values / singular_values.sum().clamp(min=1e-12) + 1e-7
     return (-(share * share.log()).sum()).exp()

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nnunet_pix2rep.errors import UserError
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
@@ -46,8 +48,6 @@ def read_json(path: str | os.PathLike) -> Any:
     Raises:
         UserError: the file is missing or not valid JSON; the message names it.
     """
-    from nnunet_pix2rep.errors import UserError
-
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

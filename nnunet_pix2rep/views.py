@@ -83,7 +83,7 @@ class ViewMaker:
             generator: Source of randomness.
         """
         context_size = context.shape[1:]
-        placement, is_plain_crop = self._draw_placement(context_size, generator)
+        placement, is_plain_crop = self._draw_placement(context_size, image_start, image_stop, generator)
         image_in_context = Placement.of_crop(image_start, np.subtract(image_stop, image_start), context_size)
         corners = torch.stack([-torch.ones(len(context_size)), torch.ones(len(context_size))])
         image_box = placement.from_context(image_in_context.to_context(corners))
@@ -100,7 +100,13 @@ class ViewMaker:
         view_2 = warp(appearance_2, placement.to_context(grid))
         return ViewPair(view_1, view_2, points_1, points_2)
 
-    def _draw_placement(self, context_size: Sequence[int], generator: np.random.Generator) -> tuple[Placement, bool]:
+    def _draw_placement(
+        self,
+        context_size: Sequence[int],
+        image_start: Sequence[int],
+        image_stop: Sequence[int],
+        generator: np.random.Generator,
+    ) -> tuple[Placement, bool]:
         """Where view 1 lies in the context, and whether it is the plain crop from its centre."""
         starts = np.array([(whole - part) // 2 for whole, part in zip(context_size, self.view_size, strict=True)])
         view_size = np.array(self.view_size)
@@ -109,12 +115,16 @@ class ViewMaker:
         first_axis = 1 if self.ranges.in_plane_only else 0
         box = view_size.astype(float)
         box[first_axis:] = generator.uniform(*self.config.multiscale_range) * view_size[first_axis:].min()
-        return Placement.of_crop(starts + generator.uniform(0, view_size - box), box, context_size), False
+        # Within the plain crop, its centre on the image: elsewhere it might show nothing but padding.
+        lowest, highest = (
+            np.clip(np.array(edge) - box / 2, starts, starts + view_size - box) for edge in (image_start, image_stop)
+        )
+        return Placement.of_crop(generator.uniform(lowest, highest), box, context_size), False
 
     def _draw_transform_and_points(
         self, image_box: torch.Tensor, generator: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The grid of phi and paired points; a transform without common point is drawn again, at last without motion."""
+        """The grid of phi and paired points; transforms without common points give way to others, at last to none."""
         for _ in range(TRANSFORM_ATTEMPTS):
             grid = draw_transform(self.ranges, self.view_size, generator).grid(self.view_size)
             points = draw_point_pairs(grid, image_box, self.num_points, generator)
@@ -135,6 +145,19 @@ class _SpreadOfGradient:
 
     def __call__(self, shape: Sequence[int], axis: int) -> float:
         return float(np.random.uniform(0.5, 2.0) * shape[axis])
+
+
+class _BlurWidth:
+    """Width of the Gaussian blur along one axis in voxels, drawn from a range, but no more than the axis can take.
+
+    batchgeneratorsv2 mirrors the image at its edges, which fails where half of its kernel, 3 widths, exceeds the axis.
+    """
+
+    def __init__(self, limits: tuple[float, float]):
+        self.limits = limits
+
+    def __call__(self, shape: Sequence[int], dim: int) -> float:
+        return max(0.01, min(float(np.random.uniform(*self.limits)), (shape[dim] - 1) / 3))
 
 
 def build_intensity_transform(config: PretrainingConfig, in_plane_only: bool = False) -> BasicTransform:
@@ -161,7 +184,7 @@ def build_intensity_transform(config: PretrainingConfig, in_plane_only: bool = F
         (
             config.blur_probability,
             GaussianBlurTransform(
-                blur_sigma=config.blur_sigma,
+                blur_sigma=_BlurWidth(config.blur_sigma),
                 synchronize_channels=False,
                 synchronize_axes=False,
                 p_per_channel=1,

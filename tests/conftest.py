@@ -11,5 +11,7 @@ def real_data() -> Path:
     """The folder with the Sunnybrook and hippocampus data."""
     folder = Path(os.environ.get("PIX2REP_DATA", PROJECT_ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"real data not found at {folder}: set PIX2REP_DATA to the folder that holds sunnybrook/ and hippocampus/")
+        pytest.skip(
+            f"real data not found at {folder}: set PIX2REP_DATA to the folder that holds sunnybrook/ and hippocampus/"
+        )
     return folder

@@ -110,9 +110,6 @@ def test_the_checkpoint_meets_the_hand_over_contract(heart_pretraining):
 
 def test_stock_fine_tuning_and_stock_prediction(heart, heart_pretraining, tmp_path):
     pretraining, _ = heart_pretraining
-    shutil.rmtree(
-        heart.root / "nnUNet_results" / "Dataset501_Sunnybrook" / "nnUNetTrainerConfiguredLength", ignore_errors=True
-    )
     weights = pretraining / "checkpoint_final.pth"
     folder, log = heart.train(
         501, "2d_compact", 0, "Pix2RepPlans", "nnUNetTrainerConfiguredLength", f"-pretrained_weights {weights}"
@@ -182,7 +179,7 @@ def test_three_dimensions_with_plain_and_residual_networks(hippocampus, source_p
         (
             "nnUNet_preprocessed",
             "nnUNetv2_train 501 2d 0 -tr nnUNetTrainerPix2RepPretrain -device cpu",
-            "nnUNet_preprocessed is not",
+            "nnUNet_preprocessed=None",
         ),
         (
             "nnUNet_extTrainer",

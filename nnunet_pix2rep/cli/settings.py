@@ -10,8 +10,8 @@ HELP = "List every setting with its default, range, meaning and source (Markdown
 INTRODUCTION = """# Settings
 
 The optional block `"pix2rep"` of a configuration in nnU-Net's plans file holds them; what is not there has its default.
-`nnunet_pix2rep plan ... --set pretraining.num_epochs=100` writes a plans file with such a block. Values are JSON. This page is
-the output of `nnunet_pix2rep settings`.
+`nnunet_pix2rep plan ... --set pretraining.num_epochs=100` writes a plans file with such a block. Values are JSON.
+This page is the output of `nnunet_pix2rep settings`.
 
 Sources: v1 is Pix2Rep (arXiv 2407.20395), v2 is Pix2Rep-v2 (arXiv 2609.01427), nnU-Net is nnunetv2 2.8.1."""
 

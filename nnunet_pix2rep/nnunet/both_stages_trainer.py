@@ -7,6 +7,7 @@ benchmark over many of them pretrains once.
 from __future__ import annotations
 
 import hashlib
+import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,15 @@ from filelock import FileLock, Timeout
 from torch import distributed
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.checkpoint import FINAL, LATEST
+from nnunet_pix2rep.nnunet.checkpoint import FINAL, LATEST, RECORD_KEY, load_checkpoint_file
 from nnunet_pix2rep.nnunet.finetune_trainer import Pix2RepFinetuneTrainer
-from nnunet_pix2rep.nnunet.pretrain_trainer import SUMMARY_FILE, Pix2RepPretrainTrainer
+from nnunet_pix2rep.nnunet.pretrain_trainer import Pix2RepPretrainTrainer
+
+LOCK_POLLING_SECONDS = 1
+OTHER_PRETRAINING = (
+    "{folder} holds a pretraining with other settings or other held-out patients than this fold's, which is not "
+    "overwritten. Move it away, or use plans of another name."
+)
 
 
 class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
@@ -27,32 +33,35 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
     pretraining_class: type[Pix2RepPretrainTrainer]
 
     def provide_pretrained_weights(self) -> Path:
-        """The pretraining that held out this fold's validation patients; waits for it, resumes it or does it where necessary."""
-        pretraining = self._build_pretraining()
-        held_out = pretraining.find_held_out_patients()
-        lock_name = hashlib.sha256("\n".join(held_out).encode()).hexdigest()[:16]
-        lock = FileLock(Path(pretraining.output_folder_base) / f".held_out_{lock_name}.lock")
+        """A pretraining that held out this fold's validation patients: waits for it, resumes it or does it."""
+        held_out = self.find_held_out_patients()
+        name = f"{self.pretraining_class.__name__}__{self.plans_manager.plans_name}__{self.configuration_name}"
+        folder = Path(self.output_folder_base).parent / name
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f".held_out_{hashlib.sha256(json.dumps(held_out).encode()).hexdigest()[:16]}.lock")
         if self.local_rank == 0:
             self._acquire(lock)
         try:
-            found = self._agree(find_finished(pretraining, held_out) if self.local_rank == 0 else None)
+            settings = self.config.to_block()["pretraining"]
+            found = self._agree(find_finished(folder, settings, held_out) if self.local_rank == 0 else None)
             if found is None:
-                found = self._pretrain(pretraining)
+                found = self._pretrain(settings, held_out)
         finally:
             lock.release()
         return found
 
-    def _build_pretraining(self) -> Pix2RepPretrainTrainer:
-        """A pretraining trainer for the same data; its log stands in its own output folder."""
-        plans = deepcopy(self.plans_manager.plans) | {"continue_training": True}
-        return self.pretraining_class(plans, self.configuration_name, self.fold, self.dataset_json, self.device)
-
     def _acquire(self, lock: FileLock) -> None:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            self.print_to_log_file("Another process is pretraining with the same held-out patients; waiting for it.")
-            lock.acquire()
+        waiting = False
+        while True:
+            try:
+                lock.acquire(timeout=LOCK_POLLING_SECONDS if waiting else 0)
+            except Timeout:
+                if not waiting:
+                    self.print_to_log_file("Another process pretrains with the same held-out patients; waiting for it.")
+                waiting = True
+                self._sigterm.raise_if_requested()
+            else:
+                return
 
     def _agree(self, found: Path | None) -> Path | None:
         """What process 0 found, in every process."""
@@ -62,19 +71,20 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
-    def _pretrain(self, pretraining: Pix2RepPretrainTrainer) -> Path:
+    def _pretrain(self, settings: dict[str, Any], held_out: list[str]) -> Path:
+        plans = deepcopy(self.plans_manager.plans) | {"continue_training": True}
+        pretraining = self.pretraining_class(plans, self.configuration_name, self.fold, self.dataset_json, self.device)
         folder = Path(pretraining.output_folder)
         final, latest = folder / FINAL, folder / LATEST
         if final.is_file():
-            raise UserError(
-                f"{folder} holds a finished pretraining with other settings or other held-out patients than this "
-                "fold's, and is not "
-                "overwritten. Move it away, or use plans of another name."
-            )
+            raise UserError(OTHER_PRETRAINING.format(folder=folder))
         self.print_to_log_file(f"Stage 1, pretraining, in {folder}")
         if latest.is_file():
-            pretraining.load_checkpoint(str(latest))
-            pretraining.print_to_log_file(f"Going on from {latest}, epoch {pretraining.current_epoch}.")
+            checkpoint, source = pretraining.read_checkpoint(str(latest))
+            if not is_pretraining_of(checkpoint.get(RECORD_KEY, {}), settings, held_out):
+                raise UserError(OTHER_PRETRAINING.format(folder=folder))
+            pretraining.load_checkpoint(checkpoint)
+            pretraining.print_to_log_file(f"Going on from {source}, epoch {pretraining.current_epoch}.")
         pretraining.disable_checkpointing = False  # stage 2 starts from the file, whatever the user wants of its own
         pretraining.run_training()
         pretraining.perform_actual_validation()
@@ -86,12 +96,21 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
         return super().record() | {"pretraining_trainer": self.pretraining_class.__name__}
 
 
-def find_finished(pretraining: Pix2RepPretrainTrainer, held_out: list[str]) -> Path | None:
-    """A finished pretraining in any fold with the same settings and the same held-out patients, or None."""
-    for summary_file in sorted(Path(pretraining.output_folder_base).glob(f"fold_*/{SUMMARY_FILE}")):
-        final = summary_file.with_name(FINAL)
-        summary = read_json(summary_file)
-        same_settings = summary["config"]["pretraining"] == pretraining.config.to_block()["pretraining"]
-        if final.is_file() and same_settings and summary["held_out_patients"] == held_out:
+def is_pretraining_of(record: dict[str, Any], settings: dict[str, Any], held_out: list[str]) -> bool:
+    """Whether the record of a checkpoint is of a pretraining with these settings and held-out patients."""
+    recorded_settings = record.get("config", {}).get("pretraining")
+    return recorded_settings == settings and record.get("held_out_patients") == held_out
+
+
+def find_finished(folder: Path, settings: dict[str, Any], held_out: list[str]) -> Path | None:
+    """A finished pretraining in any fold with the same settings and the same held-out patients, or None.
+
+    Args:
+        folder: The pretraining trainer's folder, which holds ``fold_*``.
+        settings: The part ``pretraining`` of the configuration.
+        held_out: Names of patients, sorted.
+    """
+    for final in sorted(folder.glob(f"fold_*/{FINAL}")):
+        if is_pretraining_of(load_checkpoint_file(final).get(RECORD_KEY, {}), settings, held_out):
             return final
     return None

@@ -7,9 +7,7 @@ The hand-over is nnU-Net's own ``-pretrained_weights`` (nnunetv2 2.8.1, run/load
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -41,6 +39,8 @@ def to_plain(content: Any) -> Any:
         return {key: to_plain(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
         return type(content)(to_plain(value) for value in content)
+    if isinstance(content, (set, frozenset)):
+        return sorted(to_plain(value) for value in content)
     if isinstance(content, (np.generic, np.ndarray)):
         return content.tolist()
     if isinstance(content, (torch.device, Path)):
@@ -88,18 +88,26 @@ def load_checkpoint_file(path: str | os.PathLike, device: torch.device | str = "
         # nnU-Net's own checkpoints log numpy numbers
         with torch.serialization.safe_globals(_numpy_types()):
             checkpoint = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # the unpickler fails on damaged bytes in any way
         raise UserError(
-            f"{path} is truncated or not a checkpoint ({str(error).splitlines()[0]}). Copy it again, or train it anew."
+            f"{path} is damaged or not a checkpoint ({_reason(error)}). Copy it again, or train it anew."
         ) from error
     if not isinstance(checkpoint, dict) or "network_weights" not in checkpoint:
         raise UserError(f'{path} is not a checkpoint of nnU-Net: it has no "network_weights".')
     return checkpoint
 
 
+def _reason(error: Exception) -> str:
+    """The one line of torch's long messages that says what is wrong."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next((line.strip() for line in lines if "WeightsUnpickler error" in line), lines[0])
+
+
 def _numpy_types() -> list[Any]:
-    scalar = np.float64(0).__reduce__()[0]  # its module was renamed in numpy 2
-    return [scalar, np.dtype, *{type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")}]
+    """What numpy's numbers are pickled with, under the module names before and since numpy 2."""
+    scalar = np.float64(0).__reduce__()[0]
+    renamed = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [*renamed, np.dtype, *{type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")}]
 
 
 @dataclass(frozen=True)
@@ -123,8 +131,7 @@ class WeightComparison:
         for key, (found, wanted) in self.mismatched.items():
             raise UserError(
                 f"{source} is of another network: {key} has shape {found} in the checkpoint and {wanted} in the "
-                "network that the "
-                "plans ask for. Use a checkpoint of the same plans and configuration."
+                "network that the plans ask for. Use a checkpoint of the same plans and configuration."
             )
         for keys, where, elsewhere in (
             (self.missing, "the plans ask for", "checkpoint"),
@@ -133,8 +140,7 @@ class WeightComparison:
             if keys:
                 raise UserError(
                     f"{source} is of another network: {where} {keys[0]} (and {len(keys) - 1} more keys) that the "
-                    f"{elsewhere} lacks. "
-                    "Use a checkpoint of the same plans and configuration."
+                    f"{elsewhere} lacks. Use a checkpoint of the same plans and configuration."
                 )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.base_trainer import Pix2RepTrainer
 from nnunet_pix2rep.nnunet.checkpoint import RECORD_KEY, load_checkpoint_file
 from nnunet_pix2rep.nnunet.network import check_architecture
@@ -95,21 +96,26 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
         self.weight_decay = self.settings.weight_decay
         self._iteration_in_epoch = 0
         self.pretrained_record: dict[str, Any] | None = None
+        self.cases_used: list[str] = []
 
-    # ------------------------------------------------------------------------------------------------ network,
-    # optimiser
+    # ----------------------------------------------------------------------------------------------- network, optimiser
 
     def initialize(self) -> None:
         """nnU-Net's; a file given by ``-pretrained_weights`` is checked and loaded here, with a report."""
-        super().initialize()
-        check_architecture(self.planned_network)
         requested = requested_pretrained_weights()
+        if requested is not None and not self.needs_pretrained_weights:
+            raise UserError(
+                f"{type(self).__name__} trains from random weights, but -pretrained_weights {requested} was given. "
+                f"Leave the option out, or use {type(self).__name__.removesuffix('Scratch')}."
+            )
+        super().initialize()
         if requested is not None:
             self.load_pretrained(requested)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, FinetuningSchedule]:
         """Two parameter groups, backbone and segmentation layers; frozen parts are left out."""
         settings = self.settings
+        check_architecture(self.planned_network)
         encoder, decoder, heads = split_parameters(self.planned_network)
         for frozen in {"all": [], "decoder": [encoder], "heads": [encoder, decoder]}[settings.trainable]:
             for parameter in frozen:
@@ -128,8 +134,7 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
             optimizer, rates, self.num_epochs, settings.head_first_fraction, settings.warmup_fraction
         )
 
-    # ------------------------------------------------------------------------------------------------ pretrained
-    # weights
+    # ---------------------------------------------------------------------------------------------- pretrained weights
 
     def load_pretrained(self, file: Path) -> None:
         """Loads pretrained weights after the leak guard; says what was loaded.
@@ -139,25 +144,23 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
         """
         checkpoint = load_checkpoint_file(file)
         validation = self.do_split()[1] if self.fold != "all" else []
-        leaked = check_leak(
-            checkpoint, file, self.plans_manager.dataset_name, Path(self.preprocessed_dataset_folder_base), validation
-        )
+        dataset_name = self.plans_manager.dataset_name
+        leaked = check_leak(checkpoint, file, dataset_name, Path(self.preprocessed_dataset_folder_base), validation)
         if leaked:
             self.print_to_log_file(
                 f"WARNING: transductive: pretraining has seen the validation cases {', '.join(leaked)}"
             )
         loaded = transfer_weights(checkpoint, self.planned_network, file, self.print_to_log_file)
         source_record = checkpoint.get(RECORD_KEY, {})
+        recorded = ("loss", "dataset_name", "plans_name", "fold", "config")
         self.pretrained_record = {
             "file": str(file),
             "num_loaded_tensors": len(loaded),
             "transductive_cases": leaked,
-            **{
-                key: source_record[key]
-                for key in ("loss", "dataset_name", "plans_name", "fold", "config")
-                if key in source_record
-            },
+            **{key: source_record[key] for key in recorded if key in source_record},
         }
+        if source_record.get("dataset_name") == dataset_name:
+            self.cases_used = sorted(source_record.get("cases", []))
 
     def provide_pretrained_weights(self) -> Path:
         """Where the weights come from when ``-pretrained_weights`` is not given: this fold's own pretraining."""
@@ -170,10 +173,10 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
             self.initialize()
         if self.needs_pretrained_weights and self.pretrained_record is None:
             self.load_pretrained(self.provide_pretrained_weights())
+        self.cases_used = sorted({*self.cases_used, *self.do_split()[0]})
         super().on_train_start()
 
-    # --------------------------------------------------------------------------------------------------------------
-    # steps
+    # ----------------------------------------------------------------------------------------------------------- steps
 
     def on_train_epoch_start(self) -> None:
         """nnU-Net's, and logs the second learning rate."""
@@ -187,25 +190,30 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
         self._iteration_in_epoch += 1
         return super().train_step(batch)
 
-    # --------------------------------------------------------------------------------------------------------
-    # checkpoints
+    # ----------------------------------------------------------------------------------------------------- checkpoints
 
     def record(self) -> dict[str, Any]:
-        """Adds where the weights came from."""
-        return super().record() | {"stage": "finetuning", "pretrained": self.pretrained_record}
+        """Adds where the weights came from, and all cases that they have seen, in the pretraining too."""
+        return super().record() | {
+            "stage": "finetuning",
+            "pretrained": self.pretrained_record,
+            "cases": self.cases_used,
+        }
 
     def checkpoint_content(self, next_epoch: int) -> dict[str, Any]:
         """Names the stock trainer, so that a nnU-Net without this package predicts with it; ours is in the record."""
         return super().checkpoint_content(next_epoch) | {"trainer_name": STOCK_TRAINER}
 
     def load_further_weights(self, checkpoint: dict[str, Any], source: str) -> None:
-        """Takes over where the weights of the continued training came from."""
+        """Takes over where the weights of the continued training came from, and what they have seen."""
         del source
-        self.pretrained_record = checkpoint.get(RECORD_KEY, {}).get("pretrained")
+        record = checkpoint.get(RECORD_KEY, {})
+        self.pretrained_record = record.get("pretrained")
+        self.cases_used = record.get("cases", [])
 
 
 def _rest_backbone(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
-    """Drops the gradients of a backbone whose learning rate is 0, so that neither momentum nor averages take them in."""
+    """Drops the gradients of a backbone whose learning rate is 0: momentum and averages do not take them in either."""
     backbone = optimizer.param_groups[0]
     if backbone["lr"] == 0:
         for parameter in backbone["params"]:

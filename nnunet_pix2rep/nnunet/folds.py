@@ -8,6 +8,7 @@ from pathlib import Path
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.patients import check_patient_leak
+from nnunet_pix2rep.nnunet.pool_patients import patients_with_pool
 from nnunet_pix2rep.nnunet.split_files import SPLITS_FILE, known_patients
 
 MIN_CASES_OF_NNUNET_SPLIT = 5  # n_splits in nnUNetTrainer.do_split (nnunetv2 2.8.1)
@@ -37,11 +38,11 @@ def check_fold(fold: int | str, dataset_folder: Path, cases: Sequence[str]) -> N
             )
         return
     splits = read_json(splits_file)
-    if int(fold) >= len(splits):
+    if not 0 <= int(fold) < len(splits):
         raise UserError(
             f"Fold {fold} does not exist: {splits_file} has the folds 0 to {len(splits) - 1}. nnU-Net would train on "
-            "a random 80:20 "
-            "split instead, which is refused here. Choose one of these folds or make splits with nnunet_pix2rep split."
+            "a random 80:20 split instead, which is refused here. Choose one of these folds or make splits with "
+            "nnunet_pix2rep split."
         )
     unknown = sorted(set(splits[int(fold)]["train"] + splits[int(fold)]["val"]) - set(cases))
     if unknown:
@@ -55,7 +56,7 @@ def check_fold(fold: int | str, dataset_folder: Path, cases: Sequence[str]) -> N
 def warn_of_leaks(
     training: Sequence[str], validation: Sequence[str], dataset_folder: Path, log: Callable[[str], None]
 ) -> None:
-    """Logs a warning where images of one patient are in training and in validation, as in nnU-Net's own case-wise splits."""
+    """Logs a warning where a patient has images in training and in validation, as in nnU-Net's own case-wise splits."""
     patients = known_patients(dataset_folder, sorted({*training, *validation}))
     leaks = check_patient_leak([{"train": training, "val": validation}], patients)
     if leaks:
@@ -74,7 +75,7 @@ def pretraining_cases(cases: Iterable[str], validation_cases: Iterable[str], dat
     """
     cases = sorted(cases)
     validation_cases = set(validation_cases)
-    patients = known_patients(dataset_folder, sorted({*cases, *validation_cases}))
+    patients = patients_with_pool(dataset_folder, sorted({*cases, *validation_cases}))
     held_out = {patients[case].name for case in validation_cases}
     return [case for case in cases if patients[case].name not in held_out]
 

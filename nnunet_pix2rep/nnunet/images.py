@@ -8,6 +8,7 @@ label can leak into it and cases without labels can take part.
 from __future__ import annotations
 
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,21 +36,36 @@ class ImageCase:
         """Opens the image for reading; an array-like of shape (C, Z, Y, X), float32, that is read where it is indexed.
 
         Raises:
-            UserError: there is no preprocessed image of this case.
+            UserError: there is no preprocessed image of this case, or it is damaged.
         """
         stem = Path(self.folder) / self.identifier
-        blosc_file, numpy_file, zip_file = (Path(f"{stem}{ending}") for ending in (".b2nd", ".npy", ".npz"))
-        if blosc_file.is_file():
-            # as nnUNetDatasetBlosc2 does: memory mapping does not work on Windows, and a thread a loader is enough
-            memory_mapping = {} if os.name == "nt" else {"mmap_mode": "r"}
-            return blosc2.open(urlpath=str(blosc_file), mode="r", dparams={"nthreads": 1}, **memory_mapping)
-        if numpy_file.is_file():
-            return np.load(numpy_file, mmap_mode="r")
-        if zip_file.is_file():
-            return np.load(zip_file)["data"]
+        for ending, read in (("b2nd", _open_blosc), ("npy", _open_numpy), ("npz", _open_zip)):
+            file = Path(f"{stem}.{ending}")
+            if file.is_file():
+                try:
+                    return read(file)
+                except (RuntimeError, ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
+                    raise UserError(
+                        f"{file} is damaged ({str(error).strip()}). Run nnUNetv2_preprocess again."
+                    ) from error
         raise UserError(
             f"No preprocessed image of case {self.identifier} in {self.folder}. Run nnUNetv2_preprocess again."
         )
+
+
+def _open_blosc(file: Path) -> Any:
+    # As nnUNetDatasetBlosc2: memory mapping does not work on Windows, and one thread for each loader is enough.
+    memory_mapping = {} if os.name == "nt" else {"mmap_mode": "r"}
+    return blosc2.open(urlpath=str(file), mode="r", dparams={"nthreads": 1}, **memory_mapping)
+
+
+def _open_numpy(file: Path) -> np.ndarray:
+    return np.load(file, mmap_mode="r")
+
+
+def _open_zip(file: Path) -> np.ndarray:
+    with np.load(file) as content:
+        return content["data"]
 
 
 def preprocessed_cases(folder: str) -> list[ImageCase]:
@@ -58,7 +74,7 @@ def preprocessed_cases(folder: str) -> list[ImageCase]:
     Raises:
         UserError: the folder does not exist or holds no case.
     """
-    if not Path(folder).is_dir() or not any(Path(folder).iterdir()):
+    if not Path(folder).is_dir() or not any(file.suffix in (".b2nd", ".npz") for file in Path(folder).iterdir()):
         raise UserError(
             f"There is no preprocessed data in {folder}. Run nnUNetv2_preprocess for this configuration first."
         )

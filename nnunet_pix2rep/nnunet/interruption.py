@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -14,7 +16,11 @@ class TrainingInterrupted(Exception):  # noqa: N818  it is no error
 
 
 class SigtermWatch:
-    """Notes SIGTERM while the ``with`` block runs, in place of ending the process at once; restores the old handler after.
+    """Notes SIGTERM while the ``with`` block runs, in place of ending the process; restores the old handler after.
+
+    Clusters send SIGTERM to worker processes as well. Those that are forked in the block outlast it as long as the
+    block runs, since batchgenerators waits forever for a worker that ends at the wrong moment. After the block, or
+    without the process that forked them, SIGTERM ends them, on which multiprocessing relies when the interpreter exits.
 
     Only the main thread of a process may handle signals; elsewhere this does nothing.
     """
@@ -22,8 +28,12 @@ class SigtermWatch:
     def __init__(self) -> None:
         self.requested = False
         self._previous = None
+        self._process = os.getpid()
+        self._is_running = mmap.mmap(-1, 1)  # memory shared with forked processes
 
     def __enter__(self) -> SigtermWatch:
+        self._process = os.getpid()
+        self._is_running[0] = True
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._note)
         return self
@@ -31,11 +41,16 @@ class SigtermWatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_running[0] = False
         if self._previous is not None:
             signal.signal(signal.SIGTERM, self._previous)
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.requested = True
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() == self._process:
+            self.requested = True
+        elif not self._is_running[0] or os.getppid() != self._process:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def raise_if_requested(self) -> None:
         """Raises TrainingInterrupted after SIGTERM."""

@@ -26,7 +26,7 @@ from nnunet_pix2rep.views import ViewMaker, ViewPair
 
 @contextmanager
 def global_seed(seed: int) -> Iterator[None]:
-    """Seeds the global generators of numpy and torch (CPU), which batchgeneratorsv2 draws from, and puts them back after."""
+    """Seeds the global generators of numpy and torch (CPU), which batchgeneratorsv2 draws from, for a while."""
     numpy_state, torch_state = np.random.get_state(), torch.random.get_rng_state()
     np.random.seed(seed % 2**32)
     torch.random.default_generator.manual_seed(seed)
@@ -45,10 +45,10 @@ class _Identifiers:
 
 
 class ViewPairLoader(nnUNetDataLoader):
-    """nnU-Net's data loader, cutting context patches from images and making view pairs of them; labels are never opened.
+    """nnU-Net's data loader, cutting context patches from images and making view pairs; labels are never opened.
 
     Args:
-        cases: The images to draw from, each with the same probability.
+        cases: The images to draw from.
         batch_size: Patches per batch.
         context_size: Array shape of the context patch, nnU-Net's initial patch size.
         view_maker: Makes the views; knows their size.
@@ -57,6 +57,7 @@ class ViewPairLoader(nnUNetDataLoader):
         num_workers: Processes that share the batches.
         first_index: Index of the first batch.
         period: Repeat the same batches after this many; None: never.
+        probabilities: Probability of each case; None: the same for all.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class ViewPairLoader(nnUNetDataLoader):
         num_workers: int = 1,
         first_index: int = 0,
         period: int | None = None,
+        probabilities: Sequence[float] | None = None,
     ):
         # A view larger than the context can't be: nnU-Net's rule for the initial patch size only ever adds.
         super().__init__(
@@ -86,6 +88,7 @@ class ViewPairLoader(nnUNetDataLoader):
         self.num_workers = num_workers
         self.first_index = first_index
         self.period = period
+        self.probabilities = probabilities
         self._num_made = 0
 
     def generate_train_batch(self) -> dict:
@@ -104,7 +107,8 @@ class ViewPairLoader(nnUNetDataLoader):
         """The batch of a given index; see :meth:`generate_train_batch`."""
         generator = np.random.default_rng([*self.seed, index])
         with global_seed(int(generator.integers(2**63))), torch.no_grad(), threadpool_limits(limits=1, user_api=None):
-            drawn = [self.cases[i] for i in generator.integers(len(self.cases), size=self.batch_size)]
+            indices = generator.choice(len(self.cases), size=self.batch_size, p=self.probabilities)
+            drawn = [self.cases[i] for i in indices]
             try:
                 pairs = [self._make_pair(case, generator) for case in drawn]
             except UserError as error:

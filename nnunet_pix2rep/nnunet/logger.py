@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
 from nnunet_pix2rep.files import atomic_path
@@ -40,7 +40,8 @@ class PretrainingLogger(LocalLogger):
             ("learning rate", {"": values["lrs"]}),
             ("seconds per epoch", {"": seconds}),
         ]
-        figure, axes = plt.subplots(4, 2, figsize=(14, 16), layout="constrained")
+        figure = Figure(figsize=(14, 16), layout="constrained")  # not of pyplot, which would keep it after a failure
+        axes = figure.subplots(4, 2)
         for axis, (title, series) in zip(axes.flat, panels, strict=True):
             for label, numbers in series.items():
                 axis.plot(
@@ -56,4 +57,3 @@ class PretrainingLogger(LocalLogger):
                 axis.legend()
         with atomic_path(Path(output_folder) / "progress.png") as temporary:
             figure.savefig(temporary)
-        plt.close(figure)

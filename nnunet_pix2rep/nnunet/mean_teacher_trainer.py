@@ -2,8 +2,8 @@
 
 The student is trained with nnU-Net's loss on the fold's annotated cases and with a consistency loss on images without
 annotation: the mean squared difference between its class probabilities and those of the teacher, which sees the same
-    patch in another
-appearance (equation 1). The teacher is the moving average of the student (equation 2) and makes the predictions.
+patch in another appearance (equation 1). The teacher is the moving average of the student (equation 2) and makes the
+predictions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
-from nnunetv2.utilities.helpers import dummy_context
 from torch import nn
 
 from nnunet_pix2rep.errors import UserError
@@ -24,13 +23,13 @@ from nnunet_pix2rep.geometry.grids import TransformRanges
 from nnunet_pix2rep.nnunet.checkpoint import RECORD_KEY, compare_weights
 from nnunet_pix2rep.nnunet.finetune_trainer import Pix2RepFinetuneTrainer
 from nnunet_pix2rep.nnunet.folds import pretraining_cases
-from nnunet_pix2rep.nnunet.images import ImageCase, preprocessed_cases
+from nnunet_pix2rep.nnunet.images import ImageCase
 from nnunet_pix2rep.nnunet.loader import ViewPairLoader, start_workers
 from nnunet_pix2rep.nnunet.network import unwrap
+from nnunet_pix2rep.nnunet.training_images import available_images, describe_images, draw_probabilities
 from nnunet_pix2rep.views import ViewMaker
 
 UNLABELLED = 2  # tells the seed of this loader from those of a pretraining
-GRADIENT_CLIPPING = 12  # nnUNetTrainer.train_step, nnunetv2 2.8.1
 
 
 def ramp_up(progress: float) -> float:
@@ -45,11 +44,11 @@ def update_teacher(teacher: nn.Module, student: nn.Module, decay: float, step: i
     The lower weight of the first steps makes the teacher a true average early on, as in the authors' code.
     """
     factor = min(1 - 1 / (step + 1), decay)
-    for average, current in zip(teacher.state_dict().values(), student.state_dict().values(), strict=True):
-        if average.is_floating_point():
-            average.lerp_(current, 1 - factor)
-        else:
-            average.copy_(current)
+    # not by state_dict(), which names the tensors of nnU-Net's networks up to four times
+    for average, current in zip(teacher.parameters(), student.parameters(), strict=True):
+        average.lerp_(current, 1 - factor)
+    for average, current in zip(teacher.buffers(), student.buffers(), strict=True):
+        average.copy_(current)
 
 
 def consistency(student_logits: torch.Tensor, teacher_logits: torch.Tensor, has_regions: bool) -> torch.Tensor:
@@ -87,7 +86,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
             UserError: there is none.
         """
         annotated, validation = self.do_split()
-        images = {case.identifier: case for case in preprocessed_cases(self.preprocessed_dataset_folder)}
+        images = available_images(self)
         allowed = pretraining_cases(images, validation, Path(self.preprocessed_dataset_folder_base))
         unlabelled = [images[case] for case in allowed if case not in set(annotated)]
         if not unlabelled:
@@ -112,7 +111,8 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
             num_points=1,
         )
         cases = self.get_unlabelled_cases()
-        self.print_to_log_file(f"Mean Teacher: {len(cases)} images without annotation.")
+        self.cases_used = sorted({*self.cases_used, *[case.identifier for case in cases]})
+        self.print_to_log_file(f"Images without annotation for the Mean Teacher: {describe_images(cases, self)}")
         loader = ViewPairLoader(
             cases,
             self.batch_size,
@@ -122,6 +122,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
             seed=(self.config.pretraining.seed, self.local_rank, UNLABELLED),
             num_workers=get_allowed_n_proc_DA(),
             first_index=self._steps,
+            probabilities=draw_probabilities(cases, Path(self.preprocessed_dataset_folder_base)),
         )
         self._unlabelled = start_workers(loader, pin_memory=self.device.type == "cuda")
 
@@ -131,8 +132,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         if isinstance(self._unlabelled, MultiThreadedAugmenter):
             self._unlabelled._finish()
 
-    # -------------------------------------------------------------------------------------------------------------
-    # steps
+    # ------------------------------------------------------------------------------------------------------------ steps
 
     def _start_teacher(self) -> None:
         self.teacher = deepcopy(self.planned_network).requires_grad_(False)
@@ -150,7 +150,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         target = [level.to(self.device, non_blocking=True) for level in _as_list(batch["target"])]
 
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda") if self.device.type == "cuda" else dummy_context():
+        with self.autocast():
             outputs = _as_list(self.network(torch.cat([data, student_view])))
             labelled = [output[: len(data)] for output in outputs]
             supervised = (
@@ -160,9 +160,9 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
                 teacher_logits = _as_list(self.teacher(teacher_view))[0]
             difference = consistency(outputs[0][len(data) :], teacher_logits, self.label_manager.has_regions)
             loss = supervised + self._consistency_weight() * difference
-        self._optimise(loss)
+        self.optimise(loss)
         if not torch.isfinite(loss):
-            self.fail_on_loss(float(loss), [*batch["keys"], *views["keys"]])
+            self.fail_on_loss(loss.item(), [*batch["keys"], *views["keys"]])
         self._steps += 1
         update_teacher(self.teacher, self.planned_network, self.settings.ema_decay, self._steps)
         return {"loss": loss.detach().cpu().numpy()}
@@ -171,21 +171,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         ramp_up_steps = self.settings.ramp_up_fraction * self.num_epochs * self.num_iterations_per_epoch
         return self.settings.consistency_weight * ramp_up(self._steps / ramp_up_steps if ramp_up_steps else 1.0)
 
-    def _optimise(self, loss: torch.Tensor) -> None:
-        if self.grad_scaler is not None:
-            self.grad_scaler.scale(loss).backward()
-            self.grad_scaler.unscale_(self.optimizer)
-        else:
-            loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_CLIPPING)
-        if self.grad_scaler is not None:
-            self.grad_scaler.step(self.optimizer)
-            self.grad_scaler.update()
-        else:
-            self.optimizer.step()
-
-    # ----------------------------------------------------------------------------------- validation is done by the
-    # teacher
+    # ----------------------------------------------------------------------------- validation is done by the teacher
 
     def _show_teacher(self) -> None:
         if self._student_state is None and self.teacher is not None:
@@ -213,8 +199,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         super().perform_actual_validation(save_probabilities)
         self._show_student()
 
-    # --------------------------------------------------------------------------------------------------------
-    # checkpoints
+    # ------------------------------------------------------------------------------------------------------ checkpoints
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Switches the teacher too."""
@@ -225,8 +210,10 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
     def checkpoint_content(self, next_epoch: int) -> dict[str, Any]:
         """The teacher is what predicts; the student is kept for ``--c``."""
         content = super().checkpoint_content(next_epoch)
+        # while the teacher is shown for validation, the network is not the student
+        student = self._student_state or self.planned_network.state_dict()
         content["network_weights"] = self.teacher.state_dict()
-        content[RECORD_KEY] |= {"student_weights": self.planned_network.state_dict(), "steps": self._steps}
+        content[RECORD_KEY] |= {"student_weights": student, "steps": self._steps}
         return content
 
     def load_further_weights(self, checkpoint: dict[str, Any], source: str) -> None:

@@ -13,8 +13,8 @@ from nnunetv2.run import run_training
 from torch import nn
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.checkpoint import FINAL, RECORD_KEY, SEGMENTATION_KEY_PART, compare_weights
-from nnunet_pix2rep.nnunet.split_files import known_patients
+from nnunet_pix2rep.nnunet.checkpoint import FINAL, RECORD_KEY, SEGMENTATION_KEY_PART, WeightComparison, compare_weights
+from nnunet_pix2rep.nnunet.pool_patients import patients_with_pool
 
 PRETRAINING_TRAINERS = ("nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepV2Pretrain")
 ALLOW_TRANSDUCTIVE_VARIABLE = "nnUNet_pix2rep_allow_transductive"
@@ -26,13 +26,13 @@ def requested_pretrained_weights() -> Path | None:
     nnU-Net does not tell its trainers: ``maybe_load_checkpoint`` (nnunetv2 2.8.1, run/run_training.py) calls
     ``trainer.initialize()`` and then loads the weights behind its back. The trainer has to know the file to check and
     record whom it was pretrained on, so its argument ``pretrained_weights_file`` is read from the call that is under
-    way.
+    way. With ``--val`` nnU-Net ignores the option, and so does this.
     """
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_code is run_training.maybe_load_checkpoint.__code__:
             file = frame.f_locals["pretrained_weights_file"]
-            return None if file is None else Path(file)
+            return None if file is None or frame.f_locals["validation_only"] else Path(file)
         frame = frame.f_back
     return None
 
@@ -57,10 +57,8 @@ def find_pretraining(results_folder: Path, plans_name: str, configuration: str, 
     if not found:
         raise UserError(
             f"There is no finished pretraining of plans {plans_name}, configuration {configuration}, fold {fold}: "
-            "looked for "
-            f"{' and '.join(map(str, candidates))}. Run nnUNetv2_train with -tr {PRETRAINING_TRAINERS[0]} first, or "
-            "name a checkpoint with "
-            "-pretrained_weights."
+            f"looked for {' and '.join(map(str, candidates))}. Run nnUNetv2_train with -tr {PRETRAINING_TRAINERS[0]} "
+            "first, or name a checkpoint with -pretrained_weights."
         )
     if len(found) > 1:
         raise UserError(
@@ -95,24 +93,24 @@ def transfer_weights(
     for key, (found, wanted) in comparison.mismatched.items():
         log(f"  mismatched: {key} has shape {found} in the checkpoint, {wanted} in the network")
     if comparison.mismatched or missing or not comparison.matching:
-        first, (found, wanted) = next(
-            iter(comparison.mismatched.items()), (next(iter(missing), "every key"), (None, None))
-        )
-        reason = (
-            f"{first} has shape {found} there and {wanted} in this network"
-            if found is not None
-            else f"it lacks {first}"
-        )
         raise UserError(
-            f"{source} does not fit the network of these plans: {reason} ({len(comparison.matching)} tensors match). "
-            "Pretrain with the "
-            "same plans and configuration. Nothing was loaded."
+            f"{source} does not fit the network of these plans: {_first_difference(comparison, missing, network)} "
+            f"({len(comparison.matching)} tensors match). Pretrain with the same plans and configuration. Nothing was "
+            "loaded."
         )
     with torch.no_grad():
         own = network.state_dict()
         for key in comparison.matching:
             own[key].copy_(weights[key])
     return list(comparison.matching)
+
+
+def _first_difference(comparison: WeightComparison, missing: list[str], network: nn.Module) -> str:
+    """The first key, in the order of the network, that a checkpoint has in another shape or not at all."""
+    own = network.state_dict()
+    first = next((key for key in own if key in comparison.mismatched or key in missing), next(iter(own)))
+    found = f"shape {comparison.mismatched[first][0]}" if first in comparison.mismatched else "no such tensor"
+    return f"{first} has {found} there and shape {tuple(own[first].shape)} in this network"
 
 
 def check_leak(
@@ -140,14 +138,14 @@ def check_leak(
     if record.get("dataset_name") != dataset_name:
         return []
     seen_cases = set(record.get("cases", []))
-    patients = known_patients(dataset_folder, sorted(seen_cases | set(validation_cases)))
+    patients = patients_with_pool(dataset_folder, sorted(seen_cases | set(validation_cases)))
     seen_patients = {patients[case].name for case in seen_cases}
     leaked = sorted(case for case in validation_cases if patients[case].name in seen_patients)
     if leaked and os.environ.get(ALLOW_TRANSDUCTIVE_VARIABLE) != "1":
         raise UserError(
-            f"The pretraining in {source} has seen images of {len(leaked)} of this fold's {len(validation_cases)} "
-            "validation cases: "
-            f"{', '.join(leaked)}. The validation would not be one of unseen patients. Pretrain in this fold, or set "
-            f"{ALLOW_TRANSDUCTIVE_VARIABLE}=1 if that is what you want; it will be recorded in the checkpoint."
+            f"The weights in {source} have seen images of the patients of {len(leaked)} of this fold's "
+            f"{len(validation_cases)} validation cases: {', '.join(leaked)}. The validation would not be one of unseen "
+            f"patients. Pretrain in this fold, or set {ALLOW_TRANSDUCTIVE_VARIABLE}=1 if that is what you want; it "
+            "will be recorded in the checkpoint."
         )
     return leaked

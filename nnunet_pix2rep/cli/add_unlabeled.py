@@ -1,0 +1,62 @@
+"""``nnunet_pix2rep add_unlabeled``: brings images of common formats into ``imagesUn`` of a raw dataset."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnunet_pix2rep.nnunet.added_images import AddReport
+
+HELP = "Add images without labels (NIfTI, NRRD, MetaImage, DICOM, PNG, ...) to imagesUn of a dataset."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    parser.add_argument("-d", required=True, metavar="DATASET", help="Dataset number or name.")
+    parser.add_argument(
+        "-i", required=True, type=Path, metavar="FOLDER", help="Folder with the images, searched with its subfolders."
+    )
+    patients = parser.add_mutually_exclusive_group()
+    patients.add_argument(
+        "--patient-regex",
+        metavar="REGEX",
+        help="Regular expression that matches case names from their start; its one group is the patient.",
+    )
+    patients.add_argument(
+        "--patients", type=Path, metavar="CSV", help="Table with the columns case, patient and, if wanted, group."
+    )
+    parser.add_argument("--dry-run", action="store_true", help="Check everything and write nothing.")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Adds the images and prints what was done; exit code 1 if one could not be added."""
+    from nnunet_pix2rep.nnunet.added_images import add_unlabeled
+
+    report = add_unlabeled(
+        arguments.d, arguments.i, arguments.patient_regex, arguments.patients, dry_run=arguments.dry_run
+    )
+    _print_report(report, arguments.dry_run)
+    if report.added and not arguments.dry_run:
+        print(f"Next: nnunet_pix2rep preprocess_unlabeled -d {arguments.d} -c CONFIGURATION")
+    return 1 if report.problems else 0
+
+
+def _print_report(report: AddReport, dry_run: bool) -> None:
+    for label, name in sorted(report.added.items()):
+        print(f"{label} -> {name}")
+    for label, reason in sorted(report.skipped.items()):
+        print(f"Skipped: {label}: {reason}")
+    if report.ignored:
+        print(f"Ignored {len(report.ignored)} file(s) that are no images, such as {report.ignored[0]}")
+    for label, remarks in sorted(report.warnings.items()):
+        print(f"Warning: {label}: {'; '.join(remarks)}")
+    for label, reason in sorted(report.problems.items()):
+        print(f"Not added: {label}: {reason}")
+    print(f"Patients: {report.patients}")
+    what = "would be added" if dry_run else "added"
+    print(
+        f"{report.folder}: {len(report.added)} images {what}, {len(report.present)} were there already, "
+        f"{len(report.skipped)} skipped, {len(report.problems)} with problems."
+    )

@@ -1,0 +1,59 @@
+"""``nnunet_pix2rep demo``: the whole method on a synthetic dataset, in a few minutes on a CPU."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = (
+    "Run the whole method on synthetic cardiac MRI, or on Sunnybrook: one labelled patient, with and without Pix2Rep."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("pix2rep_demo"),
+        metavar="DIR",
+        help="Folder for all that the demo writes. A demo that was interrupted there goes on. Default: %(default)s.",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="S",
+        help="Seed of the phantom, the split and the pretraining. Default: 0.",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="Use the Sunnybrook data in this folder (it holds Images/ and Labels/) instead of the synthetic images.",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the demo; SIGTERM stops the command that runs at the time, as Ctrl+C does."""
+    import signal
+    import sys
+
+    from nnunet_pix2rep.demo.run import DemoSettings, run_demo
+
+    previous = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        run_demo(arguments.output, DemoSettings(seed=arguments.seed, data=arguments.data))
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def _seed(text: str) -> int:
+    try:
+        seed = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if not 0 <= seed < 2**32:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {2**32 - 1}, but is {seed}")
+    return seed

@@ -1,0 +1,83 @@
+"""Raw images in nnU-Net's naming, ``<case>_<four digits of the channel><ending>``."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from collections import defaultdict
+from pathlib import Path
+
+import nibabel
+import SimpleITK
+from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+from nnunet_pix2rep.errors import UserError
+
+BYTES_AT_ONCE = 2**20
+ITK_ENDINGS = tuple(dict.fromkeys([*SimpleITKIO.supported_file_endings, *NibabelIO.supported_file_endings]))
+
+
+def list_raw_cases(folder: Path, file_ending: str) -> dict[str, list[Path]]:
+    """Case -> its files in the order of the channels; empty where the folder does not exist.
+
+    Hidden files and files of other names are left out.
+    """
+    expression = re.compile(r"([^.].*)_\d{4}" + re.escape(file_ending))
+    cases = defaultdict(list)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        match = expression.fullmatch(path.name)
+        if match is not None and path.is_file():
+            cases[match[1]].append(path)
+    return dict(cases)
+
+
+def header_of(path: Path) -> SimpleITK.ImageFileReader:
+    """Size, spacing, origin, direction and pixel type of an image, without its voxels.
+
+    Raises:
+        RuntimeError: ITK cannot read the file.
+    """
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader
+
+
+def check_complete(path: Path) -> None:
+    """Raises a UserError where a NIfTI file is truncated or damaged.
+
+    ITK would read zeros for what is missing (``nifti_read_buffer`` of the NIfTI library), and nnU-Net would not notice.
+    """
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return
+    try:
+        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
+            length = sum(len(block) for block in iter(lambda: file.read(BYTES_AT_ONCE), b""))
+        data = nibabel.load(path).dataobj
+    except (EOFError, zlib.error, gzip.BadGzipFile, nibabel.filebasedimages.ImageFileError) as error:
+        raise UserError(f"it is truncated or damaged ({str(error).splitlines()[0]})") from error
+    if length < data.offset + math.prod(data.shape) * data.dtype.itemsize:
+        raise UserError("it is truncated: the file is shorter than its header says")
+
+
+def number_of_frames(path: Path, num_files: int, num_channels: int) -> int | None:
+    """The number of frames of a 4D file (x, y, z, t); None for an image that nnU-Net's reader takes as it is.
+
+    nnU-Net reads the fourth axis of a file as channels (``SimpleITKIO.read_images``). It is time where a case has a
+    file for each of the dataset's channels.
+
+    Args:
+        path: One of the case's files.
+        num_files: Number of files of the case.
+        num_channels: Number of channels of the dataset.
+    """
+    if num_files != num_channels or not path.name.endswith(ITK_ENDINGS):
+        return None
+    try:
+        header = header_of(path)
+    except RuntimeError:
+        return None  # nnU-Net's reader will say what is wrong
+    return header.GetSize()[3] if header.GetDimension() == 4 else None

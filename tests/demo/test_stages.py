@@ -1,0 +1,78 @@
+import os
+
+import pytest
+
+from nnunet_pix2rep.demo.stages import Stage, StageFolder
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json
+
+SETTINGS = {"seed": 0, "options": ["a"]}
+
+
+def appending(name, path):
+    """A stage that leaves a mark in a file each time that it runs."""
+    return Stage(name, name.title(), (("python", "-c", f"open({str(path)!r}, 'a').write('{name} ')"),))
+
+
+def failing(name, code=3):
+    return Stage(name, name.title(), (("python", "-c", f"import sys; print('no luck'); sys.exit({code})"),))
+
+
+def test_stages_run_in_order_and_are_shown_and_recorded(tmp_path, capsys):
+    folder = StageFolder(tmp_path / "demo", SETTINGS)
+    folder.run([appending("first", tmp_path / "marks"), appending("second", tmp_path / "marks")], os.environ)
+    assert (tmp_path / "marks").read_text() == "first second "
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("[1/2] First")
+    assert " s " in printed[1]
+    record = read_json(tmp_path / "demo" / "stages.json")
+    assert record["settings"] == SETTINGS
+    assert list(record["stages"]) == ["first", "second"]
+    assert list(folder.seconds) == list(folder.commands) == ["first", "second"]
+    assert (tmp_path / "demo" / "logs" / "second.log").is_file()
+
+
+def test_after_a_failure_only_the_rest_runs(tmp_path, capsys):
+    marks = tmp_path / "marks"
+    first, last = appending("first", marks), appending("last", marks)
+    with pytest.raises(UserError, match=r"(?s)exit code 3.*no luck"):
+        StageFolder(tmp_path / "demo", SETTINGS).run([first, failing("middle"), last], os.environ)
+    assert marks.read_text() == "first "
+    StageFolder(tmp_path / "demo", SETTINGS).run([first, appending("middle", marks), last], os.environ)
+    assert marks.read_text() == "first middle last "
+    assert "no luck" not in (tmp_path / "demo" / "logs" / "middle.log").read_text()
+    StageFolder(tmp_path / "demo", SETTINGS).run([first, appending("middle", marks), last], os.environ)
+    assert marks.read_text() == "first middle last "
+    assert capsys.readouterr().out.count("done before") == 1 + 3
+
+
+def test_a_stage_with_a_failing_second_command_runs_anew(tmp_path):
+    marks = tmp_path / "marks"
+    good = appending("both", marks)
+    bad = Stage("both", "Both", (*good.commands, *failing("both").commands))
+    with pytest.raises(UserError):
+        StageFolder(tmp_path / "demo", SETTINGS).run([bad], os.environ)
+    StageFolder(tmp_path / "demo", SETTINGS).run([good], os.environ)
+    assert marks.read_text() == "both both "
+
+
+def test_other_settings_are_refused(tmp_path):
+    StageFolder(tmp_path / "demo", SETTINGS)
+    with pytest.raises(UserError, match=r"other settings: seed was 0 and is now 1.*--output"):
+        StageFolder(tmp_path / "demo", SETTINGS | {"seed": 1})
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match=r"holds files, but no stages\.json"):
+        StageFolder(tmp_path, SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(UserError, match="holds files"):
+        StageFolder(tmp_path / "thesis.tex", SETTINGS)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format_version": 99}'])
+def test_a_damaged_record_is_refused(tmp_path, content):
+    (tmp_path / "stages.json").write_text(content)
+    with pytest.raises(UserError, match=r"stages\.json"):
+        StageFolder(tmp_path, SETTINGS)

@@ -1,0 +1,92 @@
+"""Two processes with half the pairs each give the loss and the gradients of one process with all of them."""
+
+import pytest
+import torch
+from embeddings import random_pairs
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from nnunet_pix2rep.losses.barlow_twins import barlow_twins
+from nnunet_pix2rep.losses.distributed import all_gather_rows, all_reduce_sum
+from nnunet_pix2rep.losses.info_nce import info_nce
+
+LOSSES = {"info_nce": lambda z_1, z_2: info_nce(z_1, z_2, chunk_size=3), "barlow_twins": barlow_twins}
+ROWS = {"equal": (8, 8), "unequal": (4, 12)}
+SCENARIOS = [(loss, rows) for loss in LOSSES for rows in ROWS]
+
+
+def small_network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 5)).double()
+
+
+def run(loss, z_1, z_2, wrap):
+    """Loss, gradients by the embeddings, and gradients by the weights of a network that gets them as input."""
+    z_1, z_2 = (z.detach().clone().requires_grad_() for z in (z_1, z_2))
+    value = loss(z_1, z_2)
+    value.backward()
+    network = wrap(small_network())
+    embeddings = network(torch.cat([z_1.detach(), z_2.detach()]))
+    loss(*embeddings.chunk(2)).backward()
+    return {
+        "value": value.detach(),
+        "embedding_gradients": torch.stack([z_1.grad, z_2.grad]),
+        "weight_gradients": [parameter.grad for parameter in network.parameters()],
+    }
+
+
+def work(rank, init_file, results_folder):
+    distributed.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=2)
+    results = {}
+    for loss, rows in SCENARIOS:
+        start = sum(ROWS[rows][:rank])
+        local = [z[start : start + ROWS[rows][rank]] for z in random_pairs(16, 6, torch.float64)]
+        results[loss, rows] = run(LOSSES[loss], *local, DistributedDataParallel)
+    torch.save(results, f"{results_folder}/{rank}.pth")
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two_processes")
+    torch.multiprocessing.spawn(work, (str(folder / "init"), str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pth") for rank in range(2)]
+
+
+@pytest.fixture
+def both(two_processes, request):
+    """Results of one process with everything, and of both processes with their share."""
+    loss, rows = request.param
+    single = run(LOSSES[loss], *random_pairs(16, 6, torch.float64), lambda network: network)
+    return single, [results[loss, rows] for results in two_processes]
+
+
+each_scenario = pytest.mark.parametrize("both", SCENARIOS, indirect=True, ids="-".join)
+
+
+@each_scenario
+def test_the_mean_over_processes_is_the_loss_of_the_joined_batch(both):
+    single, parts = both
+    torch.testing.assert_close((parts[0]["value"] + parts[1]["value"]) / 2, single["value"], rtol=1e-10, atol=0)
+
+
+@each_scenario
+def test_gradients_by_the_embeddings_divided_by_the_number_of_processes_are_those_of_the_joined_batch(both):
+    single, parts = both
+    joined = torch.cat([part["embedding_gradients"] for part in parts], dim=1) / 2
+    torch.testing.assert_close(joined, single["embedding_gradients"], rtol=1e-10, atol=1e-12)
+
+
+@each_scenario
+def test_distributed_data_parallel_gives_the_weight_gradients_of_the_joined_batch(both):
+    single, parts = both
+    for part in parts:
+        torch.testing.assert_close(part["weight_gradients"], single["weight_gradients"], rtol=1e-10, atol=1e-12)
+
+
+def test_without_processes_sums_and_gathers_return_their_input():
+    rows = torch.randn(3, 2)
+    assert all_reduce_sum(rows) is rows
+    gathered, start = all_gather_rows(rows)
+    assert gathered is rows
+    assert start == 0

@@ -1,0 +1,62 @@
+import pytest
+from planned_dataset import DATASET, environment_of
+from unlabelled_dataset import make_raw, volume, write
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.added_images import add_unlabeled
+from nnunet_pix2rep.nnunet.patients import read_patients
+
+
+@pytest.fixture
+def raw(tmp_path):
+    with environment_of(tmp_path):
+        yield make_raw(tmp_path)
+
+
+def test_patients_by_expression(raw, source):
+    for seed, name in enumerate(("pat1_a", "pat1_b", "pat2_a")):
+        write(volume(seed), source / f"{name}.nii.gz")
+    with pytest.raises(UserError, match=r"finds no patient in: .*pat1_a"):
+        add_unlabeled(DATASET, source, patient_regex="(x+)_.*")
+    add_unlabeled(DATASET, source, patient_regex=r"([a-z0-9]+)_\w+")
+    patients = read_patients(["pat1_a", "pat1_b", "pat2_a", "case_00"], raw / "patients.json")
+    assert [patients[case].name for case in ("pat1_a", "pat1_b", "pat2_a", "case_00")] == [
+        "pat1",
+        "pat1",
+        "pat2",
+        "case",
+    ]
+
+
+def test_patients_by_table(raw, source, tmp_path):
+    write_json({f"case_0{n}": {"patient": f"P{n}", "group": "HF"} for n in range(2)}, raw / "patients.json")
+    for seed, name in enumerate("abc"):
+        write(volume(seed), source / f"{name}.nii.gz")
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient,group\na,P0,\nb.nii.gz,P7,N\n", encoding="utf-8-sig")
+    with pytest.raises(UserError, match="names no patient for: c"):
+        add_unlabeled(DATASET, source, patients_table=table)
+    assert not (raw / "imagesUn").exists()
+    table.write_text("case,patient,group\na,P0,\nb.nii.gz,P7,N\nc,P7,N\n")
+    add_unlabeled(DATASET, source, patients_table=table)
+    content = read_json(raw / "patients.json")
+    assert content["a"] == {"patient": "P0", "group": "HF"}
+    assert content["b"] == content["c"] == {"patient": "P7", "group": "N"}
+    table.write_text("case,patient,group\na,P1,\nb,P7,N\nc,P7,N\n")
+    with pytest.raises(UserError, match="names P0 as the patient of a"):
+        add_unlabeled(DATASET, source, patients_table=table)
+
+
+def test_without_patients_each_case_is_its_own_and_a_file_that_is_there_stays_complete(raw, source):
+    write(volume(1), source / "a.nii.gz")
+    report = add_unlabeled(DATASET, source)
+    assert "a patient of its own" in report.patients
+    assert not (raw / "patients.json").exists()
+    write_json({f"case_0{n}": {"patient": f"P{n}"} for n in range(2)}, raw / "patients.json")
+    write(volume(2), source / "b.nii.gz")
+    add_unlabeled(DATASET, source)
+    assert read_patients(["b"], raw / "patients.json")["b"].name == "b"
+    # said more precisely later
+    add_unlabeled(DATASET, source, patient_regex="([ab])")
+    assert read_patients(["case_00"], raw / "patients.json")["case_00"].name == "P0"

@@ -1,0 +1,228 @@
+import shutil
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planned_dataset import DATASET, environment_of
+from unlabelled_dataset import cine, make_dataset_with_images, write
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.folds import pretraining_cases
+from nnunet_pix2rep.nnunet.images import ImageCase
+from nnunet_pix2rep.nnunet.loader import ViewPairLoader
+from nnunet_pix2rep.nnunet.mean_teacher_trainer import Pix2RepMeanTeacherTrainer
+from nnunet_pix2rep.nnunet.pool import Pool, PoolImage
+from nnunet_pix2rep.nnunet.pool_patients import patients_with_pool
+from nnunet_pix2rep.nnunet.pretrain_trainer import nnUNetTrainerPix2RepV2Pretrain
+from nnunet_pix2rep.nnunet.split_files import RECORD_FILE
+from nnunet_pix2rep.nnunet.training_images import draw_probabilities
+from nnunet_pix2rep.nnunet.unlabeled import preprocess_unlabeled
+from nnunet_pix2rep.nnunet.weights import check_leak
+
+PATIENTS = st.lists(st.sampled_from("ABCDEFG"), min_size=1, max_size=12)
+
+
+def write_pool(folder: Path, images: dict[str, PoolImage]) -> None:
+    Pool(folder / "nnUNetPlans_2d_unlabeled", {}, images).write()
+
+
+@st.composite
+def datasets(draw):
+    """Patients of labelled cases and of pool images, how the latter are known, and validation cases."""
+    labelled = {f"{patient}_scan{i}": patient for i, patient in enumerate(draw(PATIENTS))}
+    unlabelled = {}
+    for i, patient in enumerate(draw(PATIENTS)):
+        frames = draw(st.integers(0, 3))
+        raw_case = f"{patient}_cine{i}"
+        names = [f"{raw_case}_frame{frame:02d}" for frame in range(1, frames + 1)] or [raw_case]
+        unlabelled |= {name: (raw_case, patient, bool(frames)) for name in names}
+    validation = draw(st.lists(st.sampled_from(sorted(labelled)), min_size=1, unique=True))
+    source = draw(st.sampled_from(["patients.json by raw case", "patients.json by image", "regex", "other dataset"]))
+    return labelled, unlabelled, validation, source
+
+
+def write_dataset(folder: Path, labelled, unlabelled, source) -> None:
+    images = {
+        name: PoolImage(
+            raw_case, "there", {}, 0, 1 if is_frame else None, patient if source == "other dataset" else None
+        )
+        for name, (raw_case, patient, is_frame) in unlabelled.items()
+    }
+    write_pool(folder, images)
+    if source == "regex":
+        record = {case: {"patient": patient, "group": None} for case, patient in labelled.items()}
+        content = {
+            "format_version": 1,
+            "settings": {"patients_from": "regular expression ([A-Z])_.*"},
+            "patients": record,
+        }
+        write_json(content, folder / RECORD_FILE)
+        return
+    listed = dict(labelled)
+    if source == "patients.json by raw case":
+        listed |= {raw_case: patient for raw_case, patient, _ in unlabelled.values()}
+    elif source == "patients.json by image":
+        listed |= {name: patient for name, (_, patient, _) in unlabelled.items()}
+    write_json({case: {"patient": patient} for case, patient in listed.items()}, folder / "patients.json")
+
+
+@given(datasets())
+@settings(max_examples=60, deadline=None)
+def test_no_image_of_a_validation_patient_is_drawn_and_all_patients_equally_often(dataset):
+    labelled, unlabelled, validation, source = dataset
+    patient_of = labelled | {name: patient for name, (_, patient, _) in unlabelled.items()}
+    with tempfile.TemporaryDirectory() as root, environment_of(Path(root)):
+        folder = Path(root) / "nnUNet_preprocessed" / DATASET
+        folder.mkdir(parents=True)
+        write_dataset(folder, labelled, unlabelled, source)
+        chosen = pretraining_cases(patient_of, validation, folder)
+        held_out = {labelled[case] for case in validation}
+        assert chosen == sorted(case for case, patient in patient_of.items() if patient not in held_out)
+        if not chosen:
+            return
+        probabilities = draw_probabilities([ImageCase(case, "") for case in chosen], folder)
+    by_patient = defaultdict(list)
+    for case, probability in zip(chosen, probabilities, strict=True):
+        by_patient[patient_of[case]].append(probability)
+    for shares in by_patient.values():
+        assert sum(shares) == pytest.approx(1 / len(by_patient))
+        assert min(shares) == max(shares)
+
+
+def test_frames_of_an_unlisted_cine_are_of_one_patient_and_named_as_acdc_of_that_patient(tmp_path):
+    folder = tmp_path / "nnUNet_preprocessed" / DATASET
+    write_pool(
+        folder,
+        {
+            "cine_frame01": PoolImage("cine", "there", {}, 0, 1),
+            "cine_frame02": PoolImage("cine", "there", {}, 0, 2),
+            "patient007_frame05": PoolImage("patient007_frame05", "there", {}, 0),
+            "Dataset999_Other_scan_1": PoolImage("scan_1", "there", {}, 0),
+        },
+    )
+    with environment_of(tmp_path):
+        cases = ["cine_frame01", "cine_frame02", "patient007_frame05", "Dataset999_Other_scan_1", "scan_1"]
+        patients = patients_with_pool(folder, cases)
+    assert [patients[case].name for case in cases] == ["cine", "cine", "patient007", "scan_1", "scan_1"]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """Five labelled cases of five patients; the pool has a cine of two of them, and one of a sixth patient."""
+    root = tmp_path_factory.mktemp("template")
+    make_dataset_with_images(root)
+    raw, preprocessed = root / "nnUNet_raw" / DATASET, root / "nnUNet_preprocessed" / DATASET
+    patients = {f"case_0{n}": f"P{n}" for n in range(5)} | {"cine_a": "P0", "cine_b": "P4", "cine_c": "P5"}
+    write_json({case: {"patient": name} for case, name in patients.items()}, raw / "patients.json")
+    for case in ("cine_a", "cine_b", "cine_c"):
+        write(cine([20, 21]), raw / "imagesUn" / f"{case}_0000.nii.gz")
+    fold = {"train": ["case_00"], "val": ["case_04"]}
+    write_json([fold, fold | {"val": ["case_03"]}], preprocessed / "splits_final.json")
+    with environment_of(root):
+        preprocess_unlabeled(DATASET, "2d", num_processes=1)
+        # any image will do for the labelled cases
+        labelled = preprocessed / "nnUNetPlans_2d"
+        labelled.mkdir()
+        for case in range(5):
+            shutil.copy(
+                preprocessed / "nnUNetPlans_2d_unlabeled" / "cine_a_frame01.b2nd", labelled / f"case_0{case}.b2nd"
+            )
+    return root
+
+
+@pytest.fixture
+def root(template, tmp_path, monkeypatch):
+    shutil.copytree(template, tmp_path / "root")
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    with environment_of(tmp_path / "root"):
+        yield tmp_path / "root"
+
+
+@pytest.fixture
+def make_trainer(root):
+    def make(cls, fold):
+        folder = root / "nnUNet_preprocessed" / DATASET
+        plans = read_json(folder / "nnUNetPlans.json") | {"continue_training": False}
+        trainer = cls(plans, "2d", fold, read_json(folder / "dataset.json"), torch.device("cpu"))
+        # what initialize() takes from the configuration, without building the network
+        trainer.batch_size = 2
+        return trainer
+
+    return make
+
+
+def log_of(trainer) -> str:
+    return Path(trainer.log_file).read_text(encoding="utf-8")
+
+
+def test_pretraining_takes_labelled_images_and_pool_without_validation_patients(make_trainer):
+    trainer = make_trainer(nnUNetTrainerPix2RepV2Pretrain, 0)
+    training, _ = trainer.get_dataloaders()
+    expected = [f"case_0{n}" for n in range(4)] + [f"cine_{c}_frame0{f}" for c in "ac" for f in (1, 2)]
+    assert trainer.cases_used == sorted(expected)
+    assert trainer.held_out_patients == ["P4"]
+    log = log_of(trainer)
+    assert "4 of 4 patients from nnUNetPlans_2d, 4 of 2 patients from nnUNetPlans_2d_unlabeled" in log
+    assert "Each of the 5 patients is drawn equally often" in log
+    drawn = {key for _ in range(12) for key in next(training)["keys"]}
+    assert drawn <= set(expected)
+    assert any("cine" in key for key in drawn)
+
+
+def test_fold_all_takes_the_whole_pool(make_trainer):
+    training, _ = make_trainer(nnUNetTrainerPix2RepV2Pretrain, "all").get_cases()
+    assert len(training) == 5 + 6
+
+
+def test_the_mean_teacher_takes_the_pool_too(make_trainer):
+    cases = make_trainer(Pix2RepMeanTeacherTrainer, 0).get_unlabelled_cases()
+    names = sorted(case.identifier for case in cases)
+    assert names == ["case_01", "case_02", "case_03"] + [f"cine_{c}_frame0{f}" for c in "ac" for f in (1, 2)]
+
+
+def test_without_a_pool_training_is_as_before(make_trainer, root):
+    folder = root / "nnUNet_preprocessed" / DATASET
+    shutil.rmtree(folder / "nnUNetPlans_2d_unlabeled")
+    (folder / "nnUNetPlans_2d_unlabeled.json").unlink()
+    training, validation = make_trainer(nnUNetTrainerPix2RepV2Pretrain, 0).get_cases()
+    assert [case.identifier for case in training] == [f"case_0{n}" for n in range(4)]
+    assert [case.identifier for case in validation] == ["case_04"]
+
+
+def test_the_leak_guard_knows_the_pool(root):
+    folder = root / "nnUNet_preprocessed" / DATASET
+    checkpoint = {"pix2rep": {"dataset_name": DATASET, "cases": ["case_00", "cine_b_frame01"]}}
+    with pytest.raises(UserError, match="case_04"):
+        check_leak(checkpoint, Path("there.pth"), DATASET, folder, ["case_04"])
+    assert check_leak(checkpoint, Path("there.pth"), DATASET, folder, ["case_03"]) == []
+
+
+def test_a_case_that_was_labelled_later_is_not_drawn_twice(make_trainer, root):
+    folder = root / "nnUNet_preprocessed" / DATASET
+    shutil.copy(
+        folder / "nnUNetPlans_2d_unlabeled" / "cine_a_frame01.b2nd", folder / "nnUNetPlans_2d" / "cine_a_frame01.b2nd"
+    )
+    trainer = make_trainer(nnUNetTrainerPix2RepV2Pretrain, "all")
+    training, _ = trainer.get_cases()
+    names = [case.identifier for case in training]
+    assert len(names) == len(set(names)) == 5 + 6
+    assert "named like a labelled case" in log_of(trainer)
+
+
+def test_the_loader_follows_the_probabilities(make_trainer):
+    trainer = make_trainer(nnUNetTrainerPix2RepV2Pretrain, "all")
+    cases, _ = trainer.get_cases()
+    loader = trainer.get_dataloaders()[0].data_loader
+    assert isinstance(loader, ViewPairLoader)
+    loader.probabilities = [float(case.identifier == "case_02") for case in cases]
+    assert {key for index in range(3) for key in loader.make_batch(index)["keys"]} == {"case_02"}
+    loader.probabilities = None
+    uniform = [key for index in range(5) for key in loader.make_batch(index)["keys"]]
+    assert len(set(uniform)) > 2
+    assert np.isfinite(loader.make_batch(0)["images"]).all()

@@ -1,0 +1,80 @@
+import os
+import stat
+
+import pytest
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import atomic_path, read_json, write_json
+
+
+def test_a_block_that_ends_well_replaces_the_file(tmp_path):
+    path = tmp_path / "new" / "result.txt"
+    for content in ("first", "second"):
+        with atomic_path(path) as temporary:
+            temporary.write_text(content)
+            assert temporary != path
+        assert path.read_text() == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "result.txt"
+    path.write_text("old")
+
+    def fail():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_final_name_never_shows_a_part_of_the_content(tmp_path):
+    path = tmp_path / "result.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["image.nii.gz", "checkpoint.pth", "table.csv", "README", ".hidden", "a.b.c.json"])
+def test_the_temporary_name_has_the_same_endings(tmp_path, name):
+    with atomic_path(tmp_path / name) as temporary:
+        for ending in (".nii.gz", ".pth", ".csv", ".json"):
+            assert temporary.name.endswith(ending) == name.endswith(ending)
+        assert temporary.parent == tmp_path
+    assert (tmp_path / name).exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_the_file_is_as_readable_as_any_other(tmp_path):
+    other = tmp_path / "other"
+    other.touch()
+    with atomic_path(tmp_path / "result") as temporary:
+        temporary.touch()
+    assert stat.S_IMODE((tmp_path / "result").stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
+
+
+def test_json_returns_as_it_was_written(tmp_path):
+    content = {"text": "µm", "list": [1, 2.5, None, True], "nested": {"a": {}}}
+    write_json(content, tmp_path / "file.json")
+    assert read_json(tmp_path / "file.json") == content
+
+
+def test_content_that_is_not_json_leaves_the_old_file(tmp_path):
+    write_json([1], tmp_path / "file.json")
+    with pytest.raises(TypeError):
+        write_json({"a": object()}, tmp_path / "file.json")
+    assert read_json(tmp_path / "file.json") == [1]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"a": ', b"\xff\xfe\x00"])
+def test_missing_and_damaged_json_is_named(tmp_path, content):
+    path = tmp_path / "file.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"file\.json"):
+        read_json(path)

@@ -1,0 +1,99 @@
+"""The package's own modules are read as source, so nothing has to be imported for these tests."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "nnunet_pix2rep"
+# Parts of the package from the top down: each imports from its own level and those below.
+LEVELS = (
+    {"cli"},
+    {"benchmark", "demo"},
+    {"nnunet"},
+    {"pretraining", "views"},
+    {"losses", "sampling", "geometry", "diagnostics", "projection_head"},
+    {"config", "installation"},
+    {"settings"},
+    {"files"},
+    {"errors"},
+)
+LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
+TRAINERS = sorted(path for path in (ROOT / "trainers").glob("*.py") if path.name != "__init__.py")
+
+
+def modules_of(folder, name):
+    """Dotted name -> source file of every module below a folder that is installed under the given name."""
+    return {
+        ".".join([name, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__"): path
+        for path in sorted(folder.rglob("*.py"))
+    }
+
+
+MODULES = modules_of(ROOT / PACKAGE, PACKAGE)
+OUTSIDE = modules_of(ROOT / "trainers", f"{PACKAGE}.trainers") | modules_of(
+    ROOT / "dataset_conversion", f"{PACKAGE}.dataset_conversion"
+)
+
+
+def imports_of(path):
+    """Dotted names that a file imports, wherever in it; ``from a import b`` gives ``a`` and ``a.b``."""
+    found, relative = set(), set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            relative.add(node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    assert not relative, f"{path} has relative imports in lines {sorted(relative)}"
+    return found
+
+
+def part_of(module):
+    """The first name below the package: ``nnunet_pix2rep.losses.info_nce`` is of the part ``losses``."""
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != PACKAGE])
+def test_imports_run_one_way(module):
+    assert part_of(module) in LEVEL_OF, f"{part_of(module)} has no place in LEVELS"
+    for imported in imports_of(MODULES[module]) & MODULES.keys() - {PACKAGE}:
+        assert LEVEL_OF[part_of(imported)] >= LEVEL_OF[part_of(module)], f"{module} imports {imported}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {module: imports_of(path) & MODULES.keys() - {module, PACKAGE} for module, path in MODULES.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("module", [*MODULES, *OUTSIDE])
+def test_nothing_imports_a_trainer(module):
+    path = (MODULES | OUTSIDE)[module]
+    names = {f"{PACKAGE}.trainers", "trainers", *(trainer.stem for trainer in TRAINERS)}
+    assert not {imported for imported in imports_of(path) if imported in names or imported.split(".")[0] in names}
+
+
+@pytest.mark.parametrize("path", TRAINERS, ids=lambda path: path.stem)
+def test_a_trainer_imports_nothing_but_the_installed_package_nnunet_and_torch(path):
+    """nnU-Net's resolver imports these files top-level and drops them from sys.modules afterwards."""
+    assert {imported.split(".")[0] for imported in imports_of(path)} <= {PACKAGE, "nnunetv2", "torch", "__future__"}
+
+
+@pytest.mark.parametrize("path", TRAINERS, ids=lambda path: path.stem)
+def test_nnunet_finds_every_trainer_by_the_name_of_its_file(path, monkeypatch):
+    monkeypatch.setenv("nnUNet_extTrainer", str(ROOT / "trainers"))
+    found = recursive_find_trainer_class_by_name(path.stem)
+    assert found.__name__ == path.stem
+
+
+@pytest.mark.parametrize(
+    "part", ["settings", "config", "files", "errors", "geometry", "losses", "sampling", "pretraining"]
+)
+def test_the_core_knows_nothing_of_nnunet(part):
+    for module, path in MODULES.items():
+        if module != PACKAGE and part_of(module) == part:
+            assert not {imported for imported in imports_of(path) if imported.split(".")[0] == "nnunetv2"}

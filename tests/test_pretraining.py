@@ -1,0 +1,135 @@
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
+from nnunet_pix2rep.losses.info_nce import InfoNCELoss
+from nnunet_pix2rep.pretraining import LOSSES, PixelEmbedder, WarmupCosineSchedule, build_loss
+from nnunet_pix2rep.projection_head import ProjectionHead
+
+SMALL_HEAD = replace(PretrainingConfig(), projection_hidden_channels=12, projection_channels=10)
+
+
+class TwoMaps(nn.Module):
+    """Feature maps at full and half resolution."""
+
+    def __init__(self, dimension=2):
+        super().__init__()
+        convolution = (nn.Conv2d, nn.Conv3d)[dimension - 2]
+        self.fine = convolution(1, 4, 3, padding=1)
+        self.coarse = convolution(4, 6, 2, stride=2)
+
+    def forward(self, images):
+        fine = self.fine(images).relu()
+        return [self.coarse(fine), fine]
+
+
+def embedder(dimension=2):
+    torch.manual_seed(0)
+    return PixelEmbedder(TwoMaps(dimension), 10, SMALL_HEAD)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_embeddings_have_one_row_for_every_point_of_every_image(dimension):
+    images, points = torch.randn(3, 1, *[8] * dimension), torch.rand(3, 5, dimension) * 2 - 1
+    assert embedder(dimension).pixel_features(images, points).shape == (3, 5, 10)
+    assert embedder(dimension)(images, points).shape == (15, 10)
+
+
+def test_rows_follow_image_by_image():
+    network = embedder().eval()
+    images, points = torch.randn(3, 1, 8, 8), torch.rand(3, 5, 2) * 2 - 1
+    together = network(images, points)
+    one_by_one = torch.cat([network(images[[i]], points[[i]]) for i in range(3)])
+    torch.testing.assert_close(together, one_by_one)
+
+
+def test_pixel_features_are_those_of_all_maps_at_the_place_of_the_pixel():
+    network = embedder()
+    images = torch.randn(1, 1, 8, 8)
+    coarse, fine = network.feature_network(images)
+    row, column = 3, 6
+    centre = torch.tensor([[[(2 * column + 1) / 8 - 1, (2 * row + 1) / 8 - 1]]])
+    features = network.pixel_features(images, centre)[0, 0]
+    torch.testing.assert_close(features[6:], fine[0, :, row, column])
+    # the pixel lies a quarter of a coarse voxel before the centre of (1, 3) upwards: 1.25 and 2.75 in coarse voxels
+    rows = 0.75 * coarse[0, :, 1] + 0.25 * coarse[0, :, 2]
+    torch.testing.assert_close(features[:6], 0.25 * rows[:, 2] + 0.75 * rows[:, 3])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_training_steps_make_the_loss_fall(name):
+    network, loss = embedder(), build_loss(name, SMALL_HEAD)
+    images = torch.randn(4, 1, 16, 16)
+    views = torch.cat([images, -images + 0.1 * torch.randn_like(images)])
+    points = (torch.rand(4, 30, 2) * 2 - 1).repeat(2, 1, 1)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    values = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        value = loss(*network(views, points).chunk(2))
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    assert values[-1] < 0.9 * values[0]
+
+
+def test_gradients_reach_every_weight():
+    network = embedder()
+    images, points = torch.randn(2, 1, 8, 8), torch.rand(2, 9, 2) * 2 - 1
+    network(images, points).square().mean().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
+
+
+def test_losses_are_built_with_their_settings():
+    config = replace(SMALL_HEAD, temperature=0.1, info_nce_chunk_size=7, redundancy_weight=0.2)
+    info_nce = build_loss("info_nce", config)
+    assert isinstance(info_nce, InfoNCELoss)
+    assert (info_nce.temperature, info_nce.chunk_size) == (0.1, 7)
+    barlow_twins = build_loss("barlow_twins", config)
+    assert isinstance(barlow_twins, BarlowTwinsLoss)
+    assert barlow_twins.redundancy_weight == 0.2
+
+
+def test_an_unknown_loss_is_named():
+    with pytest.raises(ValueError, match=r"triplet.*info_nce, barlow_twins"):
+        build_loss("triplet", SMALL_HEAD)
+
+
+def test_the_head_treats_every_pixel_alike():
+    head = ProjectionHead(5, 7, 3)
+    features = torch.randn(20, 5)
+    order = torch.randperm(20)
+    torch.testing.assert_close(head(features)[order], head(features[order]))
+    assert head(features).shape == (20, 3)
+
+
+def learning_rates(warmup_fraction, num_epochs=10, initial_lr=0.4):
+    optimizer = torch.optim.SGD(
+        [{"params": [nn.Parameter(torch.zeros(1))]}, {"params": [nn.Parameter(torch.zeros(1))]}]
+    )
+    schedule = WarmupCosineSchedule(optimizer, initial_lr, num_epochs, warmup_fraction)
+    rates = []
+    for step in range(num_epochs * 10 + 1):
+        schedule.step(step / 10)
+        assert optimizer.param_groups[0]["lr"] == optimizer.param_groups[1]["lr"]
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
+    rates = learning_rates(warmup_fraction=0.2)
+    assert rates[0] == 0
+    assert rates[10] == pytest.approx(0.2)  # half-way up
+    assert rates[20] == max(rates) == pytest.approx(0.4)
+    assert rates[60] == pytest.approx(0.2)  # half-way down the cosine
+    assert rates[-1] == pytest.approx(0)
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates[20:]))
+
+
+def test_without_warm_up_the_learning_rate_starts_at_its_peak():
+    assert learning_rates(warmup_fraction=0.0)[0] == pytest.approx(0.4)
