@@ -54,7 +54,7 @@ class ViewPairLoader(nnUNetDataLoader):
         view_maker: Makes the views; knows their size.
         label_manager: nnU-Net's, for the base class.
         seed: Any sequence of non-negative integers that tells this loader from others.
-        num_workers: Processes that share the batches.
+        num_workers: Processes that share the batches; 0: this process makes them.
         first_index: Index of the first batch.
         period: Repeat the same batches after this many; None: never.
         probabilities: Probability of each case; None: the same for all.
@@ -99,7 +99,7 @@ class ViewPairLoader(nnUNetDataLoader):
             in the same order; ``keys``, the case identifiers. Or only ``error``, a message that the main process
             raises, since an exception in a worker would reach the user as "background workers are no longer alive".
         """
-        index = self.first_index + self._num_made * self.num_workers + self.thread_id
+        index = self.first_index + self._num_made * max(1, self.num_workers) + self.thread_id
         self._num_made += 1
         return self.make_batch(index if self.period is None else index % self.period)
 
@@ -145,7 +145,6 @@ def start_workers(loader: ViewPairLoader, pin_memory: bool) -> SingleThreadedAug
     The first batch is drawn and dropped, which starts the workers at once, as nnU-Net does.
     """
     if loader.num_workers == 0:
-        loader.num_workers = 1
         batches = SingleThreadedAugmenter(loader, None)
     else:
         batches = MultiThreadedAugmenter(
