@@ -26,8 +26,7 @@ CITATION = (
     "\n#######################################################################\n"
     "Please cite the following papers when using Pix2Rep:\n"
     "Seince, M., Le Folgoc, L., Facury de Souza, L. A., & Angelini, E. (2024). Dense Self-Supervised Learning for "
-    "Medical Image\n"
-    "Segmentation. Medical Imaging with Deep Learning (MIDL). arXiv:2407.20395; and, for Pix2Rep-v2, "
+    "Medical Image Segmentation. Medical Imaging with Deep Learning (MIDL). arXiv:2407.20395; and, for Pix2Rep-v2, "
     "arXiv:2609.01427.\n"
     "#######################################################################\n"
 )

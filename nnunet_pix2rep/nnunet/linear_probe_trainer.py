@@ -46,8 +46,8 @@ class Pix2RepLinearProbeTrainer(Pix2RepFinetuneTrainer):
         if self.uses_hypercolumn:
             self.print_to_log_file(
                 "The probe reads all decoder stages, which a stock network does not: predicting with it needs "
-                "nnunet_pix2rep "
-                "installed and nnUNet_extTrainer set. A plan with pretraining.features=last_stage has no such need."
+                "nnunet_pix2rep installed and nnUNet_extTrainer set. A plan with pretraining.features=last_stage has "
+                "no such need."
             )
 
     @staticmethod

@@ -99,6 +99,10 @@ class ViewPairLoader(nnUNetDataLoader):
             in the same order; ``keys``, the case identifiers. Or only ``error``, a message that the main process
             raises, since an exception in a worker would reach the user as "background workers are no longer alive".
         """
+        if self.num_workers > 0:
+            # A forked process that starts threads can wait for ever for those of its parent, which it does not have.
+            # threadpool_limits, as in nnU-Net's loader, does not reach the MKL inside torch.
+            torch.set_num_threads(1)
         index = self.first_index + self._num_made * max(1, self.num_workers) + self.thread_id
         self._num_made += 1
         return self.make_batch(index if self.period is None else index % self.period)

@@ -110,34 +110,33 @@ def num_left(group: int) -> int:
     return 1
 
 
+def kill_once(log: Path, trainer: str, resumed_at: int, generator: random.Random) -> dict[str, Any]:
+    """A training that is killed at a random moment, and what it had begun and saved by then."""
+    process = start(log, trainer, continue_training=True)
+    target = resumed_at + generator.choice([-1, 0, 1, 2])  # -1: somewhere before the first step
+    if target >= resumed_at:
+        wait_for(process, lambda: target in epochs_begun(log))
+    time.sleep(generator.uniform(0, 0.15))
+    os.kill(process, signal.SIGKILL)
+    end = wait(process)
+    latest = output_folder(trainer) / "checkpoint_latest.pth"
+    checkpoint = load_checkpoint_file(latest) if latest.is_file() else {"current_epoch": 0, "logging": {"": []}}
+    return {
+        "end": end,
+        "from": resumed_at,
+        "begun": epochs_begun(log),
+        "saved": checkpoint["current_epoch"],
+        "lengths": sorted({len(series) for series in checkpoint["logging"].values()}),
+    }
+
+
 def kill(root: Path, trainer: str) -> dict[str, Any]:
     """SIGKILL at random moments, resumed every time; then the same training without."""
     generator = random.Random(f"kill {trainer}")
-    latest = output_folder(trainer) / "checkpoint_latest.pth"
-    runs, resumed_at = [], 0
+    runs: list[dict[str, Any]] = []
     for number in range(NUM_KILLS):
-        log = root / f"{trainer}_{number}.log"
-        process = start(log, trainer, continue_training=True)
-        target = resumed_at + generator.choice([-1, 0, 1, 2])  # -1: somewhere before the first step
-        if target >= resumed_at:
-            wait_for(process, lambda log=log, epoch=target: epoch in epochs_begun(log))
-        time.sleep(generator.uniform(0, 0.15))
-        os.kill(process, signal.SIGKILL)
-        end = wait(process)
-        begun = epochs_begun(log)
-        checkpoint = load_checkpoint_file(latest) if latest.is_file() else None
-        saved = checkpoint["current_epoch"] if checkpoint else 0
-        lengths = {len(series) for series in checkpoint["logging"].values()} if checkpoint else {0}
-        runs.append(
-            {
-                "end": end,
-                "from": resumed_at,
-                "begun": begun,
-                "saved": saved,
-                "lengths": sorted(lengths),
-            }
-        )
-        resumed_at = saved
+        resumed_at = runs[-1]["saved"] if runs else 0
+        runs.append(kill_once(root / f"{trainer}_{number}.log", trainer, resumed_at, generator))
     end = wait(start(root / f"{trainer}_last.log", trainer, continue_training=True))
     folder = output_folder(trainer)
     killed = load_checkpoint_file(folder / "checkpoint_final.pth")
@@ -145,16 +144,12 @@ def kill(root: Path, trainer: str) -> dict[str, Any]:
     os.environ.update(nnUNet_results=str(root / "undisturbed"))
     undisturbed_end = wait(start(root / f"{trainer}_undisturbed.log", trainer))
     undisturbed = load_checkpoint_file(output_folder(trainer) / "checkpoint_final.pth")
-    different = [
-        key
-        for key, value in undisturbed["network_weights"].items()
-        if not torch.equal(value, killed["network_weights"][key])
-    ]
+    own = killed["network_weights"]
     return {
         "runs": runs,
         "ends": [end, undisturbed_end],
         "files": files,
-        "different_weights": different,
+        "different_weights": [k for k, v in undisturbed["network_weights"].items() if not torch.equal(v, own[k])],
         "same_losses": killed["logging"]["train_losses"] == undisturbed["logging"]["train_losses"],
         "num_logged": sorted({len(series) for series in killed["logging"].values()}),
         "times": killed["logging"]["epoch_end_timestamps"],
