@@ -28,19 +28,28 @@ SEGMENTATION_KEY_PART = ".seg_layers."  # skip_strings_in_pretrained in load_pre
 RECORDED_PACKAGES = ("nnunet_pix2rep", "nnunetv2", "torch", "batchgeneratorsv2", "dynamic_network_architectures")
 
 
-def to_plain(content: Any) -> Any:
+def to_plain(content: Any, copies: dict[tuple, torch.Tensor] | None = None) -> Any:
     """A copy with CPU tensors and plain Python numbers, which ``torch.load(weights_only=True)`` accepts.
 
     Sets become sorted lists; devices and paths become text.
+
+    Args:
+        content: What a checkpoint may hold.
+        copies: Tensors copied so far. nnU-Net's networks name each weight several times (``encoder.*`` is
+            ``decoder.encoder.*`` too); copied from a GPU once for each name, they would fill the file several times.
     """
+    copies = {} if copies is None else copies
     if isinstance(content, torch.Tensor):
-        return content.detach().cpu()
+        place = (content.device, content.data_ptr(), content.dtype, content.shape, content.stride())
+        if place not in copies:
+            copies[place] = content.detach().cpu()
+        return copies[place]
     if isinstance(content, Mapping):
-        return {key: to_plain(value) for key, value in content.items()}
+        return {key: to_plain(value, copies) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return type(content)(to_plain(value) for value in content)
+        return type(content)(to_plain(value, copies) for value in content)
     if isinstance(content, (set, frozenset)):
-        return sorted(to_plain(value) for value in content)
+        return sorted(to_plain(value, copies) for value in content)
     if isinstance(content, (np.generic, np.ndarray)):
         return content.tolist()
     if isinstance(content, (torch.device, Path)):

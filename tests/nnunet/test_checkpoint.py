@@ -248,3 +248,10 @@ def test_versions_are_recorded_of_every_package():
     assert set(versions) == set(RECORDED_PACKAGES)
     assert versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert checkpoint_module.FORMAT_VERSION == 1
+
+
+def test_a_tensor_with_two_names_is_copied_once():
+    layer = torch.nn.Linear(3, 3)
+    plain = to_plain({"a": layer.state_dict(), "b": {"weight": layer.weight}})
+    assert plain["a"]["weight"] is plain["b"]["weight"]
+    assert plain["a"]["bias"] is not plain["a"]["weight"]
