@@ -19,16 +19,13 @@ def trainers_folder() -> Path:
         and for a checkout that is used through ``PYTHONPATH``.
 
     Raises:
-        UserError: neither place holds the trainers.
+        UserError: the trainers are not there.
     """
     spec = importlib.util.find_spec("nnunet_pix2rep.trainers")
     # A folder without __init__.py, such as a leftover with nothing but __pycache__, is found too, but has no origin.
     if spec is not None and spec.origin is not None:
         return Path(spec.origin).resolve().parent
-    beside_the_package = Path(__file__).resolve().parents[1] / "trainers"
-    if (beside_the_package / "__init__.py").is_file():
-        return beside_the_package
     raise UserError(
-        f"The trainers were found neither as the package nnunet_pix2rep.trainers nor in {beside_the_package}. "
+        f"There is no package nnunet_pix2rep.trainers in {Path(__file__).parent}. "
         "Install the package again: pip install --force-reinstall nnunet_pix2rep"
     )

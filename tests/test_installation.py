@@ -51,3 +51,10 @@ def test_leftover_bytecode_is_not_taken_for_the_trainers(tmp_path):
     result = folder_seen_by(tmp_path, tmp_path)
     assert result.returncode != 0
     assert "Install the package again" in result.stderr
+
+
+def test_a_conversion_typed_in_a_checkout_finds_its_module_whatever_is_installed():
+    command = [sys.executable, "-m", "nnunet_pix2rep.dataset_conversion.Dataset501_Sunnybrook", "--help"]
+    result = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "usage" in result.stdout
