@@ -28,7 +28,7 @@ COLUMNS = ("Image", "Truth", "From scratch", "Pix2Rep", "Learned features (PCA)"
 LABEL_COLOURS = ("#56b4e9", "#e69f00", "#d0368a")  # of labels 1, 2, 3; distinct for colour-blind readers too
 OPACITY = 0.6
 PANEL_INCHES = 1.75
-DOTS_PER_INCH = 150
+DOTS_PER_INCH = 100
 
 
 @dataclass(frozen=True)
