@@ -28,7 +28,7 @@ COLUMNS = ("Image", "Truth", "From scratch", "Pix2Rep", "Learned features (PCA)"
 LABEL_COLOURS = ("#56b4e9", "#e69f00", "#d0368a")  # of labels 1, 2, 3; distinct for colour-blind readers too
 OPACITY = 0.6
 PANEL_INCHES = 1.75
-DOTS_PER_INCH = 100
+DOTS_PER_INCH = 120
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,10 @@ def _draw_row(line: Sequence[Any], row: Row, colours: np.ndarray, summary: Mappi
     height, width = (length * size for length, size in zip(row.image.shape, row.pixel_size, strict=True))
     pictures = [overlay(row.image), *(overlay(row.image, segmentation) for segmentation in row.segmentations.values())]
     for axis, picture in zip(line, pictures, strict=False):
-        axis.imshow(picture, extent=(0, width, height, 0))
+        axis.imshow(picture, extent=(0, width, height, 0), interpolation="nearest")
     top, bottom, left, right = row.features_box
     y, x = row.pixel_size
-    line[-1].imshow(colours, extent=(left * x, right * x, bottom * y, top * y))
+    line[-1].imshow(colours, extent=(left * x, right * x, bottom * y, top * y), interpolation="nearest")
     for axis in line:
         axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
