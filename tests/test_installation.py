@@ -14,7 +14,7 @@ def folder_seen_by(python_path, working_directory):
     """What an interpreter without site-packages, so without an installed nnunet_pix2rep, finds."""
     command = [sys.executable, "-S", "-c", PRINT_FOLDER]
     environment = os.environ | {"PYTHONPATH": str(python_path)}
-    return subprocess.run(command, env=environment, cwd=working_directory, capture_output=True, text=True)
+    return subprocess.run(command, env=environment, cwd=working_directory, capture_output=True, encoding="utf-8")
 
 
 def test_the_folder_holds_the_trainers_package():
@@ -55,6 +55,6 @@ def test_leftover_bytecode_is_not_taken_for_the_trainers(tmp_path):
 
 def test_a_conversion_typed_in_a_checkout_finds_its_module_whatever_is_installed():
     command = [sys.executable, "-m", "nnunet_pix2rep.dataset_conversion.Dataset501_Sunnybrook", "--help"]
-    result = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, encoding="utf-8")
     assert result.returncode == 0, result.stderr
     assert "usage" in result.stdout

@@ -47,7 +47,7 @@ def test_runs_as_a_module_into_nnunets_raw_folder(real_data, tmp_path):
         [sys.executable, "-m", module, "-i", str(real_data / "hippocampus"), "-d", "7", "--dry-run"],
         env={"nnUNet_raw": str(tmp_path)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     assert str(tmp_path / "Dataset007_Hippocampus" / "dataset.json") in run.stdout

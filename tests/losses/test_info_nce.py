@@ -95,6 +95,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.mark.slow
 def test_16384_pairs_fit_into_a_fraction_of_the_full_matrix():
     pytest.importorskip("resource", reason="peak memory is measured on Unix only")
-    used = subprocess.run([sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True).stdout
+    used = subprocess.run([sys.executable, "-c", MEASURE], check=True, capture_output=True, encoding="utf-8").stdout
     kilobytes = int(used) / (1024 if sys.platform == "darwin" else 1)  # ru_maxrss is in bytes there
     assert kilobytes < 32768**2 * 4 / 1024 / 4

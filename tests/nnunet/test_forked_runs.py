@@ -33,7 +33,7 @@ def run(tiny_dataset, tmp_path):
         write_json(plans, folder / f"{PLANS}.json")
         environment = os.environ | {"OMP_NUM_THREADS": "1", "nnUNet_def_n_proc": "1", "MPLBACKEND": "agg"}
         command = [sys.executable, str(PROGRAM), scenario, str(tmp_path)]
-        output = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        output = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
         assert "RESULT" in output.stdout, output.stdout[-3000:] + output.stderr[-3000:]
         return json.loads(output.stdout.split("RESULT", 1)[1])
 

@@ -57,7 +57,7 @@ def test_a_nnunet_without_this_package_predicts_as_the_trainers_validated(tiny, 
     models = [train(name, pretrained_checkpoint) for name in names]
     image = tiny.parents[1] / "nnUNet_raw" / DATASET / "imagesTr" / f"{CASES[4]}_0000.nii.gz"
     command = [sys.executable, "-c", WITHOUT_THIS_PACKAGE, str(image), *map(str, models)]
-    process = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    process = subprocess.run(command, env=environment(), capture_output=True, encoding="utf-8", check=False)
     assert process.returncode == 0, process.stderr[-3000:]
     for model in models:
         validated = read(model / "fold_0" / "validation" / f"{CASES[4]}.nii.gz")
@@ -75,7 +75,7 @@ def test_nnunetv2_predict_uses_a_hypercolumn_probe(tiny, pretrained_checkpoint, 
     code = "from nnunetv2.inference.predict_from_raw_data import predict_entry_point; predict_entry_point()"
     command = [sys.executable, "-c", code, "-i", str(images), "-o", str(output), *options.split()]
     with_ours = environment(nnUNet_extTrainer=str(trainers_folder()))
-    process = subprocess.run(command, env=with_ours, capture_output=True, text=True, check=False)
+    process = subprocess.run(command, env=with_ours, capture_output=True, encoding="utf-8", check=False)
     assert process.returncode == 0, process.stderr[-3000:]
     np.testing.assert_array_equal(
         read(output / f"{CASES[4]}.nii.gz"), read(model / "fold_0" / "validation" / f"{CASES[4]}.nii.gz")
