@@ -20,6 +20,7 @@ from tiny_training import (
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.base_trainer import CPU_BFLOAT16_VARIABLE
 from nnunet_pix2rep.nnunet.checkpoint import load_checkpoint_file
 from nnunet_pix2rep.nnunet.finetune_trainer import Pix2RepFinetuneTrainer
 from nnunet_pix2rep.nnunet.mean_teacher_trainer import Pix2RepMeanTeacherTrainer
@@ -208,3 +209,17 @@ def test_a_pretraining_on_all_images_is_refused_in_a_numbered_fold(tiny):
     file = results("nnUNetTrainerPix2RepPretrain", "all") / "checkpoint_final.pth"
     with pytest.raises(UserError, match="2 of this fold's 2 validation cases: case_04, case_05"):
         type_train(pretrained_weights=str(file))
+
+
+@pytest.mark.parametrize(("requested", "dtype"), [("1", torch.bfloat16), ("0", torch.float32)])
+def test_a_pretraining_on_a_cpu_uses_bfloat16_where_asked_for(tiny, monkeypatch, requested, dtype):
+    monkeypatch.setenv(CPU_BFLOAT16_VARIABLE, requested)
+    trainer = make_trainer(nnUNetTrainerPix2RepPretrain, tiny)
+    trainer.on_train_start()
+    embedded = []
+    trainer.network.register_forward_hook(lambda _module, _inputs, output: embedded.append(output.dtype))
+    loss = trainer.train_step(next(trainer.dataloader_train))["loss"]
+    assert embedded == [dtype]
+    assert loss.dtype == torch.float32
+    assert loss.isfinite()
+    assert {parameter.dtype for parameter in trainer.network.parameters()} == {torch.float32}
