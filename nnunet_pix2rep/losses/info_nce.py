@@ -16,26 +16,26 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn.functional import normalize
 
 from nnunet_pix2rep.losses.distributed import gather_rows, numbers_of_rows, process_rank
 from nnunet_pix2rep.losses.pairs import check_pairs
 
+SMALLEST_NORM = 1e-12  # as torch.nn.functional.normalize
+
 
 class _Similarities:
-    """The similarities, divided by the temperature, of own embeddings with one another and with those of others.
+    """The inner products of own embeddings with one another and with those of others.
 
     They are worked out block by block, those of two blocks of own embeddings once for both. One block alone is kept.
 
     Args:
         own: Shape (n, d).
         others: Shape (m, d).
-        temperature: Above 0.
         chunk_size: Largest number of rows and columns of a block.
     """
 
-    def __init__(self, own: torch.Tensor, others: torch.Tensor, temperature: float, chunk_size: int):
-        self.own, self.others, self.temperature = own, others, temperature
+    def __init__(self, own: torch.Tensor, others: torch.Tensor, chunk_size: int):
+        self.own, self.others = own, others
         self.own_blocks = [slice(start, start + chunk_size) for start in range(0, len(own), chunk_size)]
         self.other_blocks = [slice(start, start + chunk_size) for start in range(0, len(others), chunk_size)]
         self._kept: torch.Tensor | None = None
@@ -43,7 +43,7 @@ class _Similarities:
     def _own_block(self, rows: slice, columns: slice) -> torch.Tensor:
         if self._kept is not None:
             return self._kept
-        block = self.own[rows] @ (self.own[columns] / self.temperature).T
+        block = self.own[rows] @ self.own[columns].T
         if rows == columns:
             block.fill_diagonal_(-torch.inf)  # nothing is compared with itself
         if len(self.own_blocks) == 1 and not self.other_blocks:
@@ -51,7 +51,7 @@ class _Similarities:
         return block
 
     def _other_block(self, rows: slice, columns: slice) -> torch.Tensor:
-        return self.own[rows] @ (self.others[columns] / self.temperature).T
+        return self.own[rows] @ self.others[columns].T
 
     def log_sums(self) -> torch.Tensor:
         """Log of the sum of the exponentials in the row of each own embedding, shape (n,)."""
@@ -83,7 +83,7 @@ class _Similarities:
             for columns in self.other_blocks:
                 shares = _shares(self._other_block(rows, columns), own_sums[rows], other_sums[columns])
                 gradient[rows].addmm_(shares, self.others[columns])
-        return gradient.div_(self.temperature)
+        return gradient
 
 
 def _shares(similarities: torch.Tensor, row_sums: torch.Tensor, column_sums: torch.Tensor) -> torch.Tensor:
@@ -96,7 +96,8 @@ class _CrossEntropy(torch.autograd.Function):
     """Sum over the own rows of the cross-entropy of the similarities with the paired one.
 
     The gradient, that of the sum over the rows of all processes, is worked out beside the value, so neither pass ever
-    holds more than a block of similarities, and the backward pass has nothing to send.
+    holds more than a block of similarities, and the backward pass has nothing to send. Rows are normalised group by
+    group, where they are in the processor's cache.
     """
 
     @staticmethod
@@ -111,31 +112,43 @@ class _CrossEntropy(torch.autograd.Function):
     ) -> torch.Tensor:
         rank, all_1, all_2 = process_rank(), gather_rows(z_1, counts), gather_rows(z_2, counts)
         start, stop = sum(counts[:rank]), sum(counts[: rank + 1])
-        total = z_1.new_zeros(())
-        gradients = torch.zeros_like(z_1), torch.zeros_like(z_2)
-        needs_gradient = any(context.needs_input_grad)
+        dtype = torch.promote_types(z_1.dtype, torch.float32)
+        total = z_1.new_zeros((), dtype=dtype)
+        gradients = torch.zeros_like(z_1, dtype=dtype), torch.zeros_like(z_2, dtype=dtype)
         for group in range(num_groups):
             mine = slice((group - start) % num_groups, None, num_groups)
             before = slice(group, start, num_groups)
             after = slice(stop + (group - stop) % num_groups, None, num_groups)
-            own = torch.cat([z_1[mine], z_2[mine]])
-            others = torch.cat([z[part] for z in (all_1, all_2) for part in (before, after)])
-            similarities = _Similarities(own, others, temperature, chunk_size)
+            own, norms = _normalised([z_1[mine], z_2[mine]], temperature, dtype)
+            others, _ = _normalised([z[part] for z in (all_1, all_2) for part in (before, after)], temperature, dtype)
+            similarities = _Similarities(own, others, chunk_size)
             sums = similarities.log_sums()
-            paired = torch.cat([z_2[mine], z_1[mine]])
-            total += sums.sum() - (own * paired).sum() / temperature
-            if needs_gradient:
+            paired = own.roll(len(own) // 2, dims=0)
+            total += sums.sum() - own.flatten().dot(paired.flatten())
+            if any(context.needs_input_grad):
                 other_sums = _sums_of_others(sums, counts, rank, group, num_groups)
-                gradient = similarities.gradient(sums, other_sums).sub_(paired, alpha=2 / temperature)
-                gradients[0][mine], gradients[1][mine] = gradient.chunk(2)
+                by_own = similarities.gradient(sums, other_sums).sub_(paired, alpha=2)
+                along = (own * by_own).sum(dim=1, keepdim=True).mul_(temperature)  # what the normalisation takes away
+                by_z = by_own.addcmul_(own, along, value=-1).div_(norms * temperature**0.5)
+                gradients[0][mine], gradients[1][mine] = by_z.chunk(2)
         context.save_for_backward(*gradients)
+        context.dtype = z_1.dtype
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient: torch.Tensor):
-        by_1, by_2 = context.saved_tensors
-        return gradient * by_1, gradient * by_2, None, None, None, None
+        by_1, by_2 = ((gradient * by_z).to(context.dtype) for by_z in context.saved_tensors)
+        return by_1, by_2, None, None, None, None
+
+
+def _normalised(
+    parts: Sequence[torch.Tensor], temperature: float, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Joined rows of norm temperature^-1/2, whose inner products are similarities over temperature; their norms."""
+    rows = torch.cat(list(parts)).to(dtype)
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(SMALLEST_NORM)
+    return rows / (norms * temperature**0.5), norms
 
 
 def _sums_of_others(sums: torch.Tensor, counts: Sequence[int], rank: int, group: int, num_groups: int) -> torch.Tensor:
@@ -169,7 +182,7 @@ def info_nce(
     """Symmetric InfoNCE between paired pixels, over the pairs of all processes.
 
     Args:
-        z_1: Embeddings of view 1, shape (N, d), any float type; computed in float32 at least.
+        z_1: Embeddings of view 1, shape (N, d), any float type; computed in float32 at least, also under autocast.
         z_2: Embeddings of view 2, row i paired with row i of ``z_1``.
         temperature: Above 0.
         chunk_size: Rows and columns of the part of the similarity matrix that is in memory at once.
@@ -185,8 +198,6 @@ def info_nce(
     """
     check_pairs(z_1, z_2)
     with torch.autocast(z_1.device.type, enabled=False):
-        dtype = torch.promote_types(z_1.dtype, torch.float32)
-        z_1, z_2 = (normalize(z.to(dtype), dim=1) for z in (z_1, z_2))
         counts = numbers_of_rows(z_1)
         num_groups = number_of_groups(sum(counts), negatives)
         total = _CrossEntropy.apply(z_1, z_2, counts, temperature, chunk_size, num_groups)
