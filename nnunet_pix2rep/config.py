@@ -50,7 +50,12 @@ class PretrainingConfig:
     projection_hidden_channels: int = setting(256, "hidden channels of the projection head", "v1", 1)
     projection_channels: int = setting(256, "output channels of the projection head", "v1", 2)
     temperature: float = setting(0.5, "temperature of InfoNCE", "v1; its code has 0.53", 1e-3, 100.0)
-    info_nce_chunk_size: int = setting(1024, "rows of the similarity matrix in memory at once", "ours", 1)
+    info_nce_negatives: int | None = setting(
+        None, "largest number of other pixels that InfoNCE compares a pixel with; null: all", "ours", 2
+    )
+    info_nce_chunk_size: int = setting(
+        1024, "rows and columns of the part of InfoNCE's similarity matrix that is in memory at once", "ours", 1
+    )
     redundancy_weight: float = setting(5e-3, "lambda of Barlow Twins: weight of the off-diagonal terms", "v2", 0.0)
 
     rotation_degrees: tuple[float, float] | None = setting(

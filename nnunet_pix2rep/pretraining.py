@@ -57,7 +57,7 @@ def build_loss(name: str, config: PretrainingConfig) -> nn.Module:
         ValueError: any other name.
     """
     if name == "info_nce":
-        return InfoNCELoss(config.temperature, config.info_nce_chunk_size)
+        return InfoNCELoss(config.temperature, config.info_nce_chunk_size, config.info_nce_negatives)
     if name == "barlow_twins":
         return BarlowTwinsLoss(config.redundancy_weight)
     raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")

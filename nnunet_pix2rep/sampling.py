@@ -8,6 +8,8 @@ from torch.nn.functional import grid_sample
 
 from nnunet_pix2rep.geometry.warp import valid_points
 
+CANDIDATES_PER_POINT = 4  # enough in nearly all views, of which a half or more is common
+
 
 def draw_point_pairs(
     grid: torch.Tensor, image_box: torch.Tensor, num_points: int, generator: np.random.Generator
@@ -27,10 +29,18 @@ def draw_point_pairs(
     """
     size = grid.shape[:-1]
     points_1 = grid.flatten(0, -2)
-    valid = valid_points(points_1, image_box).nonzero().flatten().numpy()
-    if len(valid) == 0:
+
+    def valid_among(voxels: np.ndarray) -> np.ndarray:
+        return voxels[valid_points(points_1[torch.from_numpy(voxels)], image_box).numpy()]
+
+    # The valid ones of some voxels in random order are as random as a draw from all valid ones, and sooner found.
+    num_candidates = min(len(points_1), CANDIDATES_PER_POINT * num_points)
+    drawn = valid_among(generator.choice(len(points_1), num_candidates, replace=False))[:num_points]
+    if len(drawn) < num_points and num_candidates < len(points_1):
+        valid = valid_among(np.arange(len(points_1)))
+        drawn = generator.choice(valid, min(num_points, len(valid)), replace=False) if len(valid) > 0 else valid
+    if len(drawn) == 0:
         return None
-    drawn = generator.choice(valid, min(num_points, len(valid)), replace=False)
     chosen = np.resize(drawn, num_points)
     index = np.stack(np.unravel_index(chosen, size)[::-1], axis=-1)
     points_2 = torch.from_numpy((index * 2 + 1) / np.array(size[::-1]) - 1).float()

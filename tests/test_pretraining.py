@@ -86,10 +86,10 @@ def test_gradients_reach_every_weight():
 
 
 def test_losses_are_built_with_their_settings():
-    config = replace(SMALL_HEAD, temperature=0.1, info_nce_chunk_size=7, redundancy_weight=0.2)
+    config = replace(SMALL_HEAD, temperature=0.1, info_nce_chunk_size=7, info_nce_negatives=20, redundancy_weight=0.2)
     info_nce = build_loss("info_nce", config)
     assert isinstance(info_nce, InfoNCELoss)
-    assert (info_nce.temperature, info_nce.chunk_size) == (0.1, 7)
+    assert (info_nce.temperature, info_nce.chunk_size, info_nce.negatives) == (0.1, 7, 20)
     barlow_twins = build_loss("barlow_twins", config)
     assert isinstance(barlow_twins, BarlowTwinsLoss)
     assert barlow_twins.redundancy_weight == 0.2

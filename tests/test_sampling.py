@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from nnunet_pix2rep.geometry.grids import identity_grid
@@ -58,6 +59,19 @@ def test_every_voxel_may_be_drawn():
         [draw_point_pairs(identity_grid((5, 7)), whole_view(2), 5, generator(seed))[1] for seed in range(60)]
     )
     assert len(drawn.unique(dim=0)) == 35
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_every_valid_voxel_is_drawn_as_often_as_any_other(share):
+    """Where few of the first candidates are valid, and where most are."""
+    size, num_points, num_draws = (16, 16), 8, 1500
+    box = whole_view(2) * share**0.5
+    num_valid = int((identity_grid(size).abs() <= share**0.5).all(dim=-1).sum())
+    random = generator()
+    drawn = torch.cat([draw_point_pairs(identity_grid(size), box, num_points, random)[1] for _ in range(num_draws)])
+    _, counts = drawn.unique(dim=0, return_counts=True)
+    assert len(counts) == num_valid
+    assert scipy.stats.chisquare(counts.numpy()).pvalue > 1e-3
 
 
 def test_no_valid_voxel_gives_none():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -65,6 +66,12 @@ def bspline_weights(coordinates: torch.Tensor, num_coefficients: int) -> torch.T
     return weights.scatter_(1, interval.long()[:, None] + torch.arange(4), basis)
 
 
+@lru_cache(maxsize=64)
+def _weights_of_voxels(length: int, num_coefficients: int) -> torch.Tensor:
+    """:func:`bspline_weights` of all voxel centres along an axis, shape (length, K). Shared: not to be changed."""
+    return bspline_weights(identity_axis(length), num_coefficients)
+
+
 @dataclass(frozen=True)
 class SpatialTransform:
     """One transform phi from view 2 to view 1, for 2D or 3D (D axes).
@@ -111,17 +118,39 @@ class SpatialTransform:
     def grid(self, size: Sequence[int]) -> torch.Tensor:
         """phi of all voxel centres of view 2, of array shape ``size``; shape (*size, D).
 
-        The same as ``map_points`` of the identity grid, but the splines are evaluated axis by axis, which costs hardly
-        more than the affine part.
+        The same as ``map_points`` of the identity grid, but axis by axis. Along the last one, phi is a product
+        of matrices, where an affine function is two more coefficients beside those of the splines.
+
+        Raises:
+            ValueError: a spline has another number of axes.
         """
-        points = identity_grid(size)
+        last_axis = identity_axis(size[-1])
+        coefficients, values = (
+            list(self._affine_along_last_axis(size)),
+            [last_axis[None], torch.ones_like(last_axis)[None]],
+        )
         for spline in self.splines:
-            field = spline
-            for length, num_coefficients in zip(size, spline.shape[1:], strict=True):
-                weights = bspline_weights(identity_axis(length), num_coefficients)
-                field = torch.tensordot(field, weights, dims=([1], [1]))  # moves the evaluated axis to the end
-            points = points + field.movedim(0, -1)
-        return points @ self.matrix.T + self.shift
+            if spline.ndim != len(size) + 1:
+                raise ValueError(f"a spline of shape {tuple(spline.shape)} can't deform a patch of shape {tuple(size)}")
+            field = (self.matrix @ spline.flatten(1)).view(spline.shape)
+            for number, length in enumerate(size[:-1], 1):
+                weights = _weights_of_voxels(length, spline.shape[number])
+                field = torch.tensordot(field, weights, dims=([number], [1])).movedim(-1, number)
+            coefficients.append(field)
+            values.append(_weights_of_voxels(size[-1], spline.shape[-1]).T)
+        return (torch.cat(coefficients, dim=-1) @ torch.cat(values)).movedim(0, -1)
+
+    def _affine_along_last_axis(self, size: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Slope and value at 0 of the affine part along the last array axis, each of shape (D, *size[:-1], 1)."""
+
+        def per_coordinate(vector: torch.Tensor) -> torch.Tensor:
+            return vector.view(-1, *[1] * len(size))
+
+        origin = per_coordinate(self.shift).expand(-1, *size[:-1], 1)
+        for number, length in enumerate(size[:-1]):
+            along_axis = identity_axis(length).view(-1, *[1] * (len(size) - 1 - number))
+            origin = origin + per_coordinate(self.matrix[:, self.dimension - 1 - number]) * along_axis
+        return per_coordinate(self.matrix[:, 0]).expand_as(origin), origin
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Placement:
 
     def to_context(self, points: torch.Tensor) -> torch.Tensor:
         """Points of view 1 as points of the context; shape (..., D)."""
-        return points * self.scale + self.offset
+        return torch.addcmul(self.offset, points, self.scale)
 
     def from_context(self, points: torch.Tensor) -> torch.Tensor:
         """Points of the context as points of view 1; shape (..., D)."""

@@ -31,7 +31,7 @@ def standardise(z: torch.Tensor, num_rows: torch.Tensor) -> torch.Tensor:
 
 def cross_correlation(z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
     """Cross-correlation of the channels of two views over the pixels of all processes; (N, d), (N, d) -> (d, d)."""
-    num_rows = all_reduce_sum(torch.tensor(float(len(z_1)), device=z_1.device, dtype=z_1.dtype))
+    num_rows = all_reduce_sum(z_1.new_full((), len(z_1)))  # new_full, unlike torch.tensor, does not wait for the device
     scale = num_rows.rsqrt()  # scaled before the product, so that no sum grows with the number of pixels
     return all_reduce_sum((standardise(z_1, num_rows) * scale).T @ (standardise(z_2, num_rows) * scale))
 

@@ -1,11 +1,13 @@
-"""Sums and gathers over processes that gradients flow through.
+"""Sums and gathers over processes.
 
-Without an initialised process group both functions return their input. In the backward pass each adds up the gradients
-of all processes; together with the averaging of DistributedDataParallel this makes a loss that every process computes
-from the joined batch (or, as a mean over its own rows times the number of processes, its share of it) exact.
+Without an initialised process group they return their input. Gradients flow through the sum, whose backward pass adds
+up those of all processes; together with the averaging of DistributedDataParallel this makes a loss exact that every
+process computes from the joined batch.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import distributed
@@ -30,41 +32,39 @@ class _AllReduceSum(torch.autograd.Function):
         return gradient
 
 
-class _AllGatherRows(torch.autograd.Function):
-    @staticmethod
-    def forward(context, rows: torch.Tensor, counts: list[int]) -> torch.Tensor:
-        rank = distributed.get_rank()
-        context.start, context.stop = sum(counts[:rank]), sum(counts[: rank + 1])
-        padded = rows.new_zeros(max(counts), *rows.shape[1:])
-        padded[: len(rows)] = rows
-        gathered = [torch.empty_like(padded) for _ in counts]
-        distributed.all_gather(gathered, padded)
-        return torch.cat([part[:count] for part, count in zip(gathered, counts, strict=True)])
-
-    @staticmethod
-    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        gradient = gradient.clone()
-        distributed.all_reduce(gradient)
-        return gradient[context.start : context.stop], None
-
-
 def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
     """Sum over processes; any shape."""
     return _AllReduceSum.apply(values) if is_distributed() else values
 
 
-def all_gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Concatenates the rows of all processes, whose numbers may differ.
+def process_rank() -> int:
+    """The rank of this process; 0 where there is only one."""
+    return distributed.get_rank() if is_distributed() else 0
+
+
+def numbers_of_rows(rows: torch.Tensor) -> list[int]:
+    """How many rows each process has, in order of rank; the one thing that makes processes wait for their devices."""
+    if not is_distributed():
+        return [len(rows)]
+    counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(counts, torch.full((1,), len(rows), device=rows.device))
+    return torch.cat(counts).tolist()
+
+
+def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+    """Concatenates the rows of all processes, whose numbers may differ; gradients do not flow through it.
 
     Args:
         rows: Shape (n, d).
+        counts: Number of rows of each process, in order of rank.
 
     Returns:
-        Shape (N, d) with the processes in order of rank, and the index of this process's first row in it.
+        Shape (N, d) with the processes in order of rank.
     """
-    if not is_distributed():
-        return rows, 0
-    counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
-    sizes = [int(count) for count in counts]
-    return _AllGatherRows.apply(rows, sizes), sum(sizes[: distributed.get_rank()])
+    if len(counts) == 1:
+        return rows
+    padded = rows.new_zeros(max(counts), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    gathered = [torch.empty_like(padded) for _ in counts]
+    distributed.all_gather(gathered, padded)
+    return torch.cat([part[:count] for part, count in zip(gathered, counts, strict=True)])

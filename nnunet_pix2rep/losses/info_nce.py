@@ -4,100 +4,215 @@ For N pairs, the 2N normalised embeddings z of both views and the temperature t:
 
     loss = mean over i of  -log( exp(z_i . z_p(i) / t) / sum over j != i of exp(z_i . z_j / t) )
 
-where p(i) is the other pixel of i's pair: every other sampled pixel of either view is a negative.
+where p(i) is the other pixel of i's pair: every other sampled pixel of either view is a negative. That costs the square
+of the number of pairs. With fewer negatives the pairs are dealt out to groups, pair k to group k mod G; each pair is
+compared within its group, and the cost is linear.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import nn
-from torch.nn.functional import normalize
 
-from nnunet_pix2rep.losses.distributed import all_gather_rows, is_distributed
+from nnunet_pix2rep.losses.distributed import gather_rows, numbers_of_rows, process_rank
 from nnunet_pix2rep.losses.pairs import check_pairs
 
+SMALLEST_NORM = 1e-12  # as torch.nn.functional.normalize
 
-class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Sum over rows of the cross-entropy of the similarities with the paired column, a chunk of rows at a time.
 
-    The gradient is worked out beside the loss, so neither pass ever holds more than chunk x columns similarities, and
-    the similarities are computed once.
+class _Similarities:
+    """The inner products of own embeddings with one another and with those of others.
+
+    They are worked out block by block, those of two blocks of own embeddings once for both. One block alone is kept.
+
+    Args:
+        own: Shape (n, d).
+        others: Shape (m, d).
+        chunk_size: Largest number of rows and columns of a block.
+    """
+
+    def __init__(self, own: torch.Tensor, others: torch.Tensor, chunk_size: int):
+        self.own, self.others = own, others
+        self.own_blocks = [slice(start, start + chunk_size) for start in range(0, len(own), chunk_size)]
+        self.other_blocks = [slice(start, start + chunk_size) for start in range(0, len(others), chunk_size)]
+        self._kept: torch.Tensor | None = None
+
+    def _own_block(self, rows: slice, columns: slice) -> torch.Tensor:
+        if self._kept is not None:
+            return self._kept
+        block = self.own[rows] @ self.own[columns].T
+        if rows == columns:
+            block.fill_diagonal_(-torch.inf)  # nothing is compared with itself
+        if len(self.own_blocks) == 1 and not self.other_blocks:
+            self._kept = block
+        return block
+
+    def _other_block(self, rows: slice, columns: slice) -> torch.Tensor:
+        return self.own[rows] @ self.others[columns].T
+
+    def log_sums(self) -> torch.Tensor:
+        """Log of the sum of the exponentials in the row of each own embedding, shape (n,)."""
+        sums = self.own.new_full((len(self.own),), -torch.inf)
+        for number, rows in enumerate(self.own_blocks):
+            for columns in self.own_blocks[number:]:
+                block = self._own_block(rows, columns)
+                sums[rows] = torch.logaddexp(sums[rows], block.logsumexp(dim=1))
+                if columns != rows:
+                    sums[columns] = torch.logaddexp(sums[columns], block.logsumexp(dim=0))
+            for columns in self.other_blocks:
+                sums[rows] = torch.logaddexp(sums[rows], self._other_block(rows, columns).logsumexp(dim=1))
+        return sums
+
+    def gradient(self, own_sums: torch.Tensor, other_sums: torch.Tensor) -> torch.Tensor:
+        """Gradient by the own embeddings of the log-sums of all, own and others; shape (n, d).
+
+        Args:
+            own_sums: What :meth:`log_sums` gives.
+            other_sums: What it gives where the others are the own; shape (m,).
+        """
+        gradient = torch.zeros_like(self.own)
+        for number, rows in enumerate(self.own_blocks):
+            for columns in self.own_blocks[number:]:
+                shares = _shares(self._own_block(rows, columns), own_sums[rows], own_sums[columns])
+                gradient[rows].addmm_(shares, self.own[columns])
+                if columns != rows:
+                    gradient[columns].addmm_(shares.T, self.own[rows])
+            for columns in self.other_blocks:
+                shares = _shares(self._other_block(rows, columns), own_sums[rows], other_sums[columns])
+                gradient[rows].addmm_(shares, self.others[columns])
+        return gradient
+
+
+def _shares(similarities: torch.Tensor, row_sums: torch.Tensor, column_sums: torch.Tensor) -> torch.Tensor:
+    """Softmax over the row plus softmax over the column of every entry; may overwrite ``similarities``."""
+    by_column = (similarities - column_sums).exp_()
+    return similarities.sub_(row_sums[:, None]).exp_().add_(by_column)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Sum over the own rows of the cross-entropy of the similarities with the paired one.
+
+    The gradient, that of the sum over the rows of all processes, is worked out beside the value, so neither pass ever
+    holds more than a block of similarities, and the backward pass has nothing to send. Rows are normalised group by
+    group, where they are in the processor's cache.
     """
 
     @staticmethod
     def forward(
         context,
-        rows: torch.Tensor,
-        columns: torch.Tensor,
-        own: torch.Tensor,
-        paired: torch.Tensor,
+        z_1: torch.Tensor,
+        z_2: torch.Tensor,
+        counts: list[int],
         temperature: float,
         chunk_size: int,
+        num_groups: int,
     ) -> torch.Tensor:
-        total = rows.new_zeros(())
-        row_gradient, column_gradient = torch.zeros_like(rows), torch.zeros_like(columns)
-        needs_gradient = any(context.needs_input_grad)
-        for start in range(0, len(rows), chunk_size):
-            chunk = slice(start, start + chunk_size)
-            similarity = rows[chunk] @ columns.T / temperature
-            similarity.scatter_(1, own[chunk, None], -torch.inf)
-            log_sum = similarity.logsumexp(dim=1, keepdim=True)
-            total += (log_sum - similarity.gather(1, paired[chunk, None])).sum()
-            if needs_gradient:
-                gradient = similarity.sub_(log_sum).exp_()
-                gradient.scatter_add_(1, paired[chunk, None], -torch.ones_like(log_sum))
-                row_gradient[chunk] = gradient @ columns / temperature
-                column_gradient.addmm_(gradient.T, rows[chunk], alpha=1 / temperature)
-        context.save_for_backward(row_gradient, column_gradient)
+        rank, all_1, all_2 = process_rank(), gather_rows(z_1, counts), gather_rows(z_2, counts)
+        start, stop = sum(counts[:rank]), sum(counts[: rank + 1])
+        dtype = torch.promote_types(z_1.dtype, torch.float32)
+        total = z_1.new_zeros((), dtype=dtype)
+        gradients = torch.zeros_like(z_1, dtype=dtype), torch.zeros_like(z_2, dtype=dtype)
+        for group in range(num_groups):
+            mine = slice((group - start) % num_groups, None, num_groups)
+            before = slice(group, start, num_groups)
+            after = slice(stop + (group - stop) % num_groups, None, num_groups)
+            own, norms = _normalised([z_1[mine], z_2[mine]], temperature, dtype)
+            others, _ = _normalised([z[part] for z in (all_1, all_2) for part in (before, after)], temperature, dtype)
+            similarities = _Similarities(own, others, chunk_size)
+            sums = similarities.log_sums()
+            paired = own.roll(len(own) // 2, dims=0)
+            total += sums.sum() - own.flatten().dot(paired.flatten())
+            if any(context.needs_input_grad):
+                other_sums = _sums_of_others(sums, counts, rank, group, num_groups)
+                by_own = similarities.gradient(sums, other_sums).sub_(paired, alpha=2)
+                along = (own * by_own).sum(dim=1, keepdim=True).mul_(temperature)  # what the normalisation takes away
+                by_z = by_own.addcmul_(own, along, value=-1).div_(norms * temperature**0.5)
+                gradients[0][mine], gradients[1][mine] = by_z.chunk(2)
+        context.save_for_backward(*gradients)
+        context.dtype = z_1.dtype
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient: torch.Tensor):
-        row_gradient, column_gradient = context.saved_tensors
-        return gradient * row_gradient, gradient * column_gradient, None, None, None, None
+        by_1, by_2 = ((gradient * by_z).to(context.dtype) for by_z in context.saved_tensors)
+        return by_1, by_2, None, None, None, None
 
 
-def info_nce(z_1: torch.Tensor, z_2: torch.Tensor, temperature: float = 0.5, chunk_size: int = 1024) -> torch.Tensor:
+def _normalised(
+    parts: Sequence[torch.Tensor], temperature: float, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Joined rows of norm temperature^-1/2, whose inner products are similarities over temperature; their norms."""
+    rows = torch.cat(list(parts)).to(dtype)
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(SMALLEST_NORM)
+    return rows / (norms * temperature**0.5), norms
+
+
+def _sums_of_others(sums: torch.Tensor, counts: Sequence[int], rank: int, group: int, num_groups: int) -> torch.Tensor:
+    """The log-sums of the other processes' rows of a group, in the order in which their embeddings are joined."""
+    if len(counts) == 1:
+        return sums[:0]
+    starts = [sum(counts[:process]) for process in range(len(counts))]
+    sizes = [
+        len(range((group - start) % num_groups, count, num_groups)) for start, count in zip(starts, counts, strict=True)
+    ]
+    by_view = gather_rows(sums.view(2, -1).T.contiguous(), sizes)
+    first, last = sum(sizes[:rank]), sum(sizes[: rank + 1])
+    return torch.cat([by_view[:first], by_view[last:]]).T.flatten()
+
+
+def number_of_groups(num_pairs: int, negatives: int | None) -> int:
+    """Groups that the pairs are dealt out to, so that none has more than the wanted negatives, nor one pair alone."""
+    if negatives is None:
+        return 1
+    pairs_per_group = max(2, (negatives + 2) // 2)
+    return max(1, min(math.ceil(num_pairs / pairs_per_group), num_pairs // 2))
+
+
+def info_nce(
+    z_1: torch.Tensor,
+    z_2: torch.Tensor,
+    temperature: float = 0.5,
+    chunk_size: int = 1024,
+    negatives: int | None = None,
+) -> torch.Tensor:
     """Symmetric InfoNCE between paired pixels, over the pairs of all processes.
 
     Args:
-        z_1: Embeddings of view 1, shape (N, d), any float type; computed in float32 at least.
+        z_1: Embeddings of view 1, shape (N, d), any float type; computed in float32 at least, also under autocast.
         z_2: Embeddings of view 2, row i paired with row i of ``z_1``.
         temperature: Above 0.
-        chunk_size: Rows of the similarity matrix in memory at once.
+        chunk_size: Rows and columns of the part of the similarity matrix that is in memory at once.
+        negatives: Largest number of other pixels that a pixel is compared with, beside its pair; None: all. At least 2.
+            The pairs should be in random order, or image by image, so that every group has pixels of all images.
 
     Returns:
         A scalar. Under torch.distributed each process returns its rows' share, scaled so that the mean over processes
-        is the loss of the joined batch.
+        is the loss of the joined batch; what follows it must be the same in all processes, as a gradient scaler is.
 
     Raises:
         ValueError: shapes that differ or are not (N, d), or fewer than two pairs.
     """
     check_pairs(z_1, z_2)
     with torch.autocast(z_1.device.type, enabled=False):
-        dtype = torch.promote_types(z_1.dtype, torch.float32)
-        z_1, z_2 = (normalize(z.to(dtype), dim=1) for z in (z_1, z_2))
-        all_1, start = all_gather_rows(z_1)
-        all_2, _ = all_gather_rows(z_2)
-        num_pairs = len(all_1)
-        index_1 = torch.arange(start, start + len(z_1), device=z_1.device)
-        own = torch.cat([index_1, index_1 + num_pairs])
-        paired = torch.cat([index_1 + num_pairs, index_1])
-        rows, columns = torch.cat([z_1, z_2]), torch.cat([all_1, all_2])
-        total = _ChunkedCrossEntropy.apply(rows, columns, own, paired, temperature, chunk_size)
-        num_processes = torch.distributed.get_world_size() if is_distributed() else 1
-        return total * num_processes / (2 * num_pairs)
+        counts = numbers_of_rows(z_1)
+        num_groups = number_of_groups(sum(counts), negatives)
+        total = _CrossEntropy.apply(z_1, z_2, counts, temperature, chunk_size, num_groups)
+        return total * len(counts) / (2 * sum(counts))
 
 
 class InfoNCELoss(nn.Module):
     """Module of :func:`info_nce`."""
 
-    def __init__(self, temperature: float = 0.5, chunk_size: int = 1024):
+    def __init__(self, temperature: float = 0.5, chunk_size: int = 1024, negatives: int | None = None):
         super().__init__()
         self.temperature = temperature
         self.chunk_size = chunk_size
+        self.negatives = negatives
 
     def forward(self, z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
         """See :func:`info_nce`."""
-        return info_nce(z_1, z_2, self.temperature, self.chunk_size)
+        return info_nce(z_1, z_2, self.temperature, self.chunk_size, self.negatives)

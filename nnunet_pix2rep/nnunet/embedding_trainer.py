@@ -88,7 +88,9 @@ class PixelEmbeddingTrainer(Pix2RepTrainer):
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupCosineSchedule]:
         """AdamW over all trained weights, linear warm-up and cosine."""
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=self.initial_lr, weight_decay=self.weight_decay)
+        # Fused: one pass over all weights, and under AMP the decision to skip a step stays on the device.
+        fused = self.device.type in ("cpu", "cuda")
+        optimizer = torch.optim.AdamW(trained, lr=self.initial_lr, weight_decay=self.weight_decay, fused=fused)
         return optimizer, WarmupCosineSchedule(
             optimizer, self.initial_lr, self.num_epochs, self.config.pretraining.warmup_fraction
         )

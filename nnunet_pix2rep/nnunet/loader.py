@@ -17,7 +17,7 @@ from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAu
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.images import ImageCase
@@ -90,6 +90,7 @@ class ViewPairLoader(nnUNetDataLoader):
         self.period = period
         self.probabilities = probabilities
         self._num_made = 0
+        self._thread_pools: ThreadpoolController | None = None
 
     def generate_train_batch(self) -> dict:
         """The next batch of this worker.
@@ -101,7 +102,7 @@ class ViewPairLoader(nnUNetDataLoader):
         """
         if self.num_workers > 0:
             # A forked process that starts threads can wait for ever for those of its parent, which it does not have.
-            # threadpool_limits, as in nnU-Net's loader, does not reach the MKL inside torch.
+            # threadpoolctl, as in nnU-Net's loader, does not reach the MKL inside torch.
             torch.set_num_threads(1)
         index = self.first_index + self._num_made * max(1, self.num_workers) + self.thread_id
         self._num_made += 1
@@ -110,7 +111,9 @@ class ViewPairLoader(nnUNetDataLoader):
     def make_batch(self, index: int) -> dict:
         """The batch of a given index; see :meth:`generate_train_batch`."""
         generator = np.random.default_rng([*self.seed, index])
-        with global_seed(int(generator.integers(2**63))), torch.no_grad(), threadpool_limits(limits=1, user_api=None):
+        # Looking for the libraries takes as long as a view, so each process does it once.
+        self._thread_pools = self._thread_pools or ThreadpoolController()
+        with global_seed(int(generator.integers(2**63))), torch.no_grad(), self._thread_pools.limit(limits=1):
             indices = generator.choice(len(self.cases), size=self.batch_size, p=self.probabilities)
             drawn = [self.cases[i] for i in indices]
             try:
@@ -130,7 +133,8 @@ class ViewPairLoader(nnUNetDataLoader):
         context = torch.from_numpy(
             crop_and_pad_nd(image, [list(ends) for ends in zip(lower, upper, strict=True)], 0)
         ).float()
-        if not torch.isfinite(context).all():
+        # Both are NaN if any voxel is; a mask of all voxels would take longer than the views of a small patch.
+        if not torch.isfinite(torch.stack(torch.aminmax(context))).all():
             raise UserError(
                 f"The preprocessed image of case {case.identifier} in {case.folder} has NaN or infinite voxels. Mend "
                 "the raw "

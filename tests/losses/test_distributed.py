@@ -7,10 +7,14 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_pix2rep.losses.barlow_twins import barlow_twins
-from nnunet_pix2rep.losses.distributed import all_gather_rows, all_reduce_sum
+from nnunet_pix2rep.losses.distributed import all_reduce_sum, gather_rows, numbers_of_rows, process_rank
 from nnunet_pix2rep.losses.info_nce import info_nce
 
-LOSSES = {"info_nce": lambda z_1, z_2: info_nce(z_1, z_2, chunk_size=3), "barlow_twins": barlow_twins}
+LOSSES = {
+    "info_nce": lambda z_1, z_2: info_nce(z_1, z_2, chunk_size=3),
+    "info_nce_few_negatives": lambda z_1, z_2: info_nce(z_1, z_2, chunk_size=3, negatives=8),
+    "barlow_twins": barlow_twins,
+}
 ROWS = {"equal": (8, 8), "unequal": (4, 12)}
 SCENARIOS = [(loss, rows) for loss in LOSSES for rows in ROWS]
 
@@ -87,6 +91,5 @@ def test_distributed_data_parallel_gives_the_weight_gradients_of_the_joined_batc
 def test_without_processes_sums_and_gathers_return_their_input():
     rows = torch.randn(3, 2)
     assert all_reduce_sum(rows) is rows
-    gathered, start = all_gather_rows(rows)
-    assert gathered is rows
-    assert start == 0
+    assert gather_rows(rows, numbers_of_rows(rows)) is rows
+    assert process_rank() == 0

@@ -5,10 +5,12 @@ import sys
 import pytest
 import torch
 from embeddings import random_pairs, value_and_gradients
+from hypothesis import given
+from hypothesis import strategies as st
 from lightly.loss import NTXentLoss
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nnunet_pix2rep.losses.info_nce import info_nce
+from nnunet_pix2rep.losses.info_nce import info_nce, number_of_groups
 
 
 @pytest.mark.parametrize("temperature", [0.07, 0.5, 5.0])
@@ -75,11 +77,39 @@ class LargestTensor(TorchDispatchMode):
 
 
 def test_neither_pass_holds_more_than_one_chunk_of_the_similarity_matrix():
-    num_pairs, chunk_size = 2048, 64
+    num_pairs, chunk_size = 2048, 256
     z_1, z_2 = random_pairs(num_pairs, 4)
     with LargestTensor() as largest:
         info_nce(z_1, z_2, chunk_size=chunk_size).backward()
-    assert chunk_size * 2 * num_pairs == largest.elements  # the full matrix would have 64 times as many
+    assert chunk_size**2 == largest.elements  # the full matrix would have 256 times as many
+
+
+@pytest.mark.parametrize(("num_pairs", "negatives", "groups"), [(40, 18, 4), (41, 18, 5), (40, 78, 1), (40, None, 1)])
+def test_with_fewer_negatives_each_group_has_the_loss_of_lightly(num_pairs, negatives, groups):
+    pairs = random_pairs(num_pairs, 16)
+
+    def reference(z_1, z_2):
+        parts = [slice(group, None, groups) for group in range(groups)]
+        return sum(NTXentLoss(0.5)(z_1[part], z_2[part]) * len(z_1[part]) for part in parts) / num_pairs
+
+    expected = value_and_gradients(reference, *pairs)
+    found = value_and_gradients(lambda z_1, z_2: info_nce(z_1, z_2, 0.5, 7, negatives), *pairs)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@given(num_pairs=st.integers(2, 300), negatives=st.integers(2, 700))
+def test_no_group_has_more_negatives_than_wanted_nor_a_pair_alone(num_pairs, negatives):
+    groups = number_of_groups(num_pairs, negatives)
+    sizes = [len(range(group, num_pairs, groups)) for group in range(groups)]
+    assert min(sizes) >= 2
+    assert max(sizes) <= max(3, (negatives + 2) // 2)  # 3 where an odd number is dealt out in twos
+
+
+def test_the_smallest_temperature_that_the_configuration_allows_gives_finite_values():
+    """Where the exponentials of all similarities would underflow."""
+    for result in value_and_gradients(lambda z_1, z_2: info_nce(z_1, z_2, 1e-3, 5), *random_pairs()):
+        assert torch.isfinite(result).all()
 
 
 MEASURE = """

@@ -87,5 +87,5 @@ def test_dead_embeddings_give_finite_values_and_gradients(loss):
 
 def test_the_modules_pass_their_settings_on():
     pairs = random_pairs()
-    assert torch.equal(InfoNCELoss(temperature=0.2, chunk_size=5)(*pairs), info_nce(*pairs, 0.2, 5))
+    assert torch.equal(InfoNCELoss(temperature=0.2, chunk_size=5, negatives=8)(*pairs), info_nce(*pairs, 0.2, 5, 8))
     assert torch.equal(BarlowTwinsLoss(redundancy_weight=0.1)(*pairs), barlow_twins(*pairs, 0.1))
