@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Progress:
         self._epochs = dict(zip(runs, num_epochs, strict=True))
         done = sum(run.iterations if run.is_finished else self._steps(run) for run in runs)
         self._bar = tqdm(total=sum(run.iterations for run in runs), initial=done, unit="step", smoothing=0)
-        self._counted: dict[Run, int] = {}
+        self._shown: tuple[int, int, list[str]] | None = None
         self._runs = runs
 
     def _steps(self, run: Run) -> int:
@@ -48,6 +49,10 @@ class Progress:
         """Shows the state of the runs that are under way."""
         names = [run.title for run in running]
         steps = sum(run.iterations if run.is_finished else self._steps(run) for run in self._runs)
+        state = (steps, num_finished, names)
+        if state == self._shown and not sys.stderr.isatty():
+            return  # a log file would get a line every second
+        self._shown = state
         self._bar.set_description(f"{num_finished}/{len(self._runs)} runs", refresh=False)
         self._bar.set_postfix_str("; ".join(names), refresh=False)
         self._bar.n = max(self._bar.n, steps)
