@@ -87,9 +87,8 @@ def submit(
         known = _job_under_way(run, folder, cluster)
         if known is None:
             executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-            dependency = _dependency(run, jobs, cluster)
             try:
-                executor.update_parameters(name=run.folder.name, **{**parameters, **dependency})
+                executor.update_parameters(name=run.folder.name, **_with_dependency(parameters, run, jobs, cluster))
             except (NameError, TypeError, ValueError) as error:
                 raise UserError(f"--cluster-options: {error}") from error
             job = executor.submit(RunJob(benchmark.folder.path, settings, run.folder, device))
@@ -101,11 +100,13 @@ def submit(
     return jobs
 
 
-def _dependency(run: Run, jobs: Mapping[Run, str], cluster: str) -> dict[str, Any]:
+def _with_dependency(parameters: Mapping[str, Any], run: Run, jobs: Mapping[Run, str], cluster: str) -> dict[str, Any]:
+    """The parameters, and for SLURM the job of the pretraining that must have ended well."""
     pretraining = run.pretraining if isinstance(run, Cell) else None
     if cluster != "slurm" or pretraining not in jobs:
-        return {}
-    return {"slurm_additional_parameters": {"dependency": f"afterok:{jobs[pretraining]}"}}
+        return dict(parameters)
+    name = "slurm_additional_parameters"
+    return {**parameters, name: {**parameters.get(name, {}), "dependency": f"afterok:{jobs[pretraining]}"}}
 
 
 def _job_under_way(run: Run, folder: Path, cluster: str) -> str | None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nnunet_pix2rep.benchmark.settings import BenchmarkSettings
+from nnunet_pix2rep.benchmark.settings import DEFAULT_SHOTS, BenchmarkSettings
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.patients import Patient
 from nnunet_pix2rep.nnunet.splits import FewShotFold, Shots, few_shot_splits
@@ -38,11 +38,18 @@ def draw_folds(patients: Mapping[str, Patient], settings: BenchmarkSettings) -> 
     validation = settings.test if settings.test_folder is None else PATIENTS_TO_LOOK_AT
     try:
         (whole,) = few_shot_splits(patients, ["all"], 1, validation, settings.split_seed)
-        shots = normalise_shots(settings.shots, len(whole.train_patients))
+        num_patients = len(whole.train_patients)
+        wanted = settings.shots if settings.shots is not None else default_shots(num_patients)
+        shots = normalise_shots(wanted, num_patients)
         return few_shot_splits(patients, shots, settings.seeds, validation, settings.split_seed)
     except UserError as error:
         # few_shot_splits names the options of nnunet_pix2rep split
         raise UserError(str(error).replace("--validation", "--test")) from error
+
+
+def default_shots(num_patients: int) -> list[Shots]:
+    """What is taken where nothing is asked for: the default numbers that there are patients for."""
+    return [number for number in DEFAULT_SHOTS if number == "all" or number < num_patients]
 
 
 def normalise_shots(shots: Sequence[Shots], num_patients: int) -> list[Shots]:

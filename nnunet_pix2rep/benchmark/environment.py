@@ -38,6 +38,17 @@ class Slot:
     num_jobs: int = 1
 
 
+def slot_elsewhere(device: str | None) -> Slot:
+    """A slot on another machine, such as a node of a cluster, which has GPUs unless ``device`` says otherwise.
+
+    Raises:
+        UserError: no such device.
+    """
+    device = device or "cuda"
+    _check_device(device)
+    return Slot(device)
+
+
 def make_slots(device: str | None, jobs: int | None, devices: list[str] | None) -> list[Slot]:
     """The slots of this machine.
 
@@ -51,8 +62,7 @@ def make_slots(device: str | None, jobs: int | None, devices: list[str] | None) 
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in DEVICES:
-        raise UserError(f"--device must be one of {', '.join(DEVICES)}, but is {device!r}.")
+    _check_device(device)
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no GPU here. Use --device cpu, or look at CUDA_VISIBLE_DEVICES.")
     if devices is not None and device != "cuda":
@@ -68,6 +78,11 @@ def make_slots(device: str | None, jobs: int | None, devices: list[str] | None) 
                 f"name it for each of them, as in --devices {' '.join([devices[0]] * 2)}."
             )
     return [Slot(device, devices[number] if devices else None, jobs) for number in range(jobs)]
+
+
+def _check_device(device: str) -> None:
+    if device not in DEVICES:
+        raise UserError(f"--device must be one of {', '.join(DEVICES)}, but is {device!r}.")
 
 
 def environment_of(run: Run, preprocessed: Path, slot: Slot) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from nnunet_pix2rep.benchmark.csv_files import write_tables
 from nnunet_pix2rep.benchmark.environment import (
     Slot,
     environment_of,
@@ -32,7 +33,6 @@ from nnunet_pix2rep.benchmark.runs import (
     next_training_command,
     put_damaged_checkpoints_aside,
 )
-from nnunet_pix2rep.benchmark.tables import write_tables
 from nnunet_pix2rep.benchmark.test_set import TestSet
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json

@@ -23,7 +23,7 @@ class BenchmarkSettings:
         configuration: Configuration of the plans.
         plans: Name of the plans.
         methods: Names of the methods.
-        shots: Numbers of labelled patients.
+        shots: Numbers of labelled patients; None: those of ``DEFAULT_SHOTS`` that the dataset has patients for.
         seeds: Draws of labelled patients for each number.
         iterations: Length of the supervised stage; None: as the plans say.
         pretraining_iterations: Length of the self-supervised stage; None: as the plans say.
@@ -39,7 +39,7 @@ class BenchmarkSettings:
     configuration: str
     plans: str = "nnUNetPlans"
     methods: tuple[str, ...] = DEFAULT_METHODS
-    shots: tuple[Shots, ...] = DEFAULT_SHOTS
+    shots: tuple[Shots, ...] | None = None
     seeds: int = DEFAULT_SEEDS
     iterations: int | None = None
     pretraining_iterations: int | None = None

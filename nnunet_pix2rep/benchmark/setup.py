@@ -9,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from nnunet_pix2rep.benchmark.csv_files import write_tables
 from nnunet_pix2rep.benchmark.draws import add_folds, draw_folds, key_of, number_of_shots
 from nnunet_pix2rep.benchmark.environment import hardware, versions
 from nnunet_pix2rep.benchmark.evaluation import Evaluator
@@ -25,9 +26,9 @@ from nnunet_pix2rep.benchmark.preparation import (
     write_own_plans,
 )
 from nnunet_pix2rep.benchmark.settings import BenchmarkSettings
-from nnunet_pix2rep.benchmark.tables import write_tables
 from nnunet_pix2rep.benchmark.test_set import TestSet, read_test_folder
 from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.checkpoint import load_checkpoint_file
 from nnunet_pix2rep.nnunet.dataset_folders import raw_folder
 from nnunet_pix2rep.nnunet.patients import Patient
 from nnunet_pix2rep.nnunet.plans import resolve_configuration
@@ -35,6 +36,7 @@ from nnunet_pix2rep.nnunet.pool import pool_folder, read_pool
 from nnunet_pix2rep.nnunet.split_files import RECORD_FILE as SPLITS_RECORD
 from nnunet_pix2rep.nnunet.split_files import read_recorded_folds, write_splits
 from nnunet_pix2rep.nnunet.splits import FewShotFold
+from nnunet_pix2rep.nnunet.weights import check_leak
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def set_up(path: Path, settings: BenchmarkSettings) -> Benchmark:
     record = folder.read_record()
     if record is not None:
         folder.check_settings(settings, record)
+    _check_weights(methods, dataset, settings.dataset)
     own = folder.preprocessed / settings.dataset
     folder.path.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.path / ".setup.lock"):
@@ -107,15 +110,24 @@ def set_up(path: Path, settings: BenchmarkSettings) -> Benchmark:
 def _read_dataset(settings: BenchmarkSettings) -> _Dataset:
     folder, plans = find_dataset(settings.dataset, settings.configuration, settings.plans)
     patients = read_patients_of(folder, settings.patient_regex)
-    drawn = draw_folds(patients, settings)
     if settings.test_folder is not None:
         test_set = read_test_folder(settings.test_folder, folder, patients, settings.patient_regex)
-    else:
-        raw = raw_folder(folder.name)
-        cases = {case: patients[case].name for case in drawn[0].validation_cases}
-        images = raw / "imagesTr" if raw is not None else None
-        test_set = TestSet(cases, (folder / REFERENCES).resolve(), images, has_own_images=False)
+        return _Dataset(folder, plans, patients, draw_folds(patients, settings), test_set)
+    drawn = draw_folds(patients, settings)
+    raw = raw_folder(folder.name)
+    cases = {case: patients[case].name for case in drawn[0].validation_cases}
+    images = raw / "imagesTr" if raw is not None else None
+    test_set = TestSet(cases, (folder / REFERENCES).resolve(), images, has_own_images=False)
     return _Dataset(folder, plans, patients, drawn, test_set)
+
+
+def _check_weights(methods: Sequence[Method], dataset: _Dataset, dataset_name: str) -> None:
+    """The leak guard, before anything runs: weights that were handed in may have seen the validation patients."""
+    for method in methods:
+        if method.weights is not None:
+            checkpoint = load_checkpoint_file(method.weights)
+            held_out = dataset.drawn[0].validation_cases
+            check_leak(checkpoint, method.weights, dataset_name, dataset.folder, held_out)
 
 
 def _write_folds(own: Path, dataset: _Dataset, settings: BenchmarkSettings) -> list[FewShotFold]:
@@ -155,7 +167,7 @@ def _record(
         "configuration": settings.configuration,
         "plans": settings.plans,
         "methods": union(earlier.get("methods", []), (cell.method.name for cell in matrix.cells)),
-        "shots": union_of_shots(earlier.get("shots", []), settings.shots),
+        "shots": union_of_shots(earlier.get("shots", []), (fold.shots for fold in folds)),
         "seeds": max(earlier.get("seeds", 0), settings.seeds),
         "iterations": settings.iterations,
         "lengths": {

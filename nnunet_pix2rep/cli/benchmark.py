@@ -17,7 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments; defaults that stand in the library are None here."""
     _add_matrix_arguments(parser)
     place = parser.add_argument_group("where and how to run")
-    place.add_argument("--device", metavar="DEVICE", help="cpu, cuda or mps. Default: a GPU where there is one.")
+    place.add_argument(
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda or mps. Default: a GPU where there is one, and for --cluster and --dry-run.",
+    )
     place.add_argument("--jobs", type=int, metavar="N", help="Runs at a time on this machine. Default: 1.")
     place.add_argument(
         "--devices", nargs="+", metavar="GPU", help="CUDA_VISIBLE_DEVICES of the jobs, such as 0 1. Implies --jobs."
@@ -64,7 +68,7 @@ def _add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=_shots,
         metavar="N",
-        help="Numbers of labelled patients, or all. Default: 1 2 5 10 all.",
+        help="Numbers of labelled patients, or all. Default: 1 2 5 10 all, as far as there are patients.",
     )
     parser.add_argument("--seeds", type=int, metavar="N", help="Draws of patients for each number. Default: 3.")
     parser.add_argument(
@@ -92,7 +96,7 @@ def _add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs, resumes, submits, prints or reports; returns 1 where a run failed."""
-    from nnunet_pix2rep.benchmark.environment import make_slots
+    from nnunet_pix2rep.benchmark.environment import make_slots, slot_elsewhere
     from nnunet_pix2rep.benchmark.evaluation import NO_SURFACE_METRICS, has_surface_metrics
     from nnunet_pix2rep.benchmark.setup import set_up
     from nnunet_pix2rep.errors import UserError
@@ -102,17 +106,19 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("d", "c"):
         if getattr(arguments, name) is None:
             raise UserError(f"-{name} is missing; only --report-only goes without it.")
-    slots = make_slots(arguments.device, arguments.jobs, arguments.devices)
+    is_elsewhere = arguments.cluster is not None or arguments.dry_run
+    slots = None if is_elsewhere else make_slots(arguments.device, arguments.jobs, arguments.devices)
     settings = _settings(arguments)
     benchmark = set_up(arguments.o, settings)
     _describe(benchmark)
     if not has_surface_metrics():
         print(NO_SURFACE_METRICS)
     if arguments.dry_run:
-        _print_commands(benchmark, slots[0])
+        _print_commands(benchmark, slot_elsewhere(arguments.device))
         return 0
-    if arguments.cluster is not None and _submit(arguments, benchmark, settings, slots[0].device):
-        return 0
+    if arguments.cluster is not None:
+        jobs = _submit(arguments, benchmark, settings, slot_elsewhere(arguments.device).device)
+        return 0 if jobs else _report(arguments.o)
     failed = _run_here(benchmark, slots)
     return max(_report(arguments.o), int(failed))
 
@@ -224,10 +230,9 @@ def _run_here(benchmark: Benchmark, slots: list) -> bool:
 
 
 def _report(folder: Path) -> int:
-    import importlib
+    from nnunet_pix2rep.benchmark.report import write_report
 
-    report = importlib.import_module("nnunet_pix2rep.benchmark.report")
-    print(f"Report: {report.write_report(folder)}")
+    print(f"Report: {write_report(folder)}")
     return 0
 
 

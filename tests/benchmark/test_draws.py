@@ -31,6 +31,10 @@ def test_all_is_one_draw_and_has_a_number():
     assert [key_of(fold) for fold in draw(shots=(8, "all"))] == ["8_0"]
 
 
+def test_the_default_shots_are_those_that_there_are_patients_for():
+    assert {number_of_shots(fold) for fold in draw(shots=None)} == {1, 2, 5, 8}
+
+
 def test_draws_of_few_shots_share_no_patient():
     one_shot = list(draw(shots=(2,), seeds=4))
     assert len({name for fold in one_shot for name in fold.train_patients}) == 8

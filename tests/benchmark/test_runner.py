@@ -11,6 +11,7 @@ from fake_nnunet import FakeNnunet
 from tiny_training import CASES, DATASET
 
 from nnunet_pix2rep.benchmark import execution
+from nnunet_pix2rep.benchmark.csv_files import RESULT_COLUMNS
 from nnunet_pix2rep.benchmark.environment import Slot, make_slots
 from nnunet_pix2rep.benchmark.execution import Executor
 from nnunet_pix2rep.benchmark.locks import HeldError, held_lock, is_held
@@ -18,7 +19,6 @@ from nnunet_pix2rep.benchmark.progress import epochs_begun
 from nnunet_pix2rep.benchmark.runner import Runner
 from nnunet_pix2rep.benchmark.runs import next_training_command, put_damaged_checkpoints_aside
 from nnunet_pix2rep.benchmark.setup import set_up
-from nnunet_pix2rep.benchmark.tables import RESULT_COLUMNS
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 

@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_training import CASES, DATASET, PLANS
 
 from nnunet_pix2rep.benchmark.setup import set_up
@@ -194,7 +195,9 @@ def test_bad_test_folders_are_refused(dataset, settings, tmp_path, other_patient
 
     refused("is no folder", tmp_path / "nowhere")
     refused("must hold the folders imagesTs and labelsTs", tmp_path)
-    write_json({f"new_{number}": {"patient": "p", "group": None} for number in range(2)}, other_patients / "patients.json")
+    write_json(
+        {f"new_{number}": {"patient": "p", "group": None} for number in range(2)}, other_patients / "patients.json"
+    )
     write_json({"new_0": {"patient": CASES[3]}, "new_1": {"patient": "x"}}, other_patients / "patients.json")
     refused(f"patients of the dataset too: {CASES[3]}")
     (other_patients / "patients.json").unlink()
@@ -208,6 +211,16 @@ def test_bad_test_folders_are_refused(dataset, settings, tmp_path, other_patient
     shutil.copy(other_patients / "labelsTs" / "new_0.nii.gz", other_patients / "labelsTs" / "new_1.nii.gz")
     (other_patients / "imagesTs" / "new_1_0001.nii.gz").touch()
     refused(r"do not have the dataset's 1 channel\(s\): new_1")
+
+
+def test_weights_that_have_seen_a_test_patient_are_refused(dataset, settings, tmp_path):
+    fold = set_up(tmp_path / "first", settings()).matrix.cells[0].fold
+    (case, _) = read_json(tmp_path / "first" / "nnUNet_preprocessed" / DATASET / "splits_final.json")[fold]["val"]
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"network_weights": {}, "pix2rep": {"dataset_name": DATASET, "cases": [case]}}, path)
+    with pytest.raises(UserError, match=f"have seen images of the patients .*{case}"):
+        set_up(tmp_path / "out", settings(methods=(f"weights:{path}",)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_unlabelled_images_of_test_patients_are_taken_out(own_dataset, settings, tmp_path, other_patients):
