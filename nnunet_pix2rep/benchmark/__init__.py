@@ -1,1 +1,1 @@
-"""The benchmark: methods by numbers of labelled patients by draws, run, evaluated and reported."""
+"""Methods against each other over numbers of labelled patients: statistics, figures and the report."""
