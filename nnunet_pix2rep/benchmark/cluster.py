@@ -77,27 +77,32 @@ def submit(
     """
     if importlib.util.find_spec("submitit") is None:
         raise UserError("--cluster needs submitit: pip install 'nnunet_pix2rep[slurm]'")
-    import submitit
-
     folder = benchmark.folder.path / JOBS_FOLDER
     jobs: dict[Run, str] = {}
     for run in benchmark.matrix.runs:
         if run.is_finished:
             continue
-        known = _job_under_way(run, folder, cluster)
-        if known is None:
-            executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-            try:
-                executor.update_parameters(name=run.folder.name, **_with_dependency(parameters, run, jobs, cluster))
-            except (NameError, TypeError, ValueError) as error:
-                raise UserError(f"--cluster-options: {error}") from error
-            job = executor.submit(RunJob(benchmark.folder.path, settings, run.folder, device))
-            known = job.job_id
-            write_json({"job_id": known, "cluster": cluster}, run.folder / JOB_FILE)
-            if cluster == "local" and isinstance(run, Pretraining):
-                job.result()  # only SLURM knows of dependencies
-        jobs[run] = known
+        number = _job_under_way(run, folder, cluster)
+        if number is None:
+            job = RunJob(benchmark.folder.path, settings, run.folder, device)
+            number = _submit_one(job, run, _with_dependency(parameters, run, jobs, cluster), folder, cluster)
+        jobs[run] = number
     return jobs
+
+
+def _submit_one(job: RunJob, run: Run, parameters: Mapping[str, Any], folder: Path, cluster: str) -> str:
+    import submitit
+
+    executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+    try:
+        executor.update_parameters(name=run.folder.name, **parameters)
+    except (NameError, TypeError, ValueError) as error:
+        raise UserError(f"--cluster-options: {error}") from error
+    submitted = executor.submit(job)
+    write_json({"job_id": submitted.job_id, "cluster": cluster}, run.folder / JOB_FILE)
+    if cluster == "local" and isinstance(run, Pretraining):
+        submitted.result()  # only SLURM knows of dependencies
+    return submitted.job_id
 
 
 def _with_dependency(parameters: Mapping[str, Any], run: Run, jobs: Mapping[Run, str], cluster: str) -> dict[str, Any]:

@@ -85,6 +85,10 @@ def _add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
         "drawn as nnunet_pix2rep split draws validation patients. Default: 0.3.",
     )
     parser.add_argument("--seed", type=int, metavar="SEED", help="Seed of the draws of patients. Default: 12345.")
+    _add_further_arguments(parser)
+
+
+def _add_further_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patient-regex", metavar="REGEX", help="As in nnunet_pix2rep split.")
     parser.add_argument(
         "--pretraining-per-seed", action="store_true", help="A pretraining with a seed of its own for each draw."
@@ -96,6 +100,7 @@ def _add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs, resumes, submits, prints or reports; returns 1 where a run failed."""
+    from nnunet_pix2rep.benchmark.dry_run import commands_text
     from nnunet_pix2rep.benchmark.environment import make_slots, slot_elsewhere
     from nnunet_pix2rep.benchmark.evaluation import NO_SURFACE_METRICS, has_surface_metrics
     from nnunet_pix2rep.benchmark.setup import set_up
@@ -114,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not has_surface_metrics():
         print(NO_SURFACE_METRICS)
     if arguments.dry_run:
-        _print_commands(benchmark, slot_elsewhere(arguments.device))
+        print(commands_text(benchmark, slot_elsewhere(arguments.device)))
         return 0
     if arguments.cluster is not None:
         jobs = _submit(arguments, benchmark, settings, slot_elsewhere(arguments.device).device)
@@ -160,24 +165,6 @@ def _describe(benchmark: Benchmark) -> None:
     for cell in matrix.cells:
         if cell.impossible is not None:
             print(f"Left out: {cell.title}: {cell.impossible}")
-
-
-def _print_commands(benchmark: Benchmark, slot: object) -> None:
-    import shlex
-
-    from nnunet_pix2rep.nnunet.commands import shell_text
-
-    executor = benchmark.executor
-    print("\n# Pretrainings first; then the rest in any order. Afterwards run the benchmark, which evaluates them.")
-    for run in benchmark.matrix.runs:
-        commands = executor.commands_left(run, slot)
-        if not commands:
-            continue
-        variables = executor.variables(run, slot)
-        print(f"\n# {run.title}")
-        print("export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items()))
-        for command in commands:
-            print(shell_text(command))
 
 
 def _submit(
