@@ -117,6 +117,11 @@ class PretrainingConfig:
         (-0.8, 0.8), "strength of the gradient, in standard deviations of the image", "ours", -10.0, 10.0
     )
 
+    mask_ratio: float = setting(0.75, "masked autoencoder: part of the blocks that is masked", "nnssl", 0.05, 0.95)
+    mask_block_size: int = setting(
+        16, "masked autoencoder: width of a block in voxels, at most the network's stride along the axis", "nnssl", 1
+    )
+
 
 @dataclass(frozen=True)
 class FinetuningConfig:

@@ -67,6 +67,9 @@ class ViewMaker:
         self.num_points = num_points
         self.intensity_transform = build_intensity_transform(config, ranges.in_plane_only)
 
+    def __str__(self) -> str:
+        return f"{self.num_points} pixel pairs per patch"
+
     def __call__(
         self,
         context: torch.Tensor,

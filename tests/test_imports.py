@@ -14,7 +14,7 @@ LEVELS = (
     {"cli"},
     {"benchmark", "demo"},
     {"nnunet"},
-    {"pretraining", "views"},
+    {"pretraining", "views", "masked_autoencoder"},
     {"losses", "sampling", "geometry", "diagnostics", "projection_head"},
     {"config", "installation"},
     {"settings"},

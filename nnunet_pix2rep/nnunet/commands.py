@@ -14,7 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import joblib
@@ -27,6 +27,7 @@ Command = tuple[str, ...]
 "scripts."""
 
 SECONDS_TO_STOP = 10
+SECONDS_TO_WATCH = 1
 MAX_LINES_SHOWN = 25
 
 
@@ -56,7 +57,13 @@ def shell_text(command: Command) -> str:
     return shlex.join(command)
 
 
-def run_command(command: Command, log_file: Path, environment: Mapping[str, str]) -> float:
+def run_command(
+    command: Command,
+    log_file: Path,
+    environment: Mapping[str, str],
+    watch: Callable[[], None] | None = None,
+    inherited_files: Sequence[int] = (),
+) -> float:
     """Runs a command, its output in a log file.
 
     When this process is interrupted, the command and its workers are stopped.
@@ -65,6 +72,9 @@ def run_command(command: Command, log_file: Path, environment: Mapping[str, str]
         command: The program and its arguments.
         log_file: Gets the command and all that it prints, after what the file holds already.
         environment: All environment variables of the command.
+        watch: Called about once a second while the command runs; an exception of it stops the command.
+        inherited_files: Open files that the command keeps open (not on Windows), such as a lock that it is to hold
+            even if this process is killed.
 
     Returns:
         Elapsed seconds.
@@ -85,9 +95,10 @@ def run_command(command: Command, log_file: Path, environment: Mapping[str, str]
             stderr=subprocess.STDOUT,
             env=dict(environment),
             start_new_session=True,
+            pass_fds=tuple(inherited_files),
         )
         try:
-            exit_code = process.wait()
+            exit_code = _wait(process, watch)
         finally:
             if process.poll() is None:
                 _stop(process)
@@ -97,6 +108,16 @@ def run_command(command: Command, log_file: Path, environment: Mapping[str, str]
             f"The end of its log {log_file}:\n{_last_lines(log_file)}"
         )
     return time.perf_counter() - start
+
+
+def _wait(process: subprocess.Popen, watch: Callable[[], None] | None) -> int:
+    if watch is None:
+        return process.wait()
+    while True:
+        try:
+            return process.wait(SECONDS_TO_WATCH)
+        except subprocess.TimeoutExpired:
+            watch()
 
 
 def _resolve(command: Command) -> list[str]:

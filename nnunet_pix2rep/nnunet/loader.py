@@ -121,9 +121,15 @@ class ViewPairLoader(nnUNetDataLoader):
             except UserError as error:
                 return {"error": str(error)}
         return {
+            **self.collate(pairs),
+            "keys": [case.identifier for case in drawn],
+        }
+
+    def collate(self, pairs: Sequence[ViewPair]) -> dict[str, torch.Tensor]:
+        """The tensors of a batch."""
+        return {
             "images": torch.stack([pair.view_1 for pair in pairs] + [pair.view_2 for pair in pairs]),
             "points": torch.stack([pair.points_1 for pair in pairs] + [pair.points_2 for pair in pairs]),
-            "keys": [case.identifier for case in drawn],
         }
 
     def _make_pair(self, case: ImageCase, generator: np.random.Generator) -> ViewPair:

@@ -6,6 +6,7 @@ external loggers (Weights & Biases) sit beside it in nnU-Net's MetaLogger and ge
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,22 @@ from nnunetv2.training.logging.nnunet_logger import LocalLogger
 from nnunet_pix2rep.files import atomic_path
 
 DIAGNOSTICS = ("alignment", "uniformity", "effective_rank", "dead_dimensions", "retrieval_accuracy")
-KEYS = ("train_losses", "val_losses", "lrs", "epoch_start_timestamps", "epoch_end_timestamps", *DIAGNOSTICS)
+GENERAL_KEYS = ("train_losses", "val_losses", "lrs", "epoch_start_timestamps", "epoch_end_timestamps")
+KEYS = (*GENERAL_KEYS, *DIAGNOSTICS)
 
 
 class PretrainingLogger(LocalLogger):
-    """Values per epoch, and the picture of them."""
+    """Values per epoch, and the picture of them.
 
-    def __init__(self, verbose: bool = False):
+    Args:
+        verbose: As nnU-Net's.
+        diagnostics: What is logged beside losses, learning rate and times.
+    """
+
+    def __init__(self, verbose: bool = False, diagnostics: Sequence[str] = DIAGNOSTICS):
         super().__init__(verbose)
-        self.my_fantastic_logging: dict[str, list[Any]] = {key: [] for key in KEYS}
+        self.diagnostics = tuple(diagnostics)
+        self.my_fantastic_logging: dict[str, list[Any]] = {key: [] for key in (*GENERAL_KEYS, *diagnostics)}
 
     def plot_progress_png(self, output_folder: str) -> None:
         """Draws ``progress.png``: losses, diagnostics, learning rate, time per epoch."""
@@ -36,13 +44,14 @@ class PretrainingLogger(LocalLogger):
         ]
         panels = [
             ("loss", {"SSL training": values["train_losses"], "SSL validation": values["val_losses"]}),
-            *[(name.replace("_", " "), {"": values[name]}) for name in DIAGNOSTICS],
+            *[(name.replace("_", " "), {"": values[name]}) for name in self.diagnostics],
             ("learning rate", {"": values["lrs"]}),
             ("seconds per epoch", {"": seconds}),
         ]
-        figure = Figure(figsize=(14, 16), layout="constrained")  # not of pyplot, which would keep it after a failure
-        axes = figure.subplots(4, 2)
-        for axis, (title, series) in zip(axes.flat, panels, strict=True):
+        rows = (len(panels) + 1) // 2
+        figure = Figure(figsize=(14, 4 * rows), layout="constrained")  # not of pyplot, which keeps it after a failure
+        for place, (title, series) in enumerate(panels, 1):
+            axis = figure.add_subplot(rows, 2, place)
             for label, numbers in series.items():
                 axis.plot(
                     epochs,

@@ -7,6 +7,7 @@ DDP, ``--c``. Overridden are network, loss and steps (see the base class), data 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from time import time
@@ -22,16 +23,21 @@ from nnunet_pix2rep.nnunet.embedding_trainer import PixelEmbeddingTrainer
 from nnunet_pix2rep.nnunet.folds import pretraining_cases
 from nnunet_pix2rep.nnunet.images import ImageCase
 from nnunet_pix2rep.nnunet.loader import ViewPairLoader, start_workers
-from nnunet_pix2rep.nnunet.logger import DIAGNOSTICS
+from nnunet_pix2rep.nnunet.network import unwrap
+from nnunet_pix2rep.nnunet.self_supervised_trainer import SelfSupervisedTrainer
 from nnunet_pix2rep.nnunet.training_images import available_images, describe_images, draw_probabilities
 from nnunet_pix2rep.nnunet.view_settings import build_view_maker
+from nnunet_pix2rep.views import ViewMaker
 
 SUMMARY_FILE = "pretraining_summary.json"
 TRAINING, VALIDATION = 0, 1  # tell the seeds of the two loaders apart
 
 
-class Pix2RepPretrainTrainer(PixelEmbeddingTrainer):
-    """Self-supervised pretraining of the planned network; subclasses name the loss."""
+class PretrainTrainer(SelfSupervisedTrainer):
+    """Self-supervised pretraining of the planned network: its images, its log and its checkpoints."""
+
+    head_name: str
+    """What the head is called in checkpoints."""
 
     def __init__(
         self,
@@ -64,15 +70,15 @@ class Pix2RepPretrainTrainer(PixelEmbeddingTrainer):
         return [images[case] for case in training], [images[case] for case in validation]
 
     def get_dataloaders(self) -> tuple[Any, Any]:
-        """Loaders of view pairs; each batch depends on the seed and its index alone."""
+        """Loaders of patches; each batch depends on the seed and its index alone."""
         settings = self.config.pretraining
         augmentation = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        view_maker = build_view_maker(settings, self.configuration_manager, augmentation)
+        loader_class, view_maker = self.build_loading(augmentation)
         training, validation = self.get_cases()
         self._note_cases([case.identifier for case in training])
         self.print_to_log_file(
             f"Pretraining on {len(training)} images, SSL validation on {len(validation)}; labels are not read. "
-            f"{view_maker.num_points} pixel pairs per patch, {self.batch_size} patches per batch."
+            f"{self.batch_size} patches per batch; {view_maker}."
         )
         self.print_to_log_file(f"Pretraining images: {describe_images(training, self)}")
         num_workers = get_allowed_n_proc_DA()
@@ -80,7 +86,7 @@ class Pix2RepPretrainTrainer(PixelEmbeddingTrainer):
         def start(cases: Sequence[ImageCase], purpose: int, workers: int, **batches: Any) -> Any:
             seed = (settings.seed, self.local_rank, purpose)
             batches["probabilities"] = draw_probabilities(cases, Path(self.preprocessed_dataset_folder_base))
-            loader = ViewPairLoader(
+            loader = loader_class(
                 cases, self.batch_size, augmentation[2], view_maker, self.label_manager, seed, workers, **batches
             )
             return start_workers(loader, pin_memory=self.device.type == "cuda")
@@ -90,6 +96,14 @@ class Pix2RepPretrainTrainer(PixelEmbeddingTrainer):
             start(training, TRAINING, num_workers, first_index=first_index),
             start(validation, VALIDATION, (num_workers + 1) // 2, period=self.num_val_iterations_per_epoch),
         )
+
+    @abstractmethod
+    def build_loading(self, augmentation: tuple) -> tuple[type[ViewPairLoader], Any]:
+        """The class of the loaders, and what makes their patches ready for the network.
+
+        Args:
+            augmentation: What ``nnUNetTrainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size`` returns.
+        """
 
     def _note_cases(self, cases: list[str]) -> None:
         """Notes whom this pretraining sees; a resumed one must hold out whom it has held out so far.
@@ -118,7 +132,7 @@ class Pix2RepPretrainTrainer(PixelEmbeddingTrainer):
 
         self.print_to_log_file("train_loss", round(last("train_losses"), 4))
         self.print_to_log_file("val_loss", round(last("val_losses"), 4))
-        self.print_to_log_file("diagnostics", {name: round(last(name), 4) for name in DIAGNOSTICS})
+        self.print_to_log_file("diagnostics", {name: round(last(name), 4) for name in self.diagnostics})
         self.print_to_log_file(f"Epoch time: {last('epoch_end_timestamps') - last('epoch_start_timestamps'):.2f} s")
 
         # the best value first, so that the latest checkpoint knows of it
@@ -142,26 +156,30 @@ class Pix2RepPretrainTrainer(PixelEmbeddingTrainer):
             "cases": self.cases_used,
             "held_out_patients": self.held_out_patients,
             "diagnostics": {
-                key: logged[key][-1] for key in ("train_losses", "val_losses", *DIAGNOSTICS) if logged[key]
+                key: logged[key][-1] for key in ("train_losses", "val_losses", *self.diagnostics) if logged[key]
             },
         }
 
     def checkpoint_content(self, next_epoch: int) -> dict[str, Any]:
-        """Adds the projection head, which is not handed over but goes on training with ``--c``."""
+        """Adds the head, which is not handed over but goes on training with ``--c``."""
         content = super().checkpoint_content(next_epoch)
-        content[RECORD_KEY]["projection_head"] = self.embedder.head.state_dict()
+        content[RECORD_KEY][self.head_name] = unwrap(self.network).head.state_dict()
         return content
 
     def load_further_weights(self, checkpoint: dict[str, Any], source: str) -> None:
-        """Loads the projection head.
+        """Loads the head.
 
         Raises:
-            UserError: the checkpoint is no pretraining, or has another head.
+            UserError: the checkpoint is no pretraining of this kind, or has another head.
         """
-        if "projection_head" not in checkpoint.get(RECORD_KEY, {}):
-            raise UserError(f"{source} is not a checkpoint of a Pix2Rep pretraining, so it can't be continued.")
-        compare_weights(checkpoint[RECORD_KEY]["projection_head"], self.embedder.head).require_match(source)
-        self.embedder.head.load_state_dict(checkpoint[RECORD_KEY]["projection_head"])
+        record = checkpoint.get(RECORD_KEY, {})
+        if self.head_name not in record:
+            raise UserError(
+                f"{source} is not a checkpoint of {type(self).__name__}'s pretraining, so it can't be continued."
+            )
+        head = unwrap(self.network).head
+        compare_weights(record[self.head_name], head).require_match(source)
+        head.load_state_dict(record[self.head_name])
         self.cases_used = checkpoint[RECORD_KEY]["cases"]
         self.held_out_patients = checkpoint[RECORD_KEY]["held_out_patients"]
 
@@ -177,6 +195,16 @@ class Pix2RepPretrainTrainer(PixelEmbeddingTrainer):
             f"{self.plans_manager.plans_name} "
             f"-pretrained_weights {Path(self.output_folder) / FINAL}"
         )
+
+
+class Pix2RepPretrainTrainer(PixelEmbeddingTrainer, PretrainTrainer):
+    """Pretraining with paired pixels; subclasses name the loss."""
+
+    head_name = "projection_head"
+
+    def build_loading(self, augmentation: tuple) -> tuple[type[ViewPairLoader], ViewMaker]:
+        """Loaders of view pairs."""
+        return ViewPairLoader, build_view_maker(self.config.pretraining, self.configuration_manager, augmentation)
 
 
 class nnUNetTrainerPix2RepPretrain(Pix2RepPretrainTrainer):

@@ -16,7 +16,11 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoint import FINAL, RECORD_KEY, SEGMENTATION_KEY_PART, WeightComparison, compare_weights
 from nnunet_pix2rep.nnunet.pool_patients import patients_with_pool
 
-PRETRAINING_TRAINERS = ("nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepV2Pretrain")
+PRETRAINING_TRAINERS = (
+    "nnUNetTrainerPix2RepPretrain",
+    "nnUNetTrainerPix2RepV2Pretrain",
+    "nnUNetTrainerMaskedAutoencoderPretrain",
+)
 ALLOW_TRANSDUCTIVE_VARIABLE = "nnUNet_pix2rep_allow_transductive"
 
 

@@ -6,6 +6,7 @@ import pytest
 from tiny_training import make_trainer
 
 from nnunet_pix2rep.nnunet.finetune_trainer import Pix2RepFinetuneTrainer
+from nnunet_pix2rep.nnunet.masked_autoencoder_trainer import nnUNetTrainerMaskedAutoencoderPretrain
 from nnunet_pix2rep.nnunet.mean_teacher_trainer import Pix2RepMeanTeacherTrainer
 from nnunet_pix2rep.nnunet.pretrain_trainer import nnUNetTrainerPix2RepPretrain, nnUNetTrainerPix2RepV2Pretrain
 
@@ -18,7 +19,13 @@ class MeanTeacher(Pix2RepMeanTeacherTrainer):
     needs_pretrained_weights = False
 
 
-TRAINERS = [nnUNetTrainerPix2RepPretrain, nnUNetTrainerPix2RepV2Pretrain, Finetune, MeanTeacher]
+TRAINERS = [
+    nnUNetTrainerPix2RepPretrain,
+    nnUNetTrainerPix2RepV2Pretrain,
+    nnUNetTrainerMaskedAutoencoderPretrain,
+    Finetune,
+    MeanTeacher,
+]
 LATEST, PREVIOUS, FINAL = (f"checkpoint_{name}.pth" for name in ("latest", "previous", "final"))
 
 

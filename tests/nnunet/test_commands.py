@@ -91,3 +91,28 @@ def test_an_interruption_stops_the_command_and_its_workers(tmp_path):
     last = beat.read_text()
     time.sleep(0.3)
     assert beat.read_text() == last
+
+
+def test_a_watch_is_called_and_can_stop_the_command(tmp_path):
+    class StopError(Exception):
+        pass
+
+    calls = []
+
+    def watch():
+        calls.append(None)
+        if len(calls) == 2:
+            raise StopError
+
+    start = time.monotonic()
+    with pytest.raises(StopError):
+        run_command(python("import time; time.sleep(60)"), tmp_path / "log", os.environ, watch)
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files are inherited on POSIX")
+def test_a_command_keeps_an_inherited_file_open(tmp_path):
+    with (tmp_path / "file").open("w") as file:
+        code = f"import os; os.write({file.fileno()}, b'written')"
+        run_command(python(code), tmp_path / "log", os.environ, inherited_files=[file.fileno()])
+    assert (tmp_path / "file").read_text() == "written"

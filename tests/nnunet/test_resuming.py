@@ -34,7 +34,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tiny, monkeypatch, tmp_path,
         trainer.run_training()
         contents.append(load_checkpoint_file(file_of(trainer, FINAL)))
     assert_equal_weights(*(content["network_weights"] for content in contents))
-    for name in ("projection_head", "student_weights"):
+    for name in ("projection_head", "reconstruction_layer", "student_weights"):
         if name in contents[0][RECORD_KEY]:
             assert_equal_weights(*(content[RECORD_KEY][name] for content in contents))
     for key in ("train_losses", "val_losses", "lrs"):

@@ -1,0 +1,239 @@
+"""``nnunet_pix2rep benchmark``: methods against each other, by numbers of labelled patients and draws of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnunet_pix2rep.benchmark.settings import BenchmarkSettings
+    from nnunet_pix2rep.benchmark.setup import Benchmark
+
+HELP = "Compare pretraining methods with nnU-Net from scratch, by labelled patients and draws; table, tests and plots."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments; defaults that stand in the library are None here."""
+    _add_matrix_arguments(parser)
+    place = parser.add_argument_group("where and how to run")
+    place.add_argument(
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda or mps. Default: a GPU where there is one, and for --cluster and --dry-run.",
+    )
+    place.add_argument("--jobs", type=int, metavar="N", help="Runs at a time on this machine. Default: 1.")
+    place.add_argument(
+        "--devices", nargs="+", metavar="GPU", help="CUDA_VISIBLE_DEVICES of the jobs, such as 0 1. Implies --jobs."
+    )
+    place.add_argument(
+        "--cluster",
+        choices=("slurm", "local"),
+        help="Submit every run as a job by submitit (pip install 'nnunet_pix2rep[slurm]'), and return. Repeat the "
+        "command when the jobs are done.",
+    )
+    place.add_argument(
+        "--cluster-options",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="submitit's parameters, such as slurm_partition=gpu timeout_min=600 gpus_per_node=1 cpus_per_task=12.",
+    )
+    place.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="Make the folder and print the commands that are left with their environment, for a cluster's own "
+        "scripts; run nothing. What such commands have done is found when the benchmark is run.",
+    )
+    place.add_argument("--report-only", action="store_true", help="Write the report of what is there, and run nothing.")
+    place.add_argument(
+        "-o", required=True, type=Path, metavar="DIR", help="Folder of the benchmark; one that was interrupted goes on."
+    )
+
+
+def _add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-d", metavar="DATASET", help="Dataset number or name; needed unless --report-only.")
+    parser.add_argument("-c", metavar="CONFIGURATION", help="Preprocessed configuration, such as 2d.")
+    parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="Plans. Default: %(default)s.")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="METHOD",
+        help="scratch, scratch_same_schedule, scratch_long, pix2rep, pix2rep_v2, pix2rep_linear, pix2rep_v2_linear, "
+        "mean_teacher, mean_teacher_scratch, masked_autoencoder, weights:PATH. Default: scratch scratch_same_schedule "
+        "pix2rep pix2rep_v2 masked_autoencoder.",
+    )
+    parser.add_argument(
+        "--shots",
+        nargs="+",
+        type=_shots,
+        metavar="N",
+        help="Numbers of labelled patients, or all. Default: 1 2 5 10 all, as far as there are patients.",
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="Draws of patients for each number. Default: 3.")
+    parser.add_argument(
+        "--iterations", type=int, metavar="N", help="Steps of the supervised stage. Default: as the plans say."
+    )
+    parser.add_argument(
+        "--pretraining-iterations", type=int, metavar="N", help="Steps of a pretraining. Default: as the plans say."
+    )
+    parser.add_argument(
+        "--test",
+        type=_test,
+        metavar="TEST",
+        help="Folder with imagesTs and labelsTs, or a number of the dataset's patients (10) or a part of them (0.3), "
+        "drawn as nnunet_pix2rep split draws validation patients. Default: 0.3.",
+    )
+    parser.add_argument("--seed", type=int, metavar="SEED", help="Seed of the draws of patients. Default: 12345.")
+    _add_further_arguments(parser)
+
+
+def _add_further_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--patient-regex", metavar="REGEX", help="As in nnunet_pix2rep split.")
+    parser.add_argument(
+        "--pretraining-per-seed", action="store_true", help="A pretraining with a seed of its own for each draw."
+    )
+    parser.add_argument(
+        "--surface-tolerance", type=float, metavar="MM", help="Tolerance of the surface Dice in mm. Default: 2."
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs, resumes, submits, prints or reports; returns 1 where a run failed."""
+    from nnunet_pix2rep.benchmark.dry_run import commands_text
+    from nnunet_pix2rep.benchmark.environment import make_slots, slot_elsewhere
+    from nnunet_pix2rep.benchmark.evaluation import NO_SURFACE_METRICS, has_surface_metrics
+    from nnunet_pix2rep.benchmark.setup import set_up
+    from nnunet_pix2rep.errors import UserError
+
+    if arguments.report_only:
+        return _report(arguments.o)
+    for name in ("d", "c"):
+        if getattr(arguments, name) is None:
+            raise UserError(f"-{name} is missing; only --report-only goes without it.")
+    is_elsewhere = arguments.cluster is not None or arguments.dry_run
+    slots = None if is_elsewhere else make_slots(arguments.device, arguments.jobs, arguments.devices)
+    settings = _settings(arguments)
+    benchmark = set_up(arguments.o, settings)
+    _describe(benchmark)
+    if not has_surface_metrics():
+        print(NO_SURFACE_METRICS)
+    if arguments.dry_run:
+        print(commands_text(benchmark, slot_elsewhere(arguments.device)))
+        return 0
+    if arguments.cluster is not None:
+        jobs = _submit(arguments, benchmark, settings, slot_elsewhere(arguments.device).device)
+        return 0 if jobs else _report(arguments.o)
+    failed = _run_here(benchmark, slots)
+    return max(_report(arguments.o), int(failed))
+
+
+def _settings(arguments: argparse.Namespace) -> BenchmarkSettings:
+    from nnunet_pix2rep.benchmark.settings import BenchmarkSettings
+    from nnunet_pix2rep.nnunet.dataset_folders import dataset_name_of
+
+    given = {
+        "methods": arguments.methods and tuple(arguments.methods),
+        "shots": arguments.shots and tuple(arguments.shots),
+        "seeds": arguments.seeds,
+        "iterations": arguments.iterations,
+        "pretraining_iterations": arguments.pretraining_iterations,
+        "test": arguments.test,
+        "split_seed": arguments.seed,
+        "patient_regex": arguments.patient_regex,
+        "pretraining_per_seed": arguments.pretraining_per_seed,
+        "surface_tolerance": arguments.surface_tolerance,
+    }
+    return BenchmarkSettings(
+        dataset_name_of(arguments.d),
+        arguments.c,
+        arguments.p,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _describe(benchmark: Benchmark) -> None:
+    matrix, lengths = benchmark.matrix, benchmark.plans.lengths
+    finished = sum(run.is_finished for run in matrix.runs)
+    patients = benchmark.executor.test_set.patients
+    print(f"Benchmark in {benchmark.folder.path}")
+    print(f"Test set: {len(set(patients.values()))} patients, {len(patients)} cases")
+    print(
+        f"{len(matrix.cells)} cells and {len(matrix.pretrainings)} pretraining(s), {finished} finished before; "
+        f"{lengths.finetuning.iterations} iterations of fine-tuning, {lengths.pretraining.iterations} of pretraining"
+    )
+    for cell in matrix.cells:
+        if cell.impossible is not None:
+            print(f"Left out: {cell.title}: {cell.impossible}")
+
+
+def _submit(
+    arguments: argparse.Namespace, benchmark: Benchmark, settings: BenchmarkSettings, device: str
+) -> dict[object, str]:
+    from nnunet_pix2rep.benchmark.cluster import submit
+
+    jobs = submit(benchmark, settings, arguments.cluster, _parameters(arguments.cluster_options), device)
+    for one, number in jobs.items():
+        print(f"job {number}: {one.title}")
+    if jobs:
+        print("Repeat this command when these jobs are done: it submits what is missing, or writes the report.")
+    return jobs
+
+
+def _parameters(options: list[str]) -> dict[str, object]:
+    import json
+
+    from nnunet_pix2rep.errors import UserError
+
+    parameters = {}
+    for option in options:
+        name, separator, value = option.partition("=")
+        if not (name and separator):
+            raise UserError(f"--cluster-options {option!r} is not of the form NAME=VALUE.")
+        try:
+            parameters[name] = json.loads(value)
+        except json.JSONDecodeError:
+            parameters[name] = value
+    return parameters
+
+
+def _run_here(benchmark: Benchmark, slots: list) -> bool:
+    """Runs on this machine; SIGTERM stops the commands that run at the time, as Ctrl+C does."""
+    import signal
+    import sys
+
+    from nnunet_pix2rep.benchmark.runner import Runner
+
+    previous = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        failures = Runner(benchmark, slots).run()
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    for one, reason in failures.items():
+        print(f"FAILED: {one.title}: {reason}", file=sys.stderr)
+    if failures:
+        print(f"{len(failures)} run(s) failed. The same command tries them again.", file=sys.stderr)
+    return bool(failures)
+
+
+def _report(folder: Path) -> int:
+    from nnunet_pix2rep.benchmark.report import write_report
+
+    print(f"Report: {write_report(folder)}")
+    return 0
+
+
+def _shots(text: str) -> int | str:
+    if text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is neither a whole number nor "all"') from None
+
+
+def _test(text: str) -> int | float | Path:
+    try:
+        return int(text) if text.isdigit() else float(text)
+    except ValueError:
+        return Path(text)

@@ -1,0 +1,31 @@
+import pytest
+from planned_dataset import environment_of
+from tiny_training import DATASET, PLANS, make_tiny_dataset
+
+from nnunet_pix2rep.benchmark.settings import BenchmarkSettings
+
+
+@pytest.fixture(scope="session")
+def tiny_benchmark_dataset(tmp_path_factory):
+    """A preprocessed dataset of six patients; not to be changed."""
+    return make_tiny_dataset(tmp_path_factory.mktemp("tiny_benchmark"))
+
+
+@pytest.fixture
+def dataset(tiny_benchmark_dataset, monkeypatch):
+    """The same with nnU-Net's variables set."""
+    root = tiny_benchmark_dataset.parents[1]
+    with environment_of(root):
+        monkeypatch.delenv("nnUNet_results")
+        yield tiny_benchmark_dataset
+
+
+@pytest.fixture
+def settings():
+    """Makes settings for that dataset."""
+
+    def make(**changes):
+        given = {"methods": ("scratch", "pix2rep"), "shots": (1,), "seeds": 1, "test": 2} | changes
+        return BenchmarkSettings(DATASET, "2d", PLANS, **given)
+
+    return make

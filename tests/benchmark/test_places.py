@@ -1,0 +1,85 @@
+"""Where runs are done: locks, slots, environment, and what they print."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from nnunet_pix2rep.benchmark.environment import Slot, make_slots
+from nnunet_pix2rep.benchmark.locks import HeldError, held_lock, is_held
+from nnunet_pix2rep.benchmark.progress import epochs_begun
+from nnunet_pix2rep.benchmark.setup import set_up
+from nnunet_pix2rep.errors import UserError
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks are POSIX")
+def test_a_lock_outlives_who_took_it_as_long_as_its_command_runs(tmp_path):
+    lock = tmp_path / "lock"
+    code = (
+        "import os, pathlib, subprocess, sys\n"
+        "from nnunet_pix2rep.benchmark.locks import held_lock\n"
+        f"with held_lock(pathlib.Path({str(lock)!r})) as file:\n"
+        "    sleeper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], pass_fds=[file])\n"
+        "    print(sleeper.pid, flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    taker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, encoding="utf-8")
+    sleeper = int(taker.stdout.readline())
+    taker.wait()
+    try:
+        assert is_held(lock)
+        with pytest.raises(HeldError, match=f"process {taker.pid} on"), held_lock(lock):
+            pass
+    finally:
+        os.kill(sleeper, 9)
+    deadline = time.monotonic() + 10
+    while is_held(lock) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with held_lock(lock):
+        assert is_held(lock)
+    assert not is_held(lock)
+
+
+def test_epochs_are_read_from_what_nnunet_prints(tmp_path):
+    log = tmp_path / "log.txt"
+    assert epochs_begun(log) == 0
+    log.write_text(
+        "$ nnUNetv2_train\n2026-08-01 10:00:00.0: Epoch 0\n2026-08-01: Epoch time: 4.5 s\n2026: Epoch 7 \nx\n"
+    )
+    assert epochs_begun(log) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tpu", None, None), "--device must be one of"),
+        (("cpu", 0, None), "--jobs must be at least 1"),
+        (("cpu", 1, ["0"]), "--devices names GPUs"),
+    ],
+)
+def test_bad_places_are_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        make_slots(*arguments)
+
+
+def test_more_jobs_than_gpus_are_refused_unless_they_are_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [slot.visible_device for slot in make_slots(None, 2, None)] == ["0", "1"]
+    assert [slot.visible_device for slot in make_slots(None, None, ["1", "1"])] == ["1", "1"]
+    assert make_slots(None, None, None) == [Slot("cuda", None, 1)]
+    with pytest.raises(UserError, match=r"--jobs 3 is more than the 2 GPU\(s\)"):
+        make_slots(None, 3, None)
+
+
+def test_jobs_on_a_processor_share_its_cores(dataset, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_pix2rep.benchmark.environment.joblib.cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("nnUNet_n_proc_DA", "5")
+    benchmark = set_up(tmp_path / "out", settings(methods=("scratch",)))
+    variables = benchmark.executor.variables(benchmark.matrix.cells[0], Slot("cpu", None, 4))
+    assert variables["OMP_NUM_THREADS"] == variables["OMP_THREAD_LIMIT"] == "2"
+    assert "nnUNet_n_proc_DA" not in variables  # the user's own stays
