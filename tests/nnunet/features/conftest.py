@@ -18,6 +18,7 @@ def checkpoint_of(tiny_dataset, tmp_path_factory):
             prepare_for_training(patch, folder, tmp_path_factory.mktemp("untrained"))
             trainer = make_trainer(trainer_class, folder, configuration=configuration)
             trainer.initialize()
+            trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()  # notes the axes to mirror along
             path = Path(trainer.output_folder) / "checkpoint_final.pth"
             trainer.save_checkpoint(str(path))
             return path

@@ -80,5 +80,3 @@ def test_a_missing_device_is_refused():
     assert choose_device(None) == torch.device("cpu")
     with pytest.raises(UserError, match="-device cuda is not available"):
         choose_device("cuda")
-
-
