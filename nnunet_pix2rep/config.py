@@ -31,6 +31,9 @@ class PretrainingConfig:
         20, "validation steps per epoch, on the same views in every epoch", "ours", 1
     )
     save_every: int = setting(10, "epochs between two checkpoint_latest.pth", "ours", 1)
+    picture_every: int = setting(
+        10, "epochs between two pictures of the features (features_epoch_0010.png, ...); 0: none", "ours", 0
+    )
     seed: int = setting(0, "seed of views, sampled pixels and initial weights", "ours", 0)
 
     initial_lr: float = setting(1e-3, "peak learning rate of AdamW", "ours; v1 has 4.7e-4, v2 5e-4", 0.0, 1.0)

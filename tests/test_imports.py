@@ -15,6 +15,7 @@ LEVELS = (
     {"benchmark", "demo"},
     {"nnunet"},
     {"pretraining", "views", "masked_autoencoder"},
+    {"feature_pictures", "in_context"},
     {"losses", "sampling", "geometry", "diagnostics", "projection_head"},
     {"config", "installation"},
     {"settings"},

@@ -13,7 +13,19 @@ from collections.abc import Sequence
 
 from nnunet_pix2rep import __version__
 
-SUBCOMMANDS = ("trainers", "plan", "split", "add_unlabeled", "preprocess_unlabeled", "benchmark", "demo", "settings")
+SUBCOMMANDS = (
+    "trainers",
+    "plan",
+    "split",
+    "add_unlabeled",
+    "preprocess_unlabeled",
+    "features",
+    "segment_in_context",
+    "propagate",
+    "benchmark",
+    "demo",
+    "settings",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

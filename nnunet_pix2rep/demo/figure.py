@@ -16,11 +16,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from nnunet_pix2rep.demo.features import colours_of_features, load_feature_network, pixel_features, read_plans
 from nnunet_pix2rep.demo.results import collect_results
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.feature_pictures import ColourBasis, grey
 from nnunet_pix2rep.files import atomic_path
+from nnunet_pix2rep.nnunet.checkpoint import FINAL
 from nnunet_pix2rep.nnunet.dataset_folders import preprocessed_folder, raw_folder
+from nnunet_pix2rep.nnunet.feature_extraction import FeatureExtractor, voxels_of
+from nnunet_pix2rep.nnunet.feature_model import choose_device, load_feature_model
 from nnunet_pix2rep.nnunet.images import ImageCase
 
 NUM_ROWS = 4
@@ -60,7 +63,9 @@ def choose_cases(summary: Mapping[str, Any], number: int = NUM_ROWS) -> list[str
     return [ordered[place] for place in places]
 
 
-def read_row(case: str, dataset: str, folders: Mapping[str, Path], data_folder: Path, network: Any) -> Row:
+def read_row(
+    case: str, dataset: str, folders: Mapping[str, Path], data_folder: Path, extractor: FeatureExtractor
+) -> Row:
     """Reads the middle one of the slices that the truth labels, and computes its features.
 
     Args:
@@ -68,7 +73,7 @@ def read_row(case: str, dataset: str, folders: Mapping[str, Path], data_folder: 
         dataset: Name of the dataset.
         folders: nnU-Net's results folders of the fold: ``scratch``, ``pix2rep``.
         data_folder: Folder of the preprocessed images.
-        network: From :func:`load_feature_network`.
+        extractor: Of the pretrained network.
     """
     preprocessed, raw = preprocessed_folder(dataset), raw_folder(dataset)
     if raw is None:
@@ -81,21 +86,21 @@ def read_row(case: str, dataset: str, folders: Mapping[str, Path], data_folder: 
     index = int(labelled[len(labelled) // 2])
     with (data_folder / f"{case}.pkl").open("rb") as file:
         slices, rows, columns = pickle.load(file)["bbox_used_for_cropping"]
-    prepared = np.asarray(ImageCase(case, str(data_folder)).open()[:, index - slices[0]])
+    prepared = np.asarray(ImageCase(case, str(data_folder)).open()[:, [index - slices[0]]])
+    plane = prepared.shape[2:]
     return Row(
         case=case,
         segmentations={name: volume[index] for name, volume in volumes.items()},
         image=SimpleITK.GetArrayFromImage(image)[index],
         pixel_size=image.GetSpacing()[1::-1],
-        features=pixel_features(network, prepared),
+        features=extractor.features_at(prepared, voxels_of(slice(0, 1), plane)).reshape(*plane, -1).numpy(),
         features_box=(*rows, *columns),
     )
 
 
 def overlay(image: np.ndarray, segmentation: np.ndarray | None = None) -> np.ndarray:
     """The image in grey between its 1st and 99.5th percentile, with the labels in colour; (Y, X, 3) from 0 to 1."""
-    low, high = np.percentile(image, (1, 99.5))
-    colours = np.repeat(np.clip((image - low) / max(high - low, 1e-6), 0, 1)[..., None], 3, axis=-1)
+    colours = np.repeat(grey(image)[..., None], 3, axis=-1)
     if segmentation is not None:
         for label, colour in enumerate(LABEL_COLOURS, 1):
             where = segmentation == label
@@ -158,10 +163,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     folders = {name: getattr(arguments, name) for name in ("scratch", "pix2rep", "pretraining")}
     summary = collect_results(folders, preprocessed_folder(arguments.d))
-    network = load_feature_network(folders["pretraining"])
-    data_folder = preprocessed_folder(arguments.d) / read_plans(folders["pretraining"])[1].data_identifier
-    rows = [read_row(case, arguments.d, folders, data_folder, network) for case in choose_cases(summary)]
-    figure = draw_figure(rows, colours_of_features([row.features for row in rows]), summary)
+    model = load_feature_model(folders["pretraining"] / FINAL, "hypercolumn", choose_device("cpu"))
+    data_folder = preprocessed_folder(arguments.d) / model.configuration.data_identifier
+    extractor = FeatureExtractor(model)
+    rows = [read_row(case, arguments.d, folders, data_folder, extractor) for case in choose_cases(summary)]
+    basis = ColourBasis.fit([row.features.reshape(-1, row.features.shape[-1]) for row in rows])
+    figure = draw_figure(rows, [basis.colours(row.features) for row in rows], summary)
     with atomic_path(arguments.o) as temporary:
         figure.savefig(temporary, dpi=DOTS_PER_INCH)
     return 0

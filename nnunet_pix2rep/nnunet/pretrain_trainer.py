@@ -20,6 +20,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.nnunet.checkpoint import FINAL, LATEST, RECORD_KEY, compare_weights
 from nnunet_pix2rep.nnunet.embedding_trainer import PixelEmbeddingTrainer
+from nnunet_pix2rep.nnunet.epoch_pictures import central_patches, draw_epoch_picture, is_picture_due, picture_file
 from nnunet_pix2rep.nnunet.folds import pretraining_cases
 from nnunet_pix2rep.nnunet.images import ImageCase
 from nnunet_pix2rep.nnunet.loader import ViewPairLoader, start_workers
@@ -145,7 +146,17 @@ class PretrainTrainer(SelfSupervisedTrainer):
             self.save_checkpoint(str(Path(self.output_folder) / LATEST))
         if self.local_rank == 0:
             self.logger.plot_progress_png(self.output_folder)
+            self._draw_features()
         self.current_epoch += 1
+
+    def _draw_features(self) -> None:
+        """Every so many epochs and at the end, a picture of the features of the same validation patches."""
+        done = self.current_epoch + 1
+        if not is_picture_due(done, self.num_epochs, self.config.pretraining.picture_every):
+            return
+        names, patches = central_patches(self.get_cases()[1], self.configuration_manager.patch_size)
+        title = f"Epoch {done}: {', '.join(names)}"
+        draw_epoch_picture(self.embedder, patches, title, picture_file(self.output_folder, done))
 
     def record(self) -> dict[str, Any]:
         """Adds what the hand-over needs: the loss, the cases that were seen, the diagnostics at the end."""

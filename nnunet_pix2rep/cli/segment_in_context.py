@@ -1,0 +1,57 @@
+"""``nnunet_pix2rep segment_in_context``: segmentation from some annotated images, without training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nnunet_pix2rep.cli.feature_options import add_model_arguments, add_voting_arguments, load_model, read_voting
+
+HELP = "Segment images without training: each pixel by its nearest neighbours among the pixels of annotated images."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    add_model_arguments(parser)
+    parser.add_argument(
+        "-s", required=True, type=Path, metavar="SUPPORT_IMAGES", help="Folder of annotated images in nnU-Net's naming."
+    )
+    parser.add_argument(
+        "-l",
+        required=True,
+        type=Path,
+        metavar="SUPPORT_LABELS",
+        help="Folder of their labels; images without a label there are left out.",
+    )
+    parser.add_argument("-i", required=True, type=Path, metavar="QUERY", help="Folder of the images to segment.")
+    parser.add_argument("-o", required=True, type=Path, metavar="OUT", help="Folder for the segmentations.")
+    parser.add_argument("--support-cases", nargs="+", metavar="CASE", help="Use only these annotated images.")
+    add_voting_arguments(parser)
+    parser.add_argument(
+        "--save_probabilities",
+        action="store_true",
+        help="Also write nnU-Net's .npz and .pkl.",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Segments the images and prints what was done."""
+    from nnunet_pix2rep.nnunet.segment_in_context import segment_in_context
+
+    settings = read_voting(arguments)
+    written = segment_in_context(
+        load_model(arguments),
+        arguments.s,
+        arguments.l,
+        arguments.i,
+        arguments.o,
+        settings,
+        arguments.support_cases,
+        arguments.save_probabilities,
+        arguments.overwrite,
+    )
+    print("\n".join(written.notes))
+    if written.skipped:
+        print(f"Skipped {len(written.skipped)} images that are segmented already; --overwrite does them again.")
+    print(f"Segmented {len(written.segmented)} images: {arguments.o}")
+    return 0
