@@ -78,9 +78,9 @@ def _setup(analysis: Mapping[str, Any]) -> str:
     parts = [benchmark["dataset"]]
     parts += [f"{key} {benchmark[key]}" for key in ("configuration", "plans") if benchmark.get(key)]
     return (
-        f"{', '.join(parts)}. {len(analysis['methods'])} methods, {', '.join(map(str, analysis['shots']))} labelled "
-        f"patients, {len(analysis['patients'])} test patients; {finished['finished_cells']} of "
-        f"{finished['planned_cells']} trainings finished."
+        f"{', '.join(parts)}. Methods: {', '.join(analysis['methods'])}. Labelled patients: "
+        f"{', '.join(map(str, analysis['shots']))}. Test patients: {len(analysis['patients'])}. Trainings finished: "
+        f"{finished['finished_cells']} of {finished['planned_cells']}."
     )
 
 
@@ -133,7 +133,7 @@ def caveats(analysis: Mapping[str, Any]) -> list[str]:
     elif min(draws - {1}) < FEW_DRAWS:
         found.append(
             f"Some numbers rest on {min(draws - {1})} draws of labelled patients: resampling so few gives intervals "
-            "that tend to be too narrow."
+            "that tend to be too narrow (docs/benchmark.md has a simulation)."
         )
     if len(analysis["patients"]) < 2:
         found.append("There is one test patient: no interval can be given.")

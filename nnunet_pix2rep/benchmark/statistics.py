@@ -9,6 +9,7 @@ patients and those of the draws.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -96,18 +97,21 @@ def _bootstrap_distribution(
     samples: Sequence[np.ndarray], statistic: Callable[..., np.ndarray], num_resamples: int, seed: int
 ) -> np.ndarray:
     """What ``statistic`` gives for resamples of all samples, drawn independently; shape (statistics, B)."""
-    result = stats.bootstrap(
-        samples,
-        statistic,
-        n_resamples=num_resamples,
-        batch=min(num_resamples, 1000),
-        vectorized=True,
-        paired=False,
-        axis=-1,
-        # Only the resamples are used. BCa is undefined for degenerate data and for the unbounded saving factor.
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
+    with warnings.catch_warnings():
+        # About scipy's own interval, which is not used: it has none where a resample is undefined.
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        result = stats.bootstrap(
+            samples,
+            statistic,
+            n_resamples=num_resamples,
+            batch=min(num_resamples, 1000),
+            vectorized=True,
+            paired=False,
+            axis=-1,
+            # BCa is undefined for degenerate data and for the unbounded saving factor.
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
     return result.bootstrap_distribution
 
 

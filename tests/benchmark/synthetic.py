@@ -14,7 +14,8 @@ def run_folder_of(method, shots, seed):
 
 def result_row(method, shots, seed, patient, dice, case=None, class_name="LV", surface_dice="", hd95=""):
     case = case or f"{patient}_ED"
-    values = (method, shots, seed, patient, case, class_name, dice, surface_dice, hd95, run_folder_of(method, shots, seed))
+    folder = run_folder_of(method, shots, seed)
+    values = (method, shots, seed, patient, case, class_name, dice, surface_dice, hd95, folder)
     return dict(zip(RESULT_COLUMNS, values, strict=True))
 
 
