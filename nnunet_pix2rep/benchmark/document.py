@@ -8,10 +8,10 @@ from typing import Any
 
 from nnunet_pix2rep.benchmark import tables
 from nnunet_pix2rep.benchmark.analysis import SIGNIFICANCE_LEVEL
+from nnunet_pix2rep.benchmark.caveats import caveats
 from nnunet_pix2rep.benchmark.formatting import format_factor, format_interval, format_number, patients_text
 from nnunet_pix2rep.benchmark.tables import Table
 
-FEW_DRAWS = 5
 CURVE_FIGURE, PAIRED_FIGURE, PANEL_FIGURE = "dice_curves.png", "paired_patients.png", "qualitative.png"
 
 
@@ -108,43 +108,6 @@ def _headlines(analysis: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def caveats(analysis: Mapping[str, Any]) -> list[str]:
-    """What weakens the conclusions of this very benchmark."""
-    found = []
-    comparisons = analysis["comparisons"]
-    if comparisons:
-        pairs = min(row["num_patients"] for row in comparisons)
-        smallest = max(row["smallest_p_holm"] for row in comparisons)
-        text = (
-            f"{len(comparisons)} comparisons on {pairs} test patients: the smallest p-value that the signed-rank test "
-            f"can give is {2.0 ** (1 - pairs):.2g}, after Holm's correction {smallest:.2g} for the first comparison"
-        )
-        if smallest >= SIGNIFICANCE_LEVEL:
-            text += "; no difference, however large, can be significant"
-        found.append(f"{text}. The test takes the trained models as given: it says nothing about other draws.")
-    else:
-        found.append(f"Nothing could be compared with {analysis['settings']['reference']}: no common results yet.")
-    draws = {len(row["draws"]) for row in analysis["dice"]}
-    if draws == {1}:
-        found.append(
-            "There is one draw of labelled patients: the intervals cover the test patients only, not how much the "
-            "result depends on who was labelled or on the random numbers of the training."
-        )
-    elif min(draws - {1}) < FEW_DRAWS:
-        found.append(
-            f"Some numbers rest on {min(draws - {1})} draws of labelled patients: resampling so few gives intervals "
-            "that tend to be too narrow (docs/benchmark.md has a simulation)."
-        )
-    if len(analysis["patients"]) < 2:
-        found.append("There is one test patient: no interval can be given.")
-    if analysis["undefined_dice"]:
-        found.append(
-            f"{analysis['undefined_dice']} values of Dice are undefined (a class neither there nor predicted) and "
-            "take no part in the means."
-        )
-    return found
-
-
 def _missing(analysis: Mapping[str, Any]) -> Section:
     completeness = analysis["completeness"]
     bullets = [
@@ -219,8 +182,8 @@ def _methods(analysis: Mapping[str, Any]) -> list[str]:
         f"Comparisons with {settings['reference']}: differences per test patient, mean over the draws that both have; "
         "two-sided Wilcoxon signed-rank test (scipy.stats.wilcoxon), p-values adjusted by Holm's method (statsmodels) "
         "over all comparisons of the table.",
-        "Draws are balanced over groups of patients and avoid each other where they can, and all come from one "
-        "dataset: they are not independent samples of a population, and the intervals speak of this dataset.",
+        "All draws come from one dataset, balanced over its groups of patients; they share no labelled patient as long "
+        "as there are enough, and those of one seed are nested.",
     ]
 
 

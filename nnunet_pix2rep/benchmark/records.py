@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def completeness(benchmark: BenchmarkResults) -> dict[str, Any]:
         "planned_cells": len(benchmark.planned),
         "finished_cells": len(benchmark.finished),
         "missing": [
-            cell._asdict() | {"status": runs.get(cell, {}).get("status", UNKNOWN_STATUS)}
+            cell._asdict() | {"status": _status(runs.get(cell, {}), benchmark.entries.get(cell, {}))}
             for cell in missing_cells(benchmark)
         ],
         "without_all_patients": [
@@ -56,6 +57,7 @@ def cell_records(benchmark: BenchmarkResults) -> list[dict[str, Any]]:
     records = []
     for cell, run_folder in benchmark.finished.items():
         scores = dice[cell.method, cell.shots].restricted_to([cell.seed])
+        pretraining = benchmark.entries.get(cell, {}).get("pretraining_folder")
         seconds = {column: runs.get(cell, {}).get(column, np.nan) for column in SECONDS_COLUMNS}
         records.append(
             cell._asdict()
@@ -68,7 +70,13 @@ def cell_records(benchmark: BenchmarkResults) -> list[dict[str, Any]]:
                 },
                 "labelled_patients": benchmark.subsets.get((cell.shots, cell.seed), []),
                 **{column: number(value) for column, value in seconds.items()},
-                "commands": _commands(benchmark, run_folder),
+                "pretraining_folder": pretraining,
+                "commands": [
+                    command
+                    for folder in (pretraining, run_folder)
+                    if folder is not None
+                    for command in _commands(benchmark, folder)
+                ],
             }
         )
     return records
@@ -79,8 +87,14 @@ def _runs_by_cell(benchmark: BenchmarkResults) -> dict[Cell, dict[str, Any]]:
     return {Cell(row["method"], row["shots"], row["seed"]): row for row in rows}
 
 
+def _status(run: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    if entry.get("impossible"):
+        return f"impossible: {entry['impossible']}"
+    return run.get("status", UNKNOWN_STATUS)
+
+
 def _commands(benchmark: BenchmarkResults, run_folder: str) -> list[str]:
-    """What the cell ran, as its folder records it; empty where only the tables were kept."""
+    """What was run in a folder, as it records it; empty where only the tables were kept."""
     file = benchmark.folder / run_folder / COMMANDS_FILE
     if not file.is_file():
         return []

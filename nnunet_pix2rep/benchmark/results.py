@@ -63,12 +63,17 @@ class BenchmarkResults:
 
     @cached_property
     def planned(self) -> list[Cell]:
-        """All cells of the matrix: every method on every few-shot subset, and whatever else has results."""
-        if "cells" in self.description:
-            listed = [Cell(entry["method"], entry["shots"], entry["seed"]) for entry in self.description["cells"]]
-        else:
+        """All cells: those listed, or else every method on every few-shot subset; and whatever else has results."""
+        listed = list(self.entries)
+        if "cells" not in self.description:
             listed = [Cell(method, *subset) for method in self.description["methods"] for subset in self.subsets]
         return sorted({*listed, *self.finished}, key=self._place)
+
+    @cached_property
+    def entries(self) -> dict[Cell, Mapping[str, Any]]:
+        """What ``benchmark.json`` says of the cells: their pretraining, or why they are impossible."""
+        listed = self.description.get("cells", [])
+        return {Cell(entry["method"], entry["shots"], entry["seed"]): entry for entry in listed}
 
     @cached_property
     def subsets(self) -> dict[tuple[int, int], list[str]]:

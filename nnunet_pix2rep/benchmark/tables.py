@@ -14,7 +14,7 @@ NOTES = {
     ONE_DRAW_MARK: "one draw: the interval covers the test patients only.",
 }
 SECONDS = {"seconds_pretraining": "pretraining", "seconds_training": "training", "seconds_prediction": "prediction"}
-LISTED_ELSEWHERE = ("format_version", "test_patients", "splits", "versions", "hardware", "cells")
+LISTED_ELSEWHERE = ("format_version", "test_patients", "test_cases", "splits", "versions", "hardware", "cells")
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,22 @@
 
 import csv
 
+import numpy as np
+
 from nnunet_pix2rep.benchmark.results import RESULT_COLUMNS, RUN_COLUMNS
 from nnunet_pix2rep.files import write_json
 
 DATASET = "Dataset999_Synthetic"
+PATIENTS = ("p1", "p2", "p3", "p4")
 
 
 def run_folder_of(method, shots, seed):
     return f"cells/{method}/shots_{shots}/seed_{seed}"
+
+
+def labelled_patients(shots, seed):
+    """Nested over shots, disjoint over seeds."""
+    return [f"train{place}" if seed == 0 else f"train{place}_{seed}" for place in range(shots)]
 
 
 def result_row(method, shots, seed, patient, dice, case=None, class_name="LV", surface_dice="", hd95=""):
@@ -22,6 +30,18 @@ def result_row(method, shots, seed, patient, dice, case=None, class_name="LV", s
 def rows_of(method, shots, seed, dice, **further):
     """One case per patient, one class: ``dice`` is patient -> value."""
     return [result_row(method, shots, seed, patient, value, **further) for patient, value in dice.items()]
+
+
+def some_rows(methods=("scratch", "pix2rep"), shots=(1, 4), seeds=(0, 1), **further):
+    """Random Dice of the four patients in every cell."""
+    generator = np.random.default_rng(0)
+    return [
+        row
+        for method in methods
+        for number in shots
+        for seed in seeds
+        for row in rows_of(method, number, seed, dict(zip(PATIENTS, generator.random(4), strict=True)), **further)
+    ]
 
 
 def write_benchmark(folder, rows, methods=None, subsets=None, test_patients=None, runs=(), **description):
@@ -38,7 +58,7 @@ def write_benchmark(folder, rows, methods=None, subsets=None, test_patients=None
             "seeds": len({seed for _, seed in subsets}),
             "test_patients": test_patients or sorted({row["patient"] for row in rows}),
             "splits": {
-                f"{shots}_{seed}": {"train_patients": [f"train{place}" for place in range(shots)], "train_cases": []}
+                f"{shots}_{seed}": {"train_patients": labelled_patients(shots, seed), "train_cases": []}
                 for shots, seed in subsets
             },
             "versions": {"nnunetv2": "2.8.1"},

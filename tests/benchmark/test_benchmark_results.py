@@ -82,15 +82,20 @@ def test_missing_cells_are_named_with_their_status(tmp_path):
 
 def test_a_matrix_that_is_no_rectangle_can_list_its_cells(tmp_path):
     rows = rows_of("scratch", 1, 0, {"a": 0.5})
-    cells = [{"method": "scratch", "shots": 1, "seed": 0}]
+    cells = [{"method": "scratch", "shots": 1, "seed": 0}, {"method": "x", "shots": 5, "seed": 0, "impossible": "no"}]
     benchmark = read(tmp_path, rows, methods=["scratch", "scratch_long"], subsets=[(1, 0), (5, 0)], cells=cells)
-    assert completeness(benchmark)["missing"] == []
+    (missing,) = completeness(benchmark)["missing"]
+    assert (missing["method"], missing["status"]) == ("x", "impossible: no")
 
 
 def test_every_finished_cell_leads_to_its_folder_commands_and_patients(tmp_path):
     folder = tmp_path / run_folder_of("scratch", 2, 1)
     folder.mkdir(parents=True)
     (folder / "commands.txt").write_text("nnUNetv2_train 1 2d 0\n\nnnUNetv2_predict -i x -o y\n", encoding="utf-8")
+    pretraining = tmp_path / "pretraining" / "one"
+    pretraining.mkdir(parents=True)
+    (pretraining / "commands.txt").write_text("nnUNetv2_train 1 2d 0 -tr P\n", encoding="utf-8")
+    cells = [{"method": "scratch", "shots": 2, "seed": 1, "pretraining_folder": "pretraining/one"}]
     runs = [
         {
             "method": "scratch",
@@ -101,12 +106,13 @@ def test_every_finished_cell_leads_to_its_folder_commands_and_patients(tmp_path)
             "run_folder": run_folder_of("scratch", 2, 1),
         }
     ]
-    (record,) = cell_records(read(tmp_path, rows_of("scratch", 2, 1, {"a": 0.5, "b": 0.7}), runs=runs))
+    (record,) = cell_records(read(tmp_path, rows_of("scratch", 2, 1, {"a": 0.5, "b": 0.7}), runs=runs, cells=cells))
     assert record["run_folder"] == run_folder_of("scratch", 2, 1)
     assert record["dice"] == pytest.approx(0.6)
     assert record["dice_per_patient"] == {"a": 0.5, "b": 0.7}
-    assert record["labelled_patients"] == ["train0", "train1"]
-    assert record["commands"] == ["nnUNetv2_train 1 2d 0", "nnUNetv2_predict -i x -o y"]
+    assert record["labelled_patients"] == ["train0_1", "train1_1"]
+    assert record["pretraining_folder"] == "pretraining/one"
+    assert record["commands"] == ["nnUNetv2_train 1 2d 0 -tr P", "nnUNetv2_train 1 2d 0", "nnUNetv2_predict -i x -o y"]
     assert (record["seconds_training"], record["seconds_pretraining"]) == (12.5, None)
 
 
