@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 
 from nnunet_pix2rep import __version__
 
-SUBCOMMANDS = ("trainers", "plan", "split", "add_unlabeled", "preprocess_unlabeled", "demo", "settings")
+SUBCOMMANDS = (
+    "trainers",
+    "plan",
+    "split",
+    "add_unlabeled",
+    "preprocess_unlabeled",
+    "export",
+    "import",
+    "doctor",
+    "demo",
+    "settings",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,7 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nnunet_pix2rep {__version__}")
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
     for name in SUBCOMMANDS:
-        module = importlib.import_module(f"nnunet_pix2rep.cli.{name}")
+        module_name = f"{name}_" if keyword.iskeyword(name) else name
+        module = importlib.import_module(f"nnunet_pix2rep.cli.{module_name}")
         subparser = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)

@@ -18,11 +18,11 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.nnunet.checkpoint import FINAL, LATEST, RECORD_KEY, compare_weights
-from nnunet_pix2rep.nnunet.embedding_trainer import PixelEmbeddingTrainer
 from nnunet_pix2rep.nnunet.folds import pretraining_cases
 from nnunet_pix2rep.nnunet.images import ImageCase
 from nnunet_pix2rep.nnunet.loader import ViewPairLoader, start_workers
 from nnunet_pix2rep.nnunet.logger import DIAGNOSTICS
+from nnunet_pix2rep.nnunet.started_trainer import StartedPretrainTrainer
 from nnunet_pix2rep.nnunet.training_images import available_images, describe_images, draw_probabilities
 from nnunet_pix2rep.nnunet.view_settings import build_view_maker
 
@@ -30,7 +30,7 @@ SUMMARY_FILE = "pretraining_summary.json"
 TRAINING, VALIDATION = 0, 1  # tell the seeds of the two loaders apart
 
 
-class Pix2RepPretrainTrainer(PixelEmbeddingTrainer):
+class Pix2RepPretrainTrainer(StartedPretrainTrainer):
     """Self-supervised pretraining of the planned network; subclasses name the loss."""
 
     def __init__(
@@ -162,6 +162,7 @@ class Pix2RepPretrainTrainer(PixelEmbeddingTrainer):
             raise UserError(f"{source} is not a checkpoint of a Pix2Rep pretraining, so it can't be continued.")
         compare_weights(checkpoint[RECORD_KEY]["projection_head"], self.embedder.head).require_match(source)
         self.embedder.head.load_state_dict(checkpoint[RECORD_KEY]["projection_head"])
+        super().load_further_weights(checkpoint, source)
         self.cases_used = checkpoint[RECORD_KEY]["cases"]
         self.held_out_patients = checkpoint[RECORD_KEY]["held_out_patients"]
 

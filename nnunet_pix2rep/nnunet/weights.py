@@ -18,6 +18,10 @@ from nnunet_pix2rep.nnunet.pool_patients import patients_with_pool
 
 PRETRAINING_TRAINERS = ("nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepV2Pretrain")
 ALLOW_TRANSDUCTIVE_VARIABLE = "nnUNet_pix2rep_allow_transductive"
+_ORIGIN = (
+    "stage", "trainer", "loss", "dataset_name", "plans_name", "configuration", "fold", "cases", "package_versions",
+    "started_from",
+)  # fmt: skip
 
 
 def requested_pretrained_weights() -> Path | None:
@@ -113,6 +117,28 @@ def _first_difference(comparison: WeightComparison, missing: list[str], network:
     return f"{first} has {found} there and shape {tuple(own[first].shape)} in this network"
 
 
+def origin_of(checkpoint: dict[str, Any], source: Path) -> dict[str, Any]:
+    """Where weights come from, for the record of what starts from them: file, training, and the cases they have seen."""
+    record = checkpoint.get(RECORD_KEY, {})
+    return {"file": str(source)} | {key: record[key] for key in _ORIGIN if key in record}
+
+
+def seen_cases(record: dict[str, Any], dataset_name: str) -> set[str]:
+    """The cases of a dataset that weights have seen, also in the trainings that theirs started from.
+
+    Args:
+        record: This package's part of a checkpoint, or what :func:`origin_of` made of it.
+        dataset_name: nnU-Net's name of the dataset.
+    """
+    seen: set[str] = set()
+    step: dict[str, Any] | None = record
+    while step:
+        if step.get("dataset_name") == dataset_name:
+            seen.update(step.get("cases", []))
+        step = step.get("started_from")
+    return seen
+
+
 def check_leak(
     checkpoint: dict[str, Any], source: Path, dataset_name: str, dataset_folder: Path, validation_cases: Sequence[str]
 ) -> list[str]:
@@ -134,12 +160,11 @@ def check_leak(
     Raises:
         UserError: such cases exist and are not allowed.
     """
-    record = checkpoint.get(RECORD_KEY, {})
-    if record.get("dataset_name") != dataset_name:
+    seen = seen_cases(checkpoint.get(RECORD_KEY, {}), dataset_name)
+    if not seen:
         return []
-    seen_cases = set(record.get("cases", []))
-    patients = patients_with_pool(dataset_folder, sorted(seen_cases | set(validation_cases)))
-    seen_patients = {patients[case].name for case in seen_cases}
+    patients = patients_with_pool(dataset_folder, sorted(seen | set(validation_cases)))
+    seen_patients = {patients[case].name for case in seen}
     leaked = sorted(case for case in validation_cases if patients[case].name in seen_patients)
     if leaked and os.environ.get(ALLOW_TRANSDUCTIVE_VARIABLE) != "1":
         raise UserError(
