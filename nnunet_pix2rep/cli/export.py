@@ -7,8 +7,8 @@ from pathlib import Path
 
 HELP = "Write the weights of a checkpoint as a small file for nnU-Net: for -pretrained_weights, or in nnssl's format."
 ENCODER_ONLY = (
-    "nnU-Net's fine-tuning of nnssl checkpoints takes only encoder and stem, leaves the decoder random, and is 3D only. "
-    "Pix2Rep pretrains the decoder too: -pretrained_weights takes all of it and is recommended."
+    "nnU-Net's fine-tuning of nnssl checkpoints takes only encoder and stem, leaves the decoder random, and is 3D "
+    "only. Pix2Rep pretrains the decoder too: -pretrained_weights takes all of it and is recommended."
 )
 
 
@@ -50,8 +50,8 @@ def _print_nnssl_commands(file: Path) -> None:
     missing = [name for name in (*PLAN_COMMANDS, TRAIN_COMMAND) if name not in installed]
     if missing:
         print(
-            f"This installation (nnunetv2 {version('nnunetv2')}) lacks {', '.join(missing)}: they are on nnU-Net's main "
-            "branch. Install nnU-Net from there to use this file."
+            f"This installation (nnunetv2 {version('nnunetv2')}) lacks {', '.join(missing)}: they are on nnU-Net's "
+            "main branch. Install nnU-Net from there to use this file."
         )
         return
     print("Use it with, for instance:")

@@ -101,9 +101,9 @@ def _read_keys(checkpoint: dict[str, Any], source: Path) -> tuple[str, str]:
     plan = checkpoint.get(PLAN_KEY)
     if not isinstance(plan, dict) or not {"key_to_encoder", "key_to_stem"} <= plan.keys():
         raise UserError(
-            f'{source} has no "{PLAN_KEY}" that names its encoder and stem. nnssl writes it into the checkpoint_final.pth'
-            " of its trainings. A checkpoint of nnU-Net or of this package needs no import: give it to "
-            "-pretrained_weights."
+            f'{source} has no "{PLAN_KEY}" that names its encoder and stem. nnssl writes it into the '
+            "checkpoint_final.pth of its trainings. A checkpoint of nnU-Net or of this package needs no import: give "
+            "it to -pretrained_weights."
         )
     return plan["key_to_encoder"], plan["key_to_stem"]
 
@@ -136,8 +136,8 @@ def _why_nothing(report: ImportReport, keys: tuple[str, str]) -> str:
         return f"It has no weight below {keys[0]} or {keys[1]} whose name the network knows."
     key, (found, wanted) = next(iter(report.mismatched.items()))
     return (
-        f"{len(report.mismatched)} weights have another shape: {key} has {found} there and {wanted} in the network. Use "
-        "plans with the architecture of the checkpoint."
+        f"{len(report.mismatched)} weights have another shape: {key} has {found} there and {wanted} in the network. "
+        "Use plans with the architecture of the checkpoint."
     )
 
 

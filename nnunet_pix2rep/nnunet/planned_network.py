@@ -43,8 +43,8 @@ class PlannedNetwork:
         arguments = checkpoint.get("init_args")
         if not isinstance(arguments, dict) or not {"plans", "configuration", "dataset_json"} <= arguments.keys():
             raise UserError(
-                f"{source} does not hold the plans of its network (init_args), as checkpoints of nnU-Net's trainers do. "
-                "Give the checkpoint_final.pth, or checkpoint_best.pth, of a training."
+                f"{source} does not hold the plans of its network (init_args), as checkpoints of nnU-Net's trainers "
+                "do. Give the checkpoint_final.pth, or checkpoint_best.pth, of a training."
             )
         return cls(arguments["plans"], arguments["configuration"], arguments["dataset_json"])
 

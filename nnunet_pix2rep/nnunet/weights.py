@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoint import FINAL, RECORD_KEY, SEGMENTATION_KEY_PART, WeightComparison, compare_weights
+from nnunet_pix2rep.nnunet.patients import Patient
 from nnunet_pix2rep.nnunet.pool_patients import patients_with_pool
 
 PRETRAINING_TRAINERS = ("nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepV2Pretrain")
@@ -118,7 +119,7 @@ def _first_difference(comparison: WeightComparison, missing: list[str], network:
 
 
 def origin_of(checkpoint: dict[str, Any], source: Path) -> dict[str, Any]:
-    """Where weights come from, for the record of what starts from them: file, training, and the cases they have seen."""
+    """Where weights come from, for the record of what starts from them: file, training, the cases they have seen."""
     record = checkpoint.get(RECORD_KEY, {})
     return {"file": str(source)} | {key: record[key] for key in _ORIGIN if key in record}
 
@@ -137,6 +138,12 @@ def seen_cases(record: dict[str, Any], dataset_name: str) -> set[str]:
             seen.update(step.get("cases", []))
         step = step.get("started_from")
     return seen
+
+
+def find_leaks(seen: Iterable[str], validation_cases: Iterable[str], patients: Mapping[str, Patient]) -> list[str]:
+    """The validation cases, sorted, whose patients are among those of the cases that were seen."""
+    seen_patients = {patients[case].name for case in seen}
+    return sorted(case for case in validation_cases if patients[case].name in seen_patients)
 
 
 def check_leak(
@@ -164,8 +171,7 @@ def check_leak(
     if not seen:
         return []
     patients = patients_with_pool(dataset_folder, sorted(seen | set(validation_cases)))
-    seen_patients = {patients[case].name for case in seen}
-    leaked = sorted(case for case in validation_cases if patients[case].name in seen_patients)
+    leaked = find_leaks(seen, validation_cases, patients)
     if leaked and os.environ.get(ALLOW_TRANSDUCTIVE_VARIABLE) != "1":
         raise UserError(
             f"The weights in {source} have seen images of the patients of {len(leaked)} of this fold's "

@@ -103,9 +103,7 @@ def read_as_nnunet(file):
         (plan["key_to_stem"], network.key_to_stem),
     ):
         part = {
-            key.replace(source, "").removeprefix("."): value
-            for key, value in weights.items()
-            if key.startswith(source)
+            key.replace(source, "").removeprefix("."): value for key, value in weights.items() if key.startswith(source)
         }
         network.get_submodule(target).load_state_dict(part)
     return network

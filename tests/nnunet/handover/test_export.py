@@ -51,7 +51,9 @@ def test_the_file_holds_each_weight_once_and_nothing_of_the_training(pretraining
         for name, parameter in planned_network_of(checkpoint).named_parameters()
         if SEGMENTATION_KEY_PART not in name
     )
-    assert sum(value.numel() for value in {value.data_ptr(): value for value in weights.values()}.values()) == parameters
+    assert (
+        sum(value.numel() for value in {value.data_ptr(): value for value in weights.values()}.values()) == parameters
+    )
     assert (tmp_path / "weights.pth").stat().st_size < 0.5 * checkpoint.stat().st_size
 
 
@@ -82,10 +84,12 @@ def test_a_reader_as_nnunets_loads_encoder_and_stem_strictly(pretraining_3d, tmp
     export_checkpoint(checkpoint, "nnssl", tmp_path / "nnssl.pth")
     trained = load_checkpoint_file(checkpoint)["network_weights"]
     read = read_as_nnunet(tmp_path / "nnssl.pth").state_dict()
-    encoder = [key for key in read if key.startswith("encoder.stages.") or key.startswith("encoder.stem.")]
+    encoder = [key for key in read if key.startswith(("encoder.stages.", "encoder.stem."))]
     assert encoder
     assert all(torch.equal(read[key], trained[key]) for key in encoder)
-    assert not torch.equal(read["decoder.stages.0.convs.0.conv.weight"], trained["decoder.stages.0.convs.0.conv.weight"])
+    assert not torch.equal(
+        read["decoder.stages.0.convs.0.conv.weight"], trained["decoder.stages.0.convs.0.conv.weight"]
+    )
 
 
 def test_two_dimensions_are_refused_for_nnssl(pretrained_checkpoint, tmp_path):

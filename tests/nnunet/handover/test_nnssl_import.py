@@ -99,7 +99,11 @@ def test_keys_of_other_parts_and_of_wrappers(tiny, nnssl_file):
 
 def test_another_shape_is_listed_with_both_and_stays_random(tiny, nnssl_file):
     plans, file = nnssl_file
-    key = next(key for key in load_checkpoint_file(file)["network_weights"] if key.endswith("stages.1.0.convs.0.conv.weight") or "stages.1.blocks.0.conv1.conv.weight" in key)
+    key = next(
+        key
+        for key in load_checkpoint_file(file)["network_weights"]
+        if key.endswith("stages.1.0.convs.0.conv.weight") or "stages.1.blocks.0.conv1.conv.weight" in key
+    )
 
     def widen(content):
         content["network_weights"][key] = torch.zeros(99, 4, 3, 3, 3)
@@ -144,7 +148,7 @@ def test_another_kind_of_encoder_gives_what_little_has_the_same_name_and_shape(t
 
 def test_a_checkpoint_that_is_not_nnssls_is_refused(tiny, pretraining_3d, tmp_path):
     plans, checkpoint = pretraining_3d
-    with pytest.raises(UserError, match="nnssl_adaptation_plan.*-pretrained_weights"):
+    with pytest.raises(UserError, match=r"nnssl_adaptation_plan.*-pretrained_weights"):
         import_encoder(checkpoint, DATASET, "3d_fullres", plans, tmp_path / "start.pth")
 
 
