@@ -19,6 +19,7 @@ from nnunet_pix2rep.nnunet.logger import DIAGNOSTICS, PretrainingLogger
 from nnunet_pix2rep.nnunet.network import build_pixel_embedder, unwrap
 from nnunet_pix2rep.nnunet.plans import read_config
 from nnunet_pix2rep.pretraining import PixelEmbedder, WarmupCosineSchedule, build_loss
+from nnunet_pix2rep.shortcuts import ProbeRows, probe_shortcuts
 
 
 class PixelEmbeddingTrainer(Pix2RepTrainer):
@@ -126,7 +127,11 @@ class PixelEmbeddingTrainer(Pix2RepTrainer):
         with self.autocast():
             z_1, z_2 = self._embed(batch)
             loss = self.loss(z_1, z_2)
-        return {"loss": loss, **summarise(z_1, z_2)}
+        if not loss.isfinite():
+            self.fail_on_loss(float(loss), batch["keys"])
+        views_2, points_2 = (batch[name].chunk(2)[1].to(self.device) for name in ("images", "points"))
+        rows = ProbeRows.of_batch(z_1, views_2, points_2, batch["keys"])
+        return {"loss": loss, "rows": rows, **summarise(z_1, z_2)}
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Logs the mean loss; only here is it looked at, so that no step waits for the device."""
@@ -138,8 +143,11 @@ class PixelEmbeddingTrainer(Pix2RepTrainer):
     def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
         """Logs the mean loss and the diagnostics."""
         self.logger.log("val_losses", self._mean(val_outputs, "loss"), self.current_epoch)
+        shortcuts = probe_shortcuts(ProbeRows.joined([output["rows"] for output in val_outputs]))
+        measured = [{name: torch.tensor(value, device=self.device) for name, value in shortcuts.items()}]
         for name in DIAGNOSTICS:
-            self.logger.log(name, self._mean(val_outputs, name), self.current_epoch)
+            outputs = measured if name in shortcuts else val_outputs
+            self.logger.log(name, self._mean(outputs, name), self.current_epoch)
 
     def _mean(self, outputs: list[dict], key: str) -> float:
         mean = torch.stack([output[key] for output in outputs]).float().mean()

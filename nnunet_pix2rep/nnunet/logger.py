@@ -6,15 +6,18 @@ external loggers (Weights & Biases) sit beside it in nnU-Net's MetaLogger and ge
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
+from nnunet_pix2rep.diagnostics import PAIR_DIAGNOSTICS
 from nnunet_pix2rep.files import atomic_path
+from nnunet_pix2rep.shortcuts import SHORTCUTS
 
-DIAGNOSTICS = ("alignment", "uniformity", "effective_rank", "dead_dimensions", "retrieval_accuracy")
+DIAGNOSTICS = (*PAIR_DIAGNOSTICS, *SHORTCUTS)
 KEYS = ("train_losses", "val_losses", "lrs", "epoch_start_timestamps", "epoch_end_timestamps", *DIAGNOSTICS)
 
 
@@ -24,6 +27,11 @@ class PretrainingLogger(LocalLogger):
     def __init__(self, verbose: bool = False):
         super().__init__(verbose)
         self.my_fantastic_logging: dict[str, list[Any]] = {key: [] for key in KEYS}
+
+    def load_checkpoint(self, checkpoint: dict) -> None:
+        """nnU-Net's; what an older checkpoint did not log yet is NaN."""
+        num_epochs = max((len(series) for series in checkpoint.values()), default=0)
+        super().load_checkpoint({key: [math.nan] * num_epochs for key in KEYS} | checkpoint)
 
     def plot_progress_png(self, output_folder: str) -> None:
         """Draws ``progress.png``: losses, diagnostics, learning rate, time per epoch."""
@@ -40,8 +48,8 @@ class PretrainingLogger(LocalLogger):
             ("learning rate", {"": values["lrs"]}),
             ("seconds per epoch", {"": seconds}),
         ]
-        figure = Figure(figsize=(14, 16), layout="constrained")  # not of pyplot, which would keep it after a failure
-        axes = figure.subplots(4, 2)
+        figure = Figure(figsize=(14, 20), layout="constrained")  # not of pyplot, which would keep it after a failure
+        axes = figure.subplots(5, 2)
         for axis, (title, series) in zip(axes.flat, panels, strict=True):
             for label, numbers in series.items():
                 axis.plot(

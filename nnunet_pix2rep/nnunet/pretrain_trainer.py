@@ -8,6 +8,7 @@ DDP, ``--c``. Overridden are network, loss and steps (see the base class), data 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from time import time
 from typing import Any
@@ -15,8 +16,10 @@ from typing import Any
 import torch
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
+from nnunet_pix2rep.diagnostics import MAX_ROWS
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
+from nnunet_pix2rep.monitoring import PretrainingWarning, find_warnings
 from nnunet_pix2rep.nnunet.checkpoint import FINAL, LATEST, RECORD_KEY, compare_weights
 from nnunet_pix2rep.nnunet.folds import pretraining_cases
 from nnunet_pix2rep.nnunet.images import ImageCase
@@ -24,7 +27,7 @@ from nnunet_pix2rep.nnunet.loader import ViewPairLoader, start_workers
 from nnunet_pix2rep.nnunet.logger import DIAGNOSTICS
 from nnunet_pix2rep.nnunet.started_trainer import StartedPretrainTrainer
 from nnunet_pix2rep.nnunet.training_images import available_images, describe_images, draw_probabilities
-from nnunet_pix2rep.nnunet.view_settings import build_view_maker
+from nnunet_pix2rep.nnunet.view_settings import build_view_maker, points_per_patch
 
 SUMMARY_FILE = "pretraining_summary.json"
 TRAINING, VALIDATION = 0, 1  # tell the seeds of the two loaders apart
@@ -119,6 +122,7 @@ class Pix2RepPretrainTrainer(StartedPretrainTrainer):
         self.print_to_log_file("train_loss", round(last("train_losses"), 4))
         self.print_to_log_file("val_loss", round(last("val_losses"), 4))
         self.print_to_log_file("diagnostics", {name: round(last(name), 4) for name in DIAGNOSTICS})
+        self._print_warnings()
         self.print_to_log_file(f"Epoch time: {last('epoch_end_timestamps') - last('epoch_start_timestamps'):.2f} s")
 
         # the best value first, so that the latest checkpoint knows of it
@@ -133,14 +137,28 @@ class Pix2RepPretrainTrainer(StartedPretrainTrainer):
             self.logger.plot_progress_png(self.output_folder)
         self.current_epoch += 1
 
+    def find_warnings(self) -> list[PretrainingWarning]:
+        """Warnings of collapse and of shortcuts so far, by what is logged."""
+        settings = self.config.pretraining
+        pairs_per_batch = self.batch_size * points_per_patch(settings, self.configuration_manager)
+        return find_warnings(self.logger.get_checkpoint(), self.num_epochs, min(MAX_ROWS, pairs_per_batch), settings)
+
+    def _print_warnings(self) -> None:
+        for warning in self.find_warnings():
+            if warning.epoch == self.current_epoch:
+                crossed = ", ".join(f"{name} {value:.4g}" for name, value in warning.crossed.items())
+                self.print_to_log_file(f"WARNING ({warning.kind}: {crossed}): {warning.message}")
+                self.logger.log_summary(f"warnings/{warning.kind}", warning.epoch)
+
     def record(self) -> dict[str, Any]:
-        """Adds what the hand-over needs: the loss, the cases that were seen, the diagnostics at the end."""
+        """Adds what the hand-over needs: the loss, the cases that were seen, the diagnostics at the end, warnings."""
         logged = self.logger.get_checkpoint()
         return super().record() | {
             "stage": "pretraining",
             "loss": self.loss_name,
             "cases": self.cases_used,
             "held_out_patients": self.held_out_patients,
+            "warnings": [asdict(warning) for warning in self.find_warnings()],
             "diagnostics": {
                 key: logged[key][-1] for key in ("train_losses", "val_losses", *DIAGNOSTICS) if logged[key]
             },
