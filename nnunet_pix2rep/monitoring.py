@@ -10,18 +10,19 @@ from nnunet_pix2rep.config import PretrainingConfig
 PATIENCE = 3
 """Epochs in a row for which a threshold must be crossed."""
 
-MIN_EFFECTIVE_RANK = 2.0
+MIN_EFFECTIVE_RANK = 5.0
+MIN_SHARE_OF_CHANNELS = 0.25  # the rank that a narrow head can have is no more than its width
 MAX_DEAD_DIMENSIONS = 0.5
-MAX_UNIFORMITY = -0.1
-MIN_RETRIEVAL_OVER_CHANCE = 2.0
-MAX_INTENSITY_R2 = 0.6
+MAX_UNIFORMITY = -0.5
+MIN_RETRIEVAL_OVER_CHANCE = 1.5
+MAX_INTENSITY_R2 = 0.5
 MAX_POSITION_R2 = 0.5
 
 ADVICE = {
     "collapse": (
         "The embeddings collapse: they hardly differ from pixel to pixel, and fine-tuning will not gain from them. "
-        "Stop, and start anew with a lower pretraining.initial_lr (now {initial_lr}), with pretraining.temperature near "
-        "0.5 for InfoNCE (now {temperature}), or with more pretraining.num_points (now {num_points})."
+        "Stop, and start anew with a lower pretraining.initial_lr (now {initial_lr}), with pretraining.temperature "
+        "near 0.5 for InfoNCE (now {temperature}), or with more pretraining.num_points (now {num_points})."
     ),
     "intensity": (
         "The embedding of a pixel tells its intensity in the other view: pairs may be found by brightness instead of "
@@ -54,19 +55,23 @@ class PretrainingWarning:
     message: str
 
 
-def crossed_thresholds(diagnostics: Mapping[str, float], num_rows: int) -> dict[str, dict[str, float]]:
+def crossed_thresholds(
+    diagnostics: Mapping[str, float], num_rows: int, num_channels: int
+) -> dict[str, dict[str, float]]:
     """Which diagnostics of an epoch lie beyond their thresholds.
 
     Args:
         diagnostics: Name -> value.
         num_rows: Pixel pairs that each batch's diagnostics are taken from; chance retrieval is one over that.
+        num_channels: Channels of the embeddings.
 
     Returns:
         Kind of warning -> diagnostic -> value; kinds without any are left out. A value that is NaN crosses nothing.
     """
+    min_rank = min(MIN_EFFECTIVE_RANK, MIN_SHARE_OF_CHANNELS * num_channels)
     beyond = {
         "collapse": {
-            "effective_rank": diagnostics["effective_rank"] < MIN_EFFECTIVE_RANK,
+            "effective_rank": diagnostics["effective_rank"] < min_rank,
             "dead_dimensions": diagnostics["dead_dimensions"] > MAX_DEAD_DIMENSIONS,
             "uniformity": diagnostics["uniformity"] > MAX_UNIFORMITY,
             "retrieval_accuracy": diagnostics["retrieval_accuracy"] < MIN_RETRIEVAL_OVER_CHANCE / num_rows,
@@ -103,7 +108,10 @@ def find_warnings(
     """
     names = ("effective_rank", "dead_dimensions", "uniformity", "retrieval_accuracy", "intensity_r2", "position_r2")
     epochs = zip(*(history[name] for name in names), strict=False)
-    crossed = [crossed_thresholds(dict(zip(names, values, strict=True)), num_rows) for values in epochs]
+    crossed = [
+        crossed_thresholds(dict(zip(names, values, strict=True)), num_rows, settings.projection_channels)
+        for values in epochs
+    ]
     warnings, given = [], set()
     for epoch in range(PATIENCE - 1, len(crossed)):
         for kind, values in crossed[epoch].items():

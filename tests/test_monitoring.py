@@ -27,6 +27,7 @@ HEALTHY = {
     "position_r2": 0.0,
 }
 NUM_ROWS = 1024
+NUM_CHANNELS = 256
 BEYOND = [
     ("collapse", "effective_rank", MIN_EFFECTIVE_RANK - 0.1),
     ("collapse", "dead_dimensions", MAX_DEAD_DIMENSIONS + 0.1),
@@ -46,15 +47,20 @@ def warn(epochs, num_epochs=200):
 
 
 def test_a_healthy_training_has_no_warning():
-    assert crossed_thresholds(HEALTHY, NUM_ROWS) == {}
+    assert crossed_thresholds(HEALTHY, NUM_ROWS, NUM_CHANNELS) == {}
     assert warn([HEALTHY] * 200) == []
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), BEYOND)
 def test_each_threshold_gives_its_kind_of_warning(kind, name, value):
-    assert crossed_thresholds(HEALTHY | {name: value}, NUM_ROWS) == {kind: {name: value}}
+    assert crossed_thresholds(HEALTHY | {name: value}, NUM_ROWS, NUM_CHANNELS) == {kind: {name: value}}
     (warning,) = warn([HEALTHY | {name: value}] * PATIENCE)
     assert (warning.kind, warning.epoch, warning.crossed) == (kind, PATIENCE - 1, {name: value})
+
+
+def test_a_narrow_head_is_measured_by_its_width():
+    assert crossed_thresholds(HEALTHY | {"effective_rank": 3.0}, NUM_ROWS, 8) == {}
+    assert "collapse" in crossed_thresholds(HEALTHY | {"effective_rank": 1.9}, NUM_ROWS, 8)
 
 
 def test_a_warning_needs_some_epochs_in_a_row():
