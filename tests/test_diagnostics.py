@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nnunet_pix2rep.diagnostics import (
+    PAIR_DIAGNOSTICS,
     alignment,
     dead_dimensions,
     effective_rank,
@@ -11,7 +12,6 @@ from nnunet_pix2rep.diagnostics import (
     summarise,
     uniformity,
 )
-from nnunet_pix2rep.nnunet.logger import DIAGNOSTICS
 
 
 def test_alignment_is_the_squared_distance_of_normalised_pairs():
@@ -68,7 +68,7 @@ def test_retrieval_finds_pairs_that_are_nearest():
 
 def test_the_summary_has_the_diagnostics_that_are_logged():
     summary = summarise(torch.randn(10, 4), torch.randn(10, 4))
-    assert set(summary) == set(DIAGNOSTICS)
+    assert set(summary) == set(PAIR_DIAGNOSTICS)
     assert all(value.ndim == 0 and math.isfinite(value) for value in summary.values())
 
 

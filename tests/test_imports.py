@@ -12,11 +12,11 @@ PACKAGE = "nnunet_pix2rep"
 # Parts of the package from the top down: each imports from its own level and those below.
 LEVELS = (
     {"cli"},
-    {"benchmark", "demo"},
+    {"benchmark", "demo", "doctor"},
     {"nnunet"},
     {"pretraining", "views", "masked_autoencoder"},
     {"feature_pictures", "in_context"},
-    {"losses", "sampling", "geometry", "diagnostics", "projection_head"},
+    {"losses", "sampling", "geometry", "diagnostics", "shortcuts", "monitoring", "projection_head"},
     {"config", "installation"},
     {"settings"},
     {"files"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 
@@ -23,6 +24,9 @@ SUBCOMMANDS = (
     "segment_in_context",
     "propagate",
     "benchmark",
+    "export",
+    "import",
+    "doctor",
     "demo",
     "settings",
 )
@@ -38,7 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nnunet_pix2rep {__version__}")
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
     for name in SUBCOMMANDS:
-        module = importlib.import_module(f"nnunet_pix2rep.cli.{name}")
+        module_name = f"{name}_" if keyword.iskeyword(name) else name
+        module = importlib.import_module(f"nnunet_pix2rep.cli.{module_name}")
         subparser = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)

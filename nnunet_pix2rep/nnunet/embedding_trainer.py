@@ -17,6 +17,7 @@ from nnunet_pix2rep.nnunet.network import build_pixel_embedder, unwrap
 from nnunet_pix2rep.nnunet.plans import read_config
 from nnunet_pix2rep.nnunet.self_supervised_trainer import SelfSupervisedTrainer
 from nnunet_pix2rep.pretraining import PixelEmbedder, build_loss
+from nnunet_pix2rep.shortcuts import ProbeRows, probe_shortcuts
 
 
 class PixelEmbeddingTrainer(SelfSupervisedTrainer):
@@ -64,4 +65,14 @@ class PixelEmbeddingTrainer(SelfSupervisedTrainer):
         with self.autocast():
             z_1, z_2 = self._embed(batch)
             loss = self.loss(z_1, z_2)
-        return {"loss": loss, **summarise(z_1, z_2)}
+        if not loss.isfinite():
+            self.fail_on_loss(float(loss), batch["keys"])
+        views_2, points_2 = (batch[name].chunk(2)[1].to(self.device) for name in ("images", "points"))
+        rows = ProbeRows.of_batch(z_1, views_2, points_2, batch["keys"])
+        return {"loss": loss, "rows": rows, **summarise(z_1, z_2)}
+
+    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
+        """Adds what is measured over all batches of the epoch at once."""
+        shortcuts = probe_shortcuts(ProbeRows.joined([output["rows"] for output in val_outputs]))
+        measured = {name: torch.tensor(value, device=self.device) for name, value in shortcuts.items()}
+        super().on_validation_epoch_end([output | measured for output in val_outputs])

@@ -17,7 +17,13 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.base_trainer import Pix2RepTrainer
 from nnunet_pix2rep.nnunet.checkpoint import RECORD_KEY, load_checkpoint_file
 from nnunet_pix2rep.nnunet.network import check_architecture
-from nnunet_pix2rep.nnunet.weights import check_leak, find_pretraining, requested_pretrained_weights, transfer_weights
+from nnunet_pix2rep.nnunet.weights import (
+    check_leak,
+    find_pretraining,
+    requested_pretrained_weights,
+    seen_cases,
+    transfer_weights,
+)
 
 POLYNOMIAL_EXPONENT = 0.9  # nnunetv2 2.8.1, training/lr_scheduler/polylr.py
 NNUNET_MOMENTUM = 0.99
@@ -152,15 +158,14 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
             )
         loaded = transfer_weights(checkpoint, self.planned_network, file, self.print_to_log_file)
         source_record = checkpoint.get(RECORD_KEY, {})
-        recorded = ("loss", "dataset_name", "plans_name", "fold", "config")
+        recorded = ("loss", "dataset_name", "plans_name", "fold", "config", "started_from")
         self.pretrained_record = {
             "file": str(file),
             "num_loaded_tensors": len(loaded),
             "transductive_cases": leaked,
             **{key: source_record[key] for key in recorded if key in source_record},
         }
-        if source_record.get("dataset_name") == dataset_name:
-            self.cases_used = sorted(source_record.get("cases", []))
+        self.cases_used = sorted(seen_cases(source_record, dataset_name))
 
     def provide_pretrained_weights(self) -> Path:
         """Where the weights come from when ``-pretrained_weights`` is not given: this fold's own pretraining."""

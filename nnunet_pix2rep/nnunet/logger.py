@@ -6,6 +6,7 @@ external loggers (Weights & Biases) sit beside it in nnU-Net's MetaLogger and ge
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 from matplotlib.figure import Figure
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
+from nnunet_pix2rep.diagnostics import PAIR_DIAGNOSTICS
 from nnunet_pix2rep.files import atomic_path
+from nnunet_pix2rep.shortcuts import SHORTCUTS
 
-DIAGNOSTICS = ("alignment", "uniformity", "effective_rank", "dead_dimensions", "retrieval_accuracy")
+DIAGNOSTICS = (*PAIR_DIAGNOSTICS, *SHORTCUTS)
 GENERAL_KEYS = ("train_losses", "val_losses", "lrs", "epoch_start_timestamps", "epoch_end_timestamps")
 KEYS = (*GENERAL_KEYS, *DIAGNOSTICS)
 
@@ -32,6 +35,11 @@ class PretrainingLogger(LocalLogger):
         super().__init__(verbose)
         self.diagnostics = tuple(diagnostics)
         self.my_fantastic_logging: dict[str, list[Any]] = {key: [] for key in (*GENERAL_KEYS, *diagnostics)}
+
+    def load_checkpoint(self, checkpoint: dict) -> None:
+        """nnU-Net's; what an older checkpoint did not log yet is NaN."""
+        num_epochs = max((len(series) for series in checkpoint.values()), default=0)
+        super().load_checkpoint({key: [math.nan] * num_epochs for key in self.my_fantastic_logging} | checkpoint)
 
     def plot_progress_png(self, output_folder: str) -> None:
         """Draws ``progress.png``: losses, diagnostics, learning rate, time per epoch."""

@@ -72,7 +72,7 @@ def write_plans(
     _check_plans_name(plans_name, source_plans_name)
     folder = preprocessed_folder(dataset_name_or_id)
     target = folder / f"{plans_name}.json"
-    plans = _read_plans(folder / f"{source_plans_name}.json")
+    plans = read_plans(folder / f"{source_plans_name}.json")
     plans = add_settings(plans, configuration, settings, source=str(folder / f"{source_plans_name}.json"))
     plans["plans_name"] = plans_name
     if compact:
@@ -218,7 +218,12 @@ def _of_length(per_stage: int | Sequence[int], length: int) -> int | list[int]:
     return [per_stage[min(stage, len(per_stage) - 1)] for stage in range(length)]
 
 
-def _read_plans(path: Path) -> dict[str, Any]:
+def read_plans(path: Path) -> dict[str, Any]:
+    """Reads a plans file.
+
+    Raises:
+        UserError: the file does not exist, or is no plans file.
+    """
     if not path.is_file():
         number = convert_dataset_name_to_id(path.parent.name)
         existing = ", ".join(sorted(file.stem for file in path.parent.glob("*Plans*.json"))) or "none"

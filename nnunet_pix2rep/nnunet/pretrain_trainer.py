@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from time import time
 from typing import Any
@@ -16,8 +17,10 @@ from typing import Any
 import torch
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
+from nnunet_pix2rep.diagnostics import MAX_ROWS
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
+from nnunet_pix2rep.monitoring import PretrainingWarning, find_warnings
 from nnunet_pix2rep.nnunet.checkpoint import FINAL, LATEST, RECORD_KEY, compare_weights
 from nnunet_pix2rep.nnunet.embedding_trainer import PixelEmbeddingTrainer
 from nnunet_pix2rep.nnunet.epoch_pictures import central_patches, draw_epoch_picture, is_picture_due, picture_file
@@ -25,16 +28,16 @@ from nnunet_pix2rep.nnunet.folds import pretraining_cases
 from nnunet_pix2rep.nnunet.images import ImageCase
 from nnunet_pix2rep.nnunet.loader import ViewPairLoader, start_workers
 from nnunet_pix2rep.nnunet.network import unwrap
-from nnunet_pix2rep.nnunet.self_supervised_trainer import SelfSupervisedTrainer
+from nnunet_pix2rep.nnunet.started_trainer import StartedPretrainTrainer
 from nnunet_pix2rep.nnunet.training_images import available_images, describe_images, draw_probabilities
-from nnunet_pix2rep.nnunet.view_settings import build_view_maker
+from nnunet_pix2rep.nnunet.view_settings import build_view_maker, points_per_patch
 from nnunet_pix2rep.views import ViewMaker
 
 SUMMARY_FILE = "pretraining_summary.json"
 TRAINING, VALIDATION = 0, 1  # tell the seeds of the two loaders apart
 
 
-class PretrainTrainer(SelfSupervisedTrainer):
+class PretrainTrainer(StartedPretrainTrainer):
     """Self-supervised pretraining of the planned network: its images, its log and its checkpoints."""
 
     head_name: str
@@ -134,6 +137,7 @@ class PretrainTrainer(SelfSupervisedTrainer):
         self.print_to_log_file("train_loss", round(last("train_losses"), 4))
         self.print_to_log_file("val_loss", round(last("val_losses"), 4))
         self.print_to_log_file("diagnostics", {name: round(last(name), 4) for name in self.diagnostics})
+        self._print_warnings()
         self.print_to_log_file(f"Epoch time: {last('epoch_end_timestamps') - last('epoch_start_timestamps'):.2f} s")
 
         # the best value first, so that the latest checkpoint knows of it
@@ -146,26 +150,32 @@ class PretrainTrainer(SelfSupervisedTrainer):
             self.save_checkpoint(str(Path(self.output_folder) / LATEST))
         if self.local_rank == 0:
             self.logger.plot_progress_png(self.output_folder)
-            self._draw_features()
+            self.draw_features()
         self.current_epoch += 1
 
-    def _draw_features(self) -> None:
-        """Every so many epochs and at the end, a picture of the features of the same validation patches."""
-        done = self.current_epoch + 1
-        if not is_picture_due(done, self.num_epochs, self.config.pretraining.picture_every):
-            return
-        names, patches = central_patches(self.get_cases()[1], self.configuration_manager.patch_size)
-        title = f"Epoch {done}: {', '.join(names)}"
-        draw_epoch_picture(self.embedder, patches, title, picture_file(self.output_folder, done))
+    def find_warnings(self) -> list[PretrainingWarning]:
+        """Warnings so far, by what is logged; none are known for this kind of pretraining."""
+        return []
+
+    def draw_features(self) -> None:
+        """Pictures of an epoch; none for this kind of pretraining."""
+
+    def _print_warnings(self) -> None:
+        for warning in self.find_warnings():
+            if warning.epoch == self.current_epoch:
+                crossed = ", ".join(f"{name} {value:.4g}" for name, value in warning.crossed.items())
+                self.print_to_log_file(f"WARNING ({warning.kind}: {crossed}): {warning.message}")
+                self.logger.log_summary(f"warnings/{warning.kind}", warning.epoch)
 
     def record(self) -> dict[str, Any]:
-        """Adds what the hand-over needs: the loss, the cases that were seen, the diagnostics at the end."""
+        """Adds what the hand-over needs: the loss, the cases that were seen, the diagnostics at the end, warnings."""
         logged = self.logger.get_checkpoint()
         return super().record() | {
             "stage": "pretraining",
             "loss": self.loss_name,
             "cases": self.cases_used,
             "held_out_patients": self.held_out_patients,
+            "warnings": [asdict(warning) for warning in self.find_warnings()],
             "diagnostics": {
                 key: logged[key][-1] for key in ("train_losses", "val_losses", *self.diagnostics) if logged[key]
             },
@@ -191,6 +201,7 @@ class PretrainTrainer(SelfSupervisedTrainer):
         head = unwrap(self.network).head
         compare_weights(record[self.head_name], head).require_match(source)
         head.load_state_dict(record[self.head_name])
+        super().load_further_weights(checkpoint, source)
         self.cases_used = checkpoint[RECORD_KEY]["cases"]
         self.held_out_patients = checkpoint[RECORD_KEY]["held_out_patients"]
 
@@ -216,6 +227,21 @@ class Pix2RepPretrainTrainer(PixelEmbeddingTrainer, PretrainTrainer):
     def build_loading(self, augmentation: tuple) -> tuple[type[ViewPairLoader], ViewMaker]:
         """Loaders of view pairs."""
         return ViewPairLoader, build_view_maker(self.config.pretraining, self.configuration_manager, augmentation)
+
+    def find_warnings(self) -> list[PretrainingWarning]:
+        """Warnings of collapse and of shortcuts so far, by what is logged."""
+        settings = self.config.pretraining
+        pairs_per_batch = self.batch_size * points_per_patch(settings, self.configuration_manager)
+        return find_warnings(self.logger.get_checkpoint(), self.num_epochs, min(MAX_ROWS, pairs_per_batch), settings)
+
+    def draw_features(self) -> None:
+        """Every so many epochs and at the end, a picture of the features of the same validation patches."""
+        done = self.current_epoch + 1
+        if not is_picture_due(done, self.num_epochs, self.config.pretraining.picture_every):
+            return
+        names, patches = central_patches(self.get_cases()[1], self.configuration_manager.patch_size)
+        title = f"Epoch {done}: {', '.join(names)}"
+        draw_epoch_picture(self.embedder, patches, title, picture_file(self.output_folder, done))
 
 
 class nnUNetTrainerPix2RepPretrain(Pix2RepPretrainTrainer):

@@ -35,5 +35,9 @@ def build_view_maker(
         elastic_amplitudes=(settings.elastic_coarse_amplitude, settings.elastic_fine_amplitude),
         in_plane_only=in_plane_only,
     )
-    num_points = max(2, settings.num_points // configuration.batch_size)
-    return ViewMaker(configuration.patch_size, ranges, settings, num_points)
+    return ViewMaker(configuration.patch_size, ranges, settings, points_per_patch(settings, configuration))
+
+
+def points_per_patch(settings: PretrainingConfig, configuration: ConfigurationManager) -> int:
+    """Each patch's share of the pixel pairs of a batch."""
+    return max(2, settings.num_points // configuration.batch_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoint import FINAL, RECORD_KEY, SEGMENTATION_KEY_PART, WeightComparison, compare_weights
+from nnunet_pix2rep.nnunet.patients import Patient
 from nnunet_pix2rep.nnunet.pool_patients import patients_with_pool
 
 PRETRAINING_TRAINERS = (
@@ -22,6 +23,10 @@ PRETRAINING_TRAINERS = (
     "nnUNetTrainerMaskedAutoencoderPretrain",
 )
 ALLOW_TRANSDUCTIVE_VARIABLE = "nnUNet_pix2rep_allow_transductive"
+_ORIGIN = (
+    "stage", "trainer", "loss", "dataset_name", "plans_name", "configuration", "fold", "cases", "package_versions",
+    "started_from",
+)  # fmt: skip
 
 
 def requested_pretrained_weights() -> Path | None:
@@ -117,6 +122,34 @@ def _first_difference(comparison: WeightComparison, missing: list[str], network:
     return f"{first} has {found} there and shape {tuple(own[first].shape)} in this network"
 
 
+def origin_of(checkpoint: dict[str, Any], source: Path) -> dict[str, Any]:
+    """Where weights come from, for the record of what starts from them: file, training, the cases they have seen."""
+    record = checkpoint.get(RECORD_KEY, {})
+    return {"file": str(source)} | {key: record[key] for key in _ORIGIN if key in record}
+
+
+def seen_cases(record: dict[str, Any], dataset_name: str) -> set[str]:
+    """The cases of a dataset that weights have seen, also in the trainings that theirs started from.
+
+    Args:
+        record: This package's part of a checkpoint, or what :func:`origin_of` made of it.
+        dataset_name: nnU-Net's name of the dataset.
+    """
+    seen: set[str] = set()
+    step: dict[str, Any] | None = record
+    while step:
+        if step.get("dataset_name") == dataset_name:
+            seen.update(step.get("cases", []))
+        step = step.get("started_from")
+    return seen
+
+
+def find_leaks(seen: Iterable[str], validation_cases: Iterable[str], patients: Mapping[str, Patient]) -> list[str]:
+    """The validation cases, sorted, whose patients are among those of the cases that were seen."""
+    seen_patients = {patients[case].name for case in seen}
+    return sorted(case for case in validation_cases if patients[case].name in seen_patients)
+
+
 def check_leak(
     checkpoint: dict[str, Any], source: Path, dataset_name: str, dataset_folder: Path, validation_cases: Sequence[str]
 ) -> list[str]:
@@ -138,13 +171,11 @@ def check_leak(
     Raises:
         UserError: such cases exist and are not allowed.
     """
-    record = checkpoint.get(RECORD_KEY, {})
-    if record.get("dataset_name") != dataset_name:
+    seen = seen_cases(checkpoint.get(RECORD_KEY, {}), dataset_name)
+    if not seen:
         return []
-    seen_cases = set(record.get("cases", []))
-    patients = patients_with_pool(dataset_folder, sorted(seen_cases | set(validation_cases)))
-    seen_patients = {patients[case].name for case in seen_cases}
-    leaked = sorted(case for case in validation_cases if patients[case].name in seen_patients)
+    patients = patients_with_pool(dataset_folder, sorted(seen | set(validation_cases)))
+    leaked = find_leaks(seen, validation_cases, patients)
     if leaked and os.environ.get(ALLOW_TRANSDUCTIVE_VARIABLE) != "1":
         raise UserError(
             f"The weights in {source} have seen images of the patients of {len(leaked)} of this fold's "

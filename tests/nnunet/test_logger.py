@@ -1,4 +1,5 @@
 import inspect
+import math
 import re
 
 import matplotlib.pyplot as plt
@@ -72,3 +73,13 @@ def test_a_failure_leaves_the_old_picture_and_nothing_else(logger, tmp_path, mon
     assert picture.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [picture]
     assert plt.get_fignums() == []
+
+
+def test_a_checkpoint_from_before_a_diagnostic_was_added_can_be_continued(logger):
+    log_epochs(logger, 3)
+    older = {key: series for key, series in logger.get_checkpoint().items() if key != "position_r2"}
+    other = PretrainingLogger()
+    other.load_checkpoint(older)
+    assert all(math.isnan(value) for value in other.get_value("position_r2", None))
+    other.log("position_r2", 0.5, 3)
+    assert other.get_value("position_r2", -1) == 0.5

@@ -1,0 +1,116 @@
+"""Checks of a checkpoint against a dataset's plans and folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from nnunet_pix2rep.doctor.findings import Finding, error, ok, shorten, warning
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.checkpoint import (
+    RECORD_KEY,
+    SEGMENTATION_KEY_PART,
+    compare_weights,
+    load_checkpoint_file,
+    package_versions,
+)
+from nnunet_pix2rep.nnunet.pool_patients import patients_with_pool
+from nnunet_pix2rep.nnunet.split_files import SPLITS_FILE
+from nnunet_pix2rep.nnunet.weights import find_leaks, seen_cases
+
+
+def check_checkpoint(
+    file: Path, network: nn.Module | None, folder: Path | None, fold: int | str | None = None
+) -> list[Finding]:
+    """Whether weights fit the planned network, and which folds may start from them.
+
+    Args:
+        file: The checkpoint.
+        network: The planned network, on any device; None: not known.
+        folder: The dataset's folder in ``nnUNet_preprocessed``; None: not known.
+        fold: The fold that is to start from them; None: all folds are looked at.
+    """
+    retrain = "nnUNetv2_train DATASET CONFIGURATION FOLD -tr nnUNetTrainerPix2RepPretrain"
+    try:
+        checkpoint = load_checkpoint_file(file)
+    except UserError as problem:
+        return [error("checkpoint", str(problem), retrain)]
+    findings = [_describe(checkpoint, file), *_check_versions(checkpoint)]
+    if network is not None:
+        findings.append(_check_shapes(checkpoint, network, retrain))
+    if folder is not None:
+        findings += _check_leaks(checkpoint, folder, fold)
+    return findings
+
+
+def _describe(checkpoint: dict[str, Any], file: Path) -> Finding:
+    record = checkpoint.get(RECORD_KEY)
+    if not record:
+        return ok("checkpoint", f"{file} is not of this package: whom it has seen is not known")
+    source = " ".join(str(record[key]) for key in ("trainer", "dataset_name", "plans_name", "fold") if record.get(key))
+    return ok("checkpoint", f"{file}: {record.get('stage', 'training')} {source}".rstrip())
+
+
+def _check_versions(checkpoint: dict[str, Any]) -> list[Finding]:
+    installed = package_versions()
+    recorded = checkpoint.get(RECORD_KEY, {}).get("package_versions", {})
+    other = [
+        f"{name} {there} there, {installed[name]} here"
+        for name, there in recorded.items()
+        if installed.get(name, there) != there
+    ]
+    if not other:
+        return []
+    remedy = "pip install " + " ".join(f"{name}=={recorded[name]}" for name in (text.split()[0] for text in other))
+    return [warning("checkpoint", f"It was made with other versions: {', '.join(other)}.", remedy)]
+
+
+def _check_shapes(checkpoint: dict[str, Any], network: nn.Module, retrain: str) -> Finding:
+    weights = {key: value for key, value in checkpoint["network_weights"].items() if SEGMENTATION_KEY_PART not in key}
+    comparison = compare_weights(weights, network)
+    missing = [key for key in comparison.missing if SEGMENTATION_KEY_PART not in key]
+    if comparison.mismatched:
+        key, (found, wanted) = next(iter(comparison.mismatched.items()))
+        message = f"{len(comparison.mismatched)} weights have another shape: {key} {found}, the plans want {wanted}."
+    elif missing:
+        message = f"{len(missing)} weights that the plans want are missing: {shorten(missing, 2)}."
+    else:
+        return ok("checkpoint", f"all {len(comparison.matching)} weights fit the planned network")
+    return error("checkpoint", message, f"use the plans that it was trained with, or {retrain}")
+
+
+def _check_leaks(checkpoint: dict[str, Any], folder: Path, fold: int | str | None) -> list[Finding]:
+    """Folds whose validation patients were seen."""
+    seen = seen_cases(checkpoint.get(RECORD_KEY, {}), folder.name)
+    file = folder / SPLITS_FILE
+    if not seen or not file.is_file() or fold == "all":
+        return []
+    splits = read_json(file)
+    patients = patients_with_pool(folder, sorted(seen | {case for split in splits for case in split["val"]}))
+    leaked = {
+        number: cases for number, split in enumerate(splits) if (cases := find_leaks(seen, split["val"], patients))
+    }
+    if fold in leaked:
+        message = f"It has seen patients of the validation set of fold {fold}: {shorten(leaked[fold])}."
+        return [
+            error(
+                "checkpoint",
+                message,
+                f"pretrain in this fold: nnUNetv2_train ... {fold} -tr nnUNetTrainerPix2RepPretrain",
+            )
+        ]
+    free = [number for number in range(len(splits)) if number not in leaked]
+    if fold is not None or not leaked:
+        return [ok("checkpoint", f"it has seen no validation patient of {_folds(free)}")]
+    report = warning if free else error
+    fit = f"{_folds(free) if free else 'no fold'} may start from it."
+    message = f"It has seen validation patients of {_folds(list(leaked))}; {fit}"
+    return [report("checkpoint", message, "pretrain in the fold that you fine-tune in")]
+
+
+def _folds(numbers: Sequence[int]) -> str:
+    return f"fold{'s' if len(numbers) > 1 else ''} {shorten([str(number) for number in numbers], 20)}"

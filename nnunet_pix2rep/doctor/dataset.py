@@ -1,0 +1,238 @@
+"""Checks of a dataset: plans, preprocessed data, splits, unlabelled images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from batchgenerators.utilities.file_and_folder_operations import subfiles
+from nnunetv2.paths import nnUNet_results
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+
+from nnunet_pix2rep.doctor.findings import Finding, error, ok, shorten, warning
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.dataset_folders import preprocessed_folder, raw_folder, training_cases
+from nnunet_pix2rep.nnunet.folds import check_fold
+from nnunet_pix2rep.nnunet.images import preprocessed_cases
+from nnunet_pix2rep.nnunet.patients import cases_by_patient, check_patient_leak
+from nnunet_pix2rep.nnunet.planned_network import PlannedNetwork
+from nnunet_pix2rep.nnunet.plans import read_config, read_plans
+from nnunet_pix2rep.nnunet.raw_images import list_raw_cases
+from nnunet_pix2rep.nnunet.split_files import SPLITS_FILE, known_patients
+from nnunet_pix2rep.nnunet.training_images import usable_pool_cases
+
+
+class DatasetCheck:
+    """The checks of a configuration of a dataset; a check whose basis is missing is left out.
+
+    Args:
+        dataset_name_or_id: nnU-Net's dataset, by name or number.
+        configuration: Such as ``2d``.
+        plans_name: The plans.
+        fold: A fold to look at closely; None: all folds of the splits file.
+    """
+
+    def __init__(self, dataset_name_or_id: str, configuration: str, plans_name: str, fold: int | str | None = None):
+        self.dataset = dataset_name_or_id
+        self.configuration = configuration
+        self.plans_name = plans_name
+        self.fold = fold
+        self.folder: Path | None = None
+        self.planned: PlannedNetwork | None = None
+        self.network: nn.Module | None = None
+        self.cases: list[str] = []
+
+    def run(self) -> list[Finding]:
+        """All findings, in the order in which they should be mended."""
+        findings = self.check_folder()
+        if self.folder is not None:
+            findings += self.check_plans()
+            findings += self.check_preprocessed()
+            findings += self.check_splits()
+            findings += self.check_pool()
+        return findings
+
+    def command(self, text: str) -> str:
+        """A command of nnU-Net's or of this package's for this dataset, which takes its number or its name."""
+        number = self.folder.name[len("Dataset") :][:3] if self.folder is not None else self.dataset
+        return text.format(d=int(number) if number.isdigit() else number, c=self.configuration, p=self.plans_name)
+
+    def check_folder(self) -> list[Finding]:
+        """The dataset itself, raw and preprocessed."""
+        try:
+            self.folder = preprocessed_folder(self.dataset)
+            read_json(self.folder / "dataset.json")
+            cases = training_cases(self.folder.name)
+        except UserError as problem:
+            return [error("dataset", str(problem), self.command("nnUNetv2_plan_and_preprocess -d {d}"))]
+        found = ok("dataset", f"{self.folder.name} with {len(cases)} training cases")
+        if raw_folder(self.folder.name) is None:
+            message = f"The raw data of {self.folder.name} is not in nnUNet_raw; nothing can be preprocessed again."
+            return [found, warning("dataset", message, "export nnUNet_raw=/path/to/nnUNet_raw")]
+        return [found]
+
+    def check_plans(self) -> list[Finding]:
+        """Plans, configuration, the settings of Pix2Rep, and the network."""
+        assert self.folder is not None
+        file = self.folder / f"{self.plans_name}.json"
+        remedy = self.command("nnUNetv2_plan_experiment -d {d}")
+        if file.is_file() and self.plans_name != "nnUNetPlans":
+            remedy = self.command("nnunet_pix2rep plan -d {d} -c {c} -o {p} --overwrite")
+        try:
+            planned = PlannedNetwork(read_plans(file), self.configuration, read_json(self.folder / "dataset.json"))
+            config = read_config(planned.settings, str(file))
+            self.network = planned.build(device="meta")
+        except UserError as problem:
+            return [error("plans", str(problem), remedy)]
+        except Exception as problem:  # whatever a network's constructor makes of plans that were changed by hand
+            return [error("plans", f"The network of {file} cannot be built: {problem!r}", remedy)]
+        self.planned = planned
+        changed = [
+            f"{part}.{name}"
+            for part, values in config.to_block().items()
+            for name, value in values.items()
+            if value != type(config)().to_block()[part][name]
+        ]
+        settings = f"{len(changed)} settings of Pix2Rep differ from the defaults" if changed else "Pix2Rep's defaults"
+        name = type(self.network).__name__
+        return [ok("plans", f"{self.plans_name}, {self.configuration}: {name}, patch {self._patch()}, {settings}")]
+
+    def _patch(self) -> list[int]:
+        assert self.planned is not None
+        return list(self.planned.settings["patch_size"])
+
+    def check_preprocessed(self) -> list[Finding]:
+        """Whether every training case is preprocessed and can be opened."""
+        if self.planned is None:
+            return []
+        assert self.folder is not None
+        remedy = self.command("nnUNetv2_preprocess -d {d} -plans_name {p} -c {c}")
+        data = self.folder / self.planned.settings["data_identifier"]
+        try:
+            images = preprocessed_cases(str(data))
+        except UserError as problem:
+            return [error("preprocessing", str(problem), remedy)]
+        self.cases = [image.identifier for image in images]
+        wanted = training_cases(self.folder.name)
+        findings = []
+        if missing := sorted(set(wanted) - set(self.cases)):
+            message = f"{len(missing)} of {len(wanted)} cases are not preprocessed in {data}: {shorten(missing)}."
+            findings.append(error("preprocessing", message, remedy))
+        if unknown := sorted(set(self.cases) - set(wanted)):
+            message = f"{len(unknown)} preprocessed cases are no training cases (any more): {shorten(unknown)}."
+            findings.append(warning("preprocessing", message, remedy))
+        broken = [problem for image in images if (problem := _problem(lambda image=image: self._open(image)))]
+        findings += [error("preprocessing", problem, remedy) for problem in broken[:3]]
+        findings += self._check_ground_truth(wanted)
+        return findings or [ok("preprocessing", f"all {len(wanted)} cases in {data.name}")]
+
+    def _open(self, image: Any) -> None:
+        assert self.planned is not None
+        num_channels = image.open().shape[0]
+        if num_channels != self.planned.num_input_channels:
+            raise UserError(
+                f"The preprocessed image of {image.identifier} has {num_channels} channels, but dataset.json names "
+                f"{self.planned.num_input_channels}."
+            )
+
+    def _check_ground_truth(self, cases: list[str]) -> list[Finding]:
+        assert self.folder is not None
+        folder, ending = self.folder / "gt_segmentations", read_json(self.folder / "dataset.json")["file_ending"]
+        there = set(subfiles(str(folder), suffix=ending, join=False)) if folder.is_dir() else set()
+        missing = [case for case in cases if f"{case}{ending}" not in there]
+        if not missing:
+            return []
+        message = f"{len(missing)} of {len(cases)} cases have no label in {folder}: nnU-Net's validation will fail."
+        return [error("preprocessing", message, self.command("nnUNetv2_preprocess -d {d} -plans_name {p} -c {c}"))]
+
+    def check_splits(self) -> list[Finding]:
+        """Folds against the preprocessed cases, the patients and the results that are there."""
+        if not self.cases:
+            return []
+        assert self.folder is not None
+        file = self.folder / SPLITS_FILE
+        remedy = self.command("nnunet_pix2rep split -d {d} --cross-validation")
+        if not file.is_file():
+            return self._check_without_splits(remedy)
+        try:
+            splits = read_json(file)
+            folds = range(len(splits)) if self.fold in (None, "all") else [self.fold]
+            for fold in folds:
+                check_fold(fold, self.folder, self.cases)
+            names = sorted({case for split in splits for side in ("train", "val") for case in split[side]})
+            leaks = check_patient_leak(splits, known_patients(self.folder, names))
+        except UserError as problem:
+            return [error("splits", str(problem), remedy)]
+        except (KeyError, TypeError) as problem:
+            return [error("splits", f'{file} is no list of folds with "train" and "val": {problem!r}', remedy)]
+        findings = [error("splits", leak, remedy) for leak in leaks[:3]]
+        if len(leaks) > 3:
+            findings.append(error("splits", f"{len(leaks) - 3} more patients are on both sides of a fold.", remedy))
+        findings += self._check_results(len(splits))
+        return findings or [ok("splits", f"{len(splits)} folds in {SPLITS_FILE}, patients kept apart")]
+
+    def _check_without_splits(self, remedy: str) -> list[Finding]:
+        assert self.folder is not None
+        if problem := _problem(lambda: check_fold(0 if self.fold is None else self.fold, self.folder, self.cases)):
+            return [error("splits", problem, remedy)]
+        several = [
+            cases for cases in cases_by_patient(known_patients(self.folder, self.cases)).values() if len(cases) > 1
+        ]
+        if several:
+            message = f"There is no {SPLITS_FILE}: nnU-Net will split cases, and {len(several)} patients have several."
+            return [warning("splits", message, remedy)]
+        return [ok("splits", f"no {SPLITS_FILE} yet: nnU-Net will make five folds")]
+
+    def _check_results(self, num_folds: int) -> list[Finding]:
+        """Results of folds that the splits file does not have: nnU-Net made up a random split for them."""
+        assert self.folder is not None
+        if not nnUNet_results.is_set():
+            return []
+        folders = Path(os.fspath(nnUNet_results)).glob(f"{self.folder.name}/*__{self.plans_name}__*/fold_*")
+        numbers = {folder: folder.name.removeprefix("fold_") for folder in sorted(folders)}
+        beyond = [str(folder) for folder, number in numbers.items() if number.isdigit() and int(number) >= num_folds]
+        if not beyond:
+            return []
+        message = (
+            f"{SPLITS_FILE} has the folds 0 to {num_folds - 1}, but there are results of others, for which nnU-Net "
+            f"made up a random split: {shorten(beyond)}."
+        )
+        return [
+            warning("splits", message, "train these folds again, or restore the splits file that they were made with")
+        ]
+
+    def check_pool(self) -> list[Finding]:
+        """The unlabelled images: preprocessed under these plans, complete, not of test patients."""
+        if self.planned is None:
+            return []
+        assert self.folder is not None
+        remedy = self.command("nnunet_pix2rep preprocess_unlabeled -d {d} -c {c} -p {p}")
+        manager = PlansManager(self.planned.plans)
+        try:
+            images, remarks = usable_pool_cases(
+                self.folder, manager, manager.get_configuration(self.configuration), self.cases
+            )
+        except UserError as problem:
+            return [error("unlabelled images", str(problem), remedy)]
+        findings = [warning("unlabelled images", f"{remark}.", remedy) for remark in remarks]
+        if images or findings:
+            return [*findings, ok("unlabelled images", f"{len(images)} take part in the pretraining")]
+        raw = raw_folder(self.folder.name)
+        if raw is None or not (raw / "imagesUn").is_dir():
+            return [ok("unlabelled images", "none")]
+        waiting = list_raw_cases(raw / "imagesUn", read_json(raw / "dataset.json")["file_ending"])
+        message = f"{len(waiting)} cases in {raw / 'imagesUn'} are not preprocessed, so no training uses them."
+        return [warning("unlabelled images", message, remedy)] if waiting else [ok("unlabelled images", "none")]
+
+
+def _problem(check: Callable[[], Any]) -> str | None:
+    """The message of a check that fails."""
+    try:
+        check()
+    except UserError as problem:
+        return str(problem)
+    return None

@@ -1,0 +1,53 @@
+"""What a check finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Level(Enum):
+    """How bad a finding is: an error stops a training or makes its result wrong."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report.
+
+    Attributes:
+        level: How bad it is.
+        subject: What was looked at, such as ``splits``.
+        message: What is right or wrong, with the file or variable.
+        remedy: A command, or what else mends it; empty where nothing is wrong.
+    """
+
+    level: Level
+    subject: str
+    message: str
+    remedy: str = ""
+
+
+def ok(subject: str, message: str) -> Finding:
+    """A finding that all is well."""
+    return Finding(Level.OK, subject, message)
+
+
+def warning(subject: str, message: str, remedy: str) -> Finding:
+    """A finding that may be wanted, and may be not."""
+    return Finding(Level.WARNING, subject, message, remedy)
+
+
+def error(subject: str, message: str, remedy: str) -> Finding:
+    """A finding that must be mended."""
+    return Finding(Level.ERROR, subject, message, remedy)
+
+
+def shorten(names: Sequence[str], limit: int = 5) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

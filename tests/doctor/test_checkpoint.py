@@ -1,0 +1,80 @@
+import pytest
+import torch
+from findings_of import only_problem, sound
+from tiny_training import CASES, PLANS, make_trainer
+
+from nnunet_pix2rep.doctor.checkpoint import check_checkpoint
+from nnunet_pix2rep.doctor.dataset import DatasetCheck
+from nnunet_pix2rep.doctor.findings import Level
+from nnunet_pix2rep.files import write_json
+from nnunet_pix2rep.nnunet.checkpoint import load_checkpoint_file, save_checkpoint_file
+from nnunet_pix2rep.nnunet.pretrain_trainer import nnUNetTrainerPix2RepPretrain
+
+
+@pytest.fixture
+def basis(dataset):
+    """Planned network and folder of the dataset."""
+    check = DatasetCheck(dataset.name, "2d", PLANS)
+    check.run()
+    return check.network, check.folder
+
+
+@pytest.fixture
+def checkpoint(dataset):
+    """A pretraining of fold 0 that has done nothing yet, with the record of one that has."""
+    trainer = make_trainer(nnUNetTrainerPix2RepPretrain, dataset)
+    trainer.initialize()
+    trainer.cases_used = list(CASES[:4])
+    file = dataset.parents[1] / "pretrained.pth"
+    trainer.save_checkpoint(str(file))
+    return file
+
+
+def change(file, function):
+    content = load_checkpoint_file(file)
+    function(content)
+    save_checkpoint_file(content, file)
+    return file
+
+
+def test_a_checkpoint_for_its_own_fold(checkpoint, basis):
+    assert sound(check_checkpoint(checkpoint, *basis, fold=0))
+    assert sound(check_checkpoint(checkpoint, None, None))
+
+
+def test_folds_whose_validation_patients_it_has_seen(checkpoint, basis, dataset):
+    problem = only_problem(check_checkpoint(checkpoint, *basis), Level.WARNING)
+    assert "seen validation patients of fold 2; folds 0, 1 may start from it" in problem.message
+    assert "fold 2: case_00, case_01" in only_problem(check_checkpoint(checkpoint, *basis, 2), Level.ERROR).message
+    write_json([{"train": [], "val": list(CASES[:2])}], dataset / "splits_final.json")
+    assert "no fold may start from it" in only_problem(check_checkpoint(checkpoint, *basis), Level.ERROR).message
+
+
+def test_a_file_that_is_damaged_or_missing(dataset, basis):
+    file = dataset / "damaged.pth"
+    file.write_bytes(b"damaged")
+    assert "damaged" in only_problem(check_checkpoint(file, *basis), Level.ERROR).message
+    assert "no checkpoint" in only_problem(check_checkpoint(dataset / "none.pth", *basis), Level.ERROR).message
+
+
+def test_weights_of_another_shape_or_missing(checkpoint, basis):
+    key = "encoder.stages.0.0.convs.0.conv.weight"
+    change(checkpoint, lambda content: content["network_weights"].update({key: torch.zeros(8, 1, 3, 3)}))
+    message = only_problem(check_checkpoint(checkpoint, basis[0], None), Level.ERROR).message
+    assert f"{key} (8, 1, 3, 3), the plans want (4, 1, 3, 3)" in message
+    change(checkpoint, lambda content: content["network_weights"].pop(key))
+    assert key in only_problem(check_checkpoint(checkpoint, basis[0], None), Level.ERROR).message
+
+
+def test_a_checkpoint_made_with_other_versions(checkpoint, basis):
+    change(checkpoint, lambda content: content["pix2rep"]["package_versions"].update(nnunetv2="2.8.0"))
+    problem = only_problem(check_checkpoint(checkpoint, *basis, 0), Level.WARNING)
+    assert "nnunetv2 2.8.0 there" in problem.message
+    assert problem.remedy == "pip install nnunetv2==2.8.0"
+
+
+def test_a_checkpoint_of_stock_nnunet_says_that_its_past_is_unknown(checkpoint, basis):
+    change(checkpoint, lambda content: content.pop("pix2rep"))
+    findings = check_checkpoint(checkpoint, *basis)
+    assert sound(findings)
+    assert "not known" in findings[0].message

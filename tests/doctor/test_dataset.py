@@ -1,0 +1,169 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from findings_of import only_problem, sound
+from tiny_training import CASES, PLANS
+
+from nnunet_pix2rep.doctor.dataset import DatasetCheck
+from nnunet_pix2rep.doctor.findings import Level
+from nnunet_pix2rep.files import read_json, write_json
+
+
+def check(dataset, configuration="2d", plans=PLANS, fold=None):
+    return DatasetCheck(dataset.name, configuration, plans, fold).run()
+
+
+def change_plans(dataset, function):
+    plans = read_json(dataset / f"{PLANS}.json")
+    function(plans["configurations"]["2d"])
+    write_json(plans, dataset / f"{PLANS}.json")
+
+
+def raw_of(dataset):
+    return dataset.parents[1] / "nnUNet_raw" / dataset.name
+
+
+def files_below(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_sound_dataset_has_no_finding_to_mend_and_is_left_as_it_is(dataset):
+    before = files_below(dataset.parents[1])
+    assert sound(check(dataset))
+    assert files_below(dataset.parents[1]) == before
+
+
+def test_a_dataset_that_does_not_exist(dataset):
+    findings = DatasetCheck("Dataset999_None", "2d", PLANS).run()
+    assert only_problem(findings, Level.ERROR).subject == "dataset"
+
+
+def test_raw_data_that_is_elsewhere(dataset):
+    shutil.rmtree(raw_of(dataset))
+    assert "raw data" in only_problem(check(dataset), Level.WARNING).message
+
+
+@pytest.mark.parametrize(
+    ("configuration", "plans", "message"),
+    [("3d_lowres", PLANS, "no configuration '3d_lowres'"), ("2d", "NoPlans", "NoPlans.json does not exist")],
+)
+def test_missing_plans_or_configuration(dataset, configuration, plans, message):
+    assert message in only_problem(check(dataset, configuration, plans), Level.ERROR).message
+
+
+def test_a_setting_that_does_not_exist(dataset):
+    change_plans(dataset, lambda configuration: configuration.update(pix2rep={"pretraining": {"epochs": 1}}))
+    problem = only_problem(check(dataset), Level.ERROR)
+    assert "pix2rep.pretraining.epochs" in problem.message
+    assert problem.remedy == f"nnunet_pix2rep plan -d 901 -c 2d -o {PLANS} --overwrite"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network_class_name": "torch.nn.Identity"}, "Identity"),
+        ({"arch_kwargs": {"n_stages": 3}}, "cannot be built"),
+    ],
+)
+def test_a_network_that_is_no_u_net_or_cannot_be_built(dataset, change, message):
+    change_plans(dataset, lambda configuration: configuration["architecture"].update(change))
+    assert message in only_problem(check(dataset), Level.ERROR).message
+
+
+def test_data_that_is_not_preprocessed(dataset):
+    shutil.rmtree(dataset / f"{PLANS}_2d")
+    problem = only_problem(check(dataset), Level.ERROR)
+    assert problem.remedy == f"nnUNetv2_preprocess -d 901 -plans_name {PLANS} -c 2d"
+
+
+def test_a_case_that_is_not_preprocessed(dataset):
+    write_json([{"train": list(CASES[:2]), "val": list(CASES[2:4])}], dataset / "splits_final.json")
+    for file in (dataset / f"{PLANS}_2d").glob(f"{CASES[5]}*"):
+        file.unlink()
+    assert (
+        f"1 of 6 cases are not preprocessed in {dataset / f'{PLANS}_2d'}: case_05"
+        in only_problem(check(dataset), Level.ERROR).message
+    )
+
+
+def test_a_case_that_has_left_the_dataset(dataset):
+    for file in raw_of(dataset).rglob(f"{CASES[5]}*"):
+        file.unlink()
+    assert "no training cases (any more): case_05" in only_problem(check(dataset), Level.WARNING).message
+
+
+def test_an_image_that_is_damaged(dataset):
+    (dataset / f"{PLANS}_2d" / f"{CASES[3]}.b2nd").write_bytes(b"damaged")
+    assert "case_03" in only_problem(check(dataset), Level.ERROR).message
+
+
+def test_labels_that_nnunets_validation_will_miss(dataset):
+    (dataset / "gt_segmentations" / f"{CASES[0]}.nii.gz").unlink()
+    assert "1 of 6 cases have no label" in only_problem(check(dataset), Level.ERROR).message
+
+
+def test_a_fold_beyond_the_splits(dataset):
+    assert "Fold 7 does not exist" in only_problem(check(dataset, fold=7), Level.ERROR).message
+    assert sound(check(dataset, fold=1))
+    assert sound(check(dataset, fold="all"))
+
+
+def test_results_of_a_fold_beyond_the_splits(dataset):
+    folder = dataset.parents[1] / "nnUNet_results" / dataset.name / f"nnUNetTrainer__{PLANS}__2d"
+    for fold in ("fold_0", "fold_all", "fold_4"):
+        (folder / fold).mkdir(parents=True)
+    message = only_problem(check(dataset), Level.WARNING).message
+    assert str(folder / "fold_4") in message
+    assert "fold_0" not in message
+
+
+def test_a_patient_on_both_sides(dataset):
+    patients = {case: {"patient": f"p{number // 2}"} for number, case in enumerate(CASES)}
+    write_json(patients, raw_of(dataset) / "patients.json")
+    assert sound(check(dataset))
+    write_json([{"train": [CASES[0]], "val": [CASES[1], CASES[2]]}], dataset / "splits_final.json")
+    problem = only_problem(check(dataset), Level.ERROR)
+    assert "patient p0 is in training (case_00) and in validation (case_01)" in problem.message
+    assert problem.remedy == "nnunet_pix2rep split -d 901 --cross-validation"
+
+
+def test_patients_with_several_cases_and_no_splits(dataset):
+    (dataset / "splits_final.json").unlink()
+    assert sound(check(dataset))
+    write_json({case: {"patient": "p"} for case in CASES}, raw_of(dataset) / "patients.json")
+    assert "1 patients have several" in only_problem(check(dataset), Level.WARNING).message
+
+
+def test_splits_with_unknown_cases_or_of_another_form(dataset):
+    write_json([{"train": ["ghost"], "val": [CASES[0]]}], dataset / "splits_final.json")
+    assert "not preprocessed: ghost" in only_problem(check(dataset), Level.ERROR).message
+    write_json([{"training": [], "val": []}], dataset / "splits_final.json")
+    assert "no list of folds" in only_problem(check(dataset), Level.ERROR).message
+    (dataset / "splits_final.json").write_text("{")
+    assert "is not valid JSON" in only_problem(check(dataset), Level.ERROR).message
+
+
+def test_unlabelled_images_that_wait_for_preprocessing(dataset):
+    unlabelled = raw_of(dataset) / "imagesUn"
+    unlabelled.mkdir()
+    shutil.copy(raw_of(dataset) / "imagesTr" / f"{CASES[0]}_0000.nii.gz", unlabelled / "new_0000.nii.gz")
+    problem = only_problem(check(dataset), Level.WARNING)
+    assert "1 cases in" in problem.message
+    assert problem.remedy == f"nnunet_pix2rep preprocess_unlabeled -d 901 -c 2d -p {PLANS}"
+
+
+def test_a_pool_of_other_plans_or_without_a_record(dataset):
+    from nnunet_pix2rep.nnunet.unlabeled import preprocess_unlabeled
+
+    test_unlabelled_images_that_wait_for_preprocessing(dataset)
+    preprocess_unlabeled(dataset.name, "2d", PLANS, num_processes=1)
+    assert sound(check(dataset))
+    record = dataset / f"{PLANS}_2d_unlabeled.json"
+    content = json.loads(record.read_text())
+    content["preprocessing"]["spacing"] = [9.0, 9.0]
+    write_json(content, record)
+    assert "another spacing" in only_problem(check(dataset), Level.ERROR).message
+    Path(record).unlink()
+    assert "has no" in only_problem(check(dataset), Level.ERROR).message
