@@ -68,7 +68,7 @@ def read_rows(benchmark: BenchmarkResults, choice: Choice) -> list[Row]:
     predictions = {
         cell.method: benchmark.folder / benchmark.finished[cell] / PREDICTIONS_FOLDER for cell in choice.cells
     }
-    reader = VolumeReader(_dataset_json([*predictions.values(), folders["images_folder"].parent]))
+    reader = VolumeReader(_dataset_json([*predictions.values(), *(folder.parent for folder in folders.values())]))
     rows = []
     for title, patient in choice.patients.items():
         case = choice.cases[patient]

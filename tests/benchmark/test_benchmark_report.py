@@ -9,6 +9,8 @@ import SimpleITK
 from synthetic import DATASET, PATIENTS, rows_of, run_folder_of, some_rows, write_benchmark
 
 from nnunet_pix2rep.benchmark.analysis import ReportSettings, analyse
+from nnunet_pix2rep.benchmark.panel_choice import choose_patients
+from nnunet_pix2rep.benchmark.panels import read_rows
 from nnunet_pix2rep.benchmark.report import write_report
 from nnunet_pix2rep.benchmark.results import RESULT_COLUMNS, RUN_COLUMNS, read_benchmark
 from nnunet_pix2rep.errors import UserError
@@ -154,6 +156,19 @@ def test_patients_are_shown_where_their_images_are_found(with_images):
     assert "(figures/qualitative.png)" in markdown
     assert (with_images / "figures" / "qualitative.png").is_file()
     assert len(Page((with_images / "report.html").read_text(encoding="utf-8")).sources) == 3
+
+
+@pytest.mark.parametrize("place", ["preprocessed", "cells/pix2rep/shots_1/seed_0/predictions"])
+def test_the_way_to_read_images_is_found_beside_references_or_predictions(with_images, place):
+    (with_images / "preprocessed").mkdir()
+    references = (with_images / "raw" / "labelsTr").rename(with_images / "preprocessed" / "gt_segmentations")
+    (with_images / "raw" / "dataset.json").rename(with_images / place / "dataset.json")
+    description = read_json(with_images / "benchmark.json") | {"labels_folder": str(references)}
+    write_json(description, with_images / "benchmark.json")
+    benchmark = read_benchmark(with_images)
+    rows = read_rows(benchmark, choose_patients(benchmark, "scratch"))
+    assert [row.truth.sum() for row in rows] == [80] * 3
+    assert rows[0].pixel_size == (1.5, 1.5)
 
 
 def test_no_patient_is_shown_where_that_is_not_wanted(with_images):
