@@ -45,7 +45,7 @@ class InContextSettings:
         seed: Of the choice of background pixels.
     """
 
-    k: int = 15
+    k: int = 64
     temperature: float = 0.07
     class_balance: bool = False
     max_support: int = 20000
