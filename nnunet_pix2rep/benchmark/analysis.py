@@ -9,7 +9,7 @@ from typing import Any
 from nnunet_pix2rep.benchmark.aggregation import Scores, Setting, num_undefined, paired, patient_scores
 from nnunet_pix2rep.benchmark.annotation_saving import SavingData, bounded, patients_needed, saving_data
 from nnunet_pix2rep.benchmark.records import cell_records, completeness, missing_draws, number
-from nnunet_pix2rep.benchmark.results import METRICS, BenchmarkResults
+from nnunet_pix2rep.benchmark.results import BenchmarkResults
 from nnunet_pix2rep.benchmark.statistics import (
     Interval,
     bootstrap_means,
@@ -19,6 +19,7 @@ from nnunet_pix2rep.benchmark.statistics import (
     signed_rank,
     smallest_p_value,
 )
+from nnunet_pix2rep.benchmark.table_format import METRICS
 from nnunet_pix2rep.errors import UserError
 
 FORMAT_VERSION = 1

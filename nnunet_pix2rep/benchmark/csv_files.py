@@ -21,30 +21,8 @@ from nnunet_pix2rep.benchmark.runs import (
     RUNNING,
     WAITING,
 )
+from nnunet_pix2rep.benchmark.table_format import RESULT_COLUMNS, RUN_COLUMNS
 from nnunet_pix2rep.files import atomic_path, read_json
-
-RESULT_COLUMNS = (
-    "method",
-    "shots",
-    "seed",
-    "patient",
-    "case",
-    "class",
-    "dice",
-    "surface_dice",
-    "hd95",
-    "run_folder",
-)
-RUN_COLUMNS = (
-    "method",
-    "shots",
-    "seed",
-    "status",
-    "seconds_pretraining",
-    "seconds_training",
-    "seconds_prediction",
-    "run_folder",
-)
 
 
 def write_tables(folder: BenchmarkFolder) -> None:

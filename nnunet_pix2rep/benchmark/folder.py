@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_pix2rep.benchmark.settings import BenchmarkSettings
+from nnunet_pix2rep.benchmark.table_format import BENCHMARK_FILE, FORMAT_VERSION, RESULTS_FILE, RUNS_FILE
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.splits import Shots
-
-RECORD_FILE, RESULTS_FILE, RUNS_FILE = "benchmark.json", "results.csv", "runs.csv"
-FORMAT_VERSION = 1
 
 
 class BenchmarkFolder:
@@ -24,7 +22,7 @@ class BenchmarkFolder:
 
     def __init__(self, path: Path):
         self.path = path.resolve()
-        self.record_file = self.path / RECORD_FILE
+        self.record_file = self.path / BENCHMARK_FILE
         self.results_file = self.path / RESULTS_FILE
         self.runs_file = self.path / RUNS_FILE
         self.preprocessed = self.path / "nnUNet_preprocessed"
@@ -41,7 +39,7 @@ class BenchmarkFolder:
             if self.path.exists() and (
                 not self.path.is_dir() or any(not _is_hidden(file) for file in self.path.iterdir())
             ):
-                raise UserError(f"{self.path} holds files, but no {RECORD_FILE} of a benchmark. Choose another -o.")
+                raise UserError(f"{self.path} holds files, but no {BENCHMARK_FILE} of a benchmark. Choose another -o.")
             return None
         record = read_json(self.record_file)
         if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION:

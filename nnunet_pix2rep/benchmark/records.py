@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from nnunet_pix2rep.benchmark.aggregation import Setting, patient_scores
-from nnunet_pix2rep.benchmark.results import SECONDS_COLUMNS, BenchmarkResults, Cell
+from nnunet_pix2rep.benchmark.results import BenchmarkResults, Cell
+from nnunet_pix2rep.benchmark.table_format import SECONDS_COLUMNS
 
 COMMANDS_FILE = "commands.txt"
 UNKNOWN_STATUS = "not run yet"

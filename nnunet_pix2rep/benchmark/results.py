@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from nnunet_pix2rep.benchmark.table_format import (
+    BENCHMARK_FILE,
+    FORMAT_VERSION,
+    RESULT_COLUMNS,
+    RESULTS_FILE,
+    RUN_COLUMNS,
+    RUNS_FILE,
+)
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 
-FORMAT_VERSION = 1
-BENCHMARK_FILE = "benchmark.json"
-RESULTS_FILE = "results.csv"
-RUNS_FILE = "runs.csv"
-METRICS = ("dice", "surface_dice", "hd95")
-RESULT_COLUMNS = ("method", "shots", "seed", "patient", "case", "class", *METRICS, "run_folder")
-SECONDS_COLUMNS = ("seconds_pretraining", "seconds_training", "seconds_prediction")
-RUN_COLUMNS = ("method", "shots", "seed", "status", *SECONDS_COLUMNS, "run_folder")
 CELL_COLUMNS = ["method", "shots", "seed"]
 TEXT_COLUMNS = ("method", "patient", "case", "class", "status", "run_folder")
 

@@ -46,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "scripts; run nothing. What such commands have done is found when the benchmark is run.",
     )
     place.add_argument("--report-only", action="store_true", help="Write the report of what is there, and run nothing.")
+    place.add_argument("--no-images", action="store_true", help="Leave images of patients out of the report.")
+    place.add_argument(
+        "--reference",
+        default="scratch",
+        metavar="METHOD",
+        help="Method that the report compares the others with. Default: %(default)s.",
+    )
     place.add_argument(
         "-o", required=True, type=Path, metavar="DIR", help="Folder of the benchmark; one that was interrupted goes on."
     )
@@ -107,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_pix2rep.errors import UserError
 
     if arguments.report_only:
-        return _report(arguments.o)
+        return _report(arguments)
     for name in ("d", "c"):
         if getattr(arguments, name) is None:
             raise UserError(f"-{name} is missing; only --report-only goes without it.")
@@ -123,9 +130,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.cluster is not None:
         jobs = _submit(arguments, benchmark, settings, slot_elsewhere(arguments.device).device)
-        return 0 if jobs else _report(arguments.o)
+        return 0 if jobs else _report(arguments)
     failed = _run_here(benchmark, slots)
-    return max(_report(arguments.o), int(failed))
+    return max(_report(arguments), int(failed))
 
 
 def _settings(arguments: argparse.Namespace) -> BenchmarkSettings:
@@ -216,10 +223,12 @@ def _run_here(benchmark: Benchmark, slots: list) -> bool:
     return bool(failures)
 
 
-def _report(folder: Path) -> int:
+def _report(arguments: argparse.Namespace) -> int:
+    from nnunet_pix2rep.benchmark.analysis import ReportSettings
     from nnunet_pix2rep.benchmark.report import write_report
 
-    print(f"Report: {write_report(folder)}")
+    settings = ReportSettings(reference=arguments.reference)
+    print(f"Report: {write_report(arguments.o, settings, with_images=not arguments.no_images)}")
     return 0
 
 

@@ -12,7 +12,8 @@ from nnunet_pix2rep.benchmark.analysis import ReportSettings, analyse
 from nnunet_pix2rep.benchmark.panel_choice import choose_patients
 from nnunet_pix2rep.benchmark.panels import read_rows
 from nnunet_pix2rep.benchmark.report import write_report
-from nnunet_pix2rep.benchmark.results import RESULT_COLUMNS, RUN_COLUMNS, read_benchmark
+from nnunet_pix2rep.benchmark.results import read_benchmark
+from nnunet_pix2rep.benchmark.table_format import RESULT_COLUMNS, RUN_COLUMNS
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 

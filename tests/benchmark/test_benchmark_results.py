@@ -3,7 +3,8 @@ from synthetic import result_row, rows_of, run_folder_of, write_benchmark
 
 from nnunet_pix2rep.benchmark.aggregation import num_undefined, patient_scores
 from nnunet_pix2rep.benchmark.records import cell_records, completeness, missing_draws
-from nnunet_pix2rep.benchmark.results import RESULT_COLUMNS, Cell, read_benchmark
+from nnunet_pix2rep.benchmark.results import Cell, read_benchmark
+from nnunet_pix2rep.benchmark.table_format import RESULT_COLUMNS
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 

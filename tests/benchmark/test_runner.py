@@ -9,13 +9,13 @@ from fake_nnunet import FakeNnunet
 from tiny_training import CASES, DATASET
 
 from nnunet_pix2rep.benchmark import execution
-from nnunet_pix2rep.benchmark.csv_files import RESULT_COLUMNS
 from nnunet_pix2rep.benchmark.environment import Slot
 from nnunet_pix2rep.benchmark.execution import Executor
 from nnunet_pix2rep.benchmark.locks import held_lock
 from nnunet_pix2rep.benchmark.runner import Runner
 from nnunet_pix2rep.benchmark.runs import next_training_command, put_damaged_checkpoints_aside
 from nnunet_pix2rep.benchmark.setup import set_up
+from nnunet_pix2rep.benchmark.table_format import RESULT_COLUMNS
 from nnunet_pix2rep.files import read_json, write_json
 
 CPU = Slot("cpu")
