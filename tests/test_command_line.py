@@ -198,6 +198,7 @@ def test_the_nnssl_export_meets_the_contract_field_by_field(hippocampus, hippoca
     assert all(torch.equal(read[key], trained[key]) for key in read if key.startswith("encoder."))
 
 
+@pytest.mark.parametrize("hippocampus_pretraining", ["nnUNetPlans"], indirect=True)  # tests/nnunet/handover has both
 def test_an_exported_encoder_starts_another_pretraining(hippocampus, hippocampus_pretraining, nnssl_file):
     plans, _ = hippocampus_pretraining
     start = hippocampus.root / f"{plans}_start.pth"
