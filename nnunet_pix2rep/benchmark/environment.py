@@ -31,11 +31,23 @@ class Slot:
         device: ``-device`` of nnU-Net's commands.
         visible_device: ``CUDA_VISIBLE_DEVICES``; None: as it is.
         num_jobs: How many slots share the processor.
+        cores: Cores of the processor that the runs are bound to; None: all.
     """
 
     device: str
     visible_device: str | None = None
     num_jobs: int = 1
+    cores: tuple[int, ...] | None = None
+
+    @property
+    def num_cores(self) -> int:
+        """How many cores a run has for itself."""
+        return len(self.cores) if self.cores is not None else max(1, joblib.cpu_count() // self.num_jobs)
+
+    def bind_thread(self) -> None:
+        """Binds the calling thread, and the commands that it starts, to the cores of the slot."""
+        if self.cores is not None:
+            os.sched_setaffinity(0, self.cores)  # 0 is the calling thread
 
 
 def slot_elsewhere(device: str | None) -> Slot:
@@ -77,7 +89,20 @@ def make_slots(device: str | None, jobs: int | None, devices: list[str] | None) 
                 f"--jobs {jobs} is more than the {len(devices)} GPU(s) {', '.join(devices)}. To let runs share a GPU, "
                 f"name it for each of them, as in --devices {' '.join([devices[0]] * 2)}."
             )
-    return [Slot(device, devices[number] if devices else None, jobs) for number in range(jobs)]
+    shares = _share_cores(jobs) if device == "cpu" and jobs > 1 else [None] * jobs
+    return [Slot(device, devices[number] if devices else None, jobs, shares[number]) for number in range(jobs)]
+
+
+def _share_cores(jobs: int) -> list[tuple[int, ...] | None]:
+    """The cores that this process may use, dealt out evenly; None where the system cannot bind threads to cores.
+
+    nnU-Net takes as many threads as the machine has cores, whatever OMP_NUM_THREADS says. (OMP_THREAD_LIMIT is no way
+    out: oneDNN waits for ever for the threads that torch promised it.)
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return [None] * jobs
+    cores = sorted(os.sched_getaffinity(0))
+    return [tuple(cores[number::jobs]) or (cores[number % len(cores)],) for number in range(jobs)]
 
 
 def _check_device(device: str) -> None:
@@ -102,14 +127,14 @@ def own_variables(run: Run, preprocessed: Path, slot: Slot) -> dict[str, str]:
         "MPLBACKEND": "agg",
         "PYTHONUNBUFFERED": "1",
     }
-    cores = max(1, joblib.cpu_count() // slot.num_jobs)
+    cores = slot.num_cores
     if slot.visible_device is not None:
         variables["CUDA_VISIBLE_DEVICES"] = slot.visible_device
     wanted = {}
     if slot.device == "cpu":
-        # nnU-Net takes as many threads as the machine has cores, whatever OMP_NUM_THREADS says; OMP_THREAD_LIMIT holds.
-        # Threads that spin while they wait take their core from the data loader.
-        wanted = {"OMP_NUM_THREADS": str(cores), "OMP_THREAD_LIMIT": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}
+        # Python 3.13 tells nnU-Net how many cores there are by PYTHON_CPU_COUNT. Threads that spin while they wait take
+        # their core from the data loader.
+        wanted = {"OMP_NUM_THREADS": str(cores), "PYTHON_CPU_COUNT": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}
         wanted |= {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", "nnUNet_compile": "f"}
     elif slot.num_jobs > 1:
         # nnU-Net would start up to twelve processes for each run.

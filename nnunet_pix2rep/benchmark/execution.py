@@ -68,6 +68,7 @@ class Executor:
             HeldError: another process does this run.
             UserError: a command failed, or the evaluation; it is recorded as well.
         """
+        slot.bind_thread()
         with held_lock(run.lock_file) as lock:
             if run.is_finished:
                 return

@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from nnunet_pix2rep.benchmark.environment import Slot, make_slots
+from nnunet_pix2rep.benchmark.environment import Slot, environment_of, make_slots
 from nnunet_pix2rep.benchmark.locks import HeldError, held_lock, is_held
 from nnunet_pix2rep.benchmark.progress import epochs_begun
 from nnunet_pix2rep.benchmark.setup import set_up
@@ -76,10 +77,44 @@ def test_more_jobs_than_gpus_are_refused_unless_they_are_named(monkeypatch):
 
 
 def test_jobs_on_a_processor_share_its_cores(dataset, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr("nnunet_pix2rep.benchmark.environment.joblib.cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5, 6}, raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("nnUNet_n_proc_DA", "5")
+    first, second = make_slots("cpu", 2, None)
+    assert (first.cores, second.cores) == ((0, 2, 6), (1, 5))
     benchmark = set_up(tmp_path / "out", settings(methods=("scratch",)))
-    variables = benchmark.executor.variables(benchmark.matrix.cells[0], Slot("cpu", None, 4))
-    assert variables["OMP_NUM_THREADS"] == variables["OMP_THREAD_LIMIT"] == "2"
+    variables = benchmark.executor.variables(benchmark.matrix.cells[0], second)
+    assert variables["OMP_NUM_THREADS"] == variables["PYTHON_CPU_COUNT"] == "2"
     assert "nnUNet_n_proc_DA" not in variables  # the user's own stays
+    assert [len(slot.cores) for slot in make_slots("cpu", 7, None)] == [1] * 7
+    assert make_slots("cpu", 1, None)[0].cores is None
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
+def test_a_thread_binds_the_commands_that_it_starts_and_no_other_thread():
+    before = os.sched_getaffinity(0)
+    core = min(before)
+
+    def run():
+        Slot("cpu", cores=(core,)).bind_thread()
+        code = "import os; print(os.sched_getaffinity(0))"
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run).result().strip() == str({core})
+    assert os.sched_getaffinity(0) == before
+
+
+TWO_THREADS = """
+import torch
+torch.set_num_threads(2)
+network = torch.nn.Sequential(torch.nn.Conv2d(1, 16, 3), torch.nn.Conv2d(16, 32, 3, stride=2))
+network(torch.randn(8, 1, 64, 64)).sum().backward()
+"""
+
+
+def test_a_network_learns_under_the_variables_of_a_shared_processor(dataset, settings, tmp_path):
+    """oneDNN hangs under OMP_THREAD_LIMIT where torch has set more threads, as nnU-Net does."""
+    (cell,) = set_up(tmp_path / "out", settings(methods=("scratch",))).matrix.cells
+    environment = environment_of(cell, tmp_path, make_slots("cpu", 2, None)[0])
+    subprocess.run([sys.executable, "-c", TWO_THREADS], env=environment, check=True, timeout=120)
