@@ -45,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Make the folder and print the commands that are left with their environment, for a cluster's own "
         "scripts; run nothing. What such commands have done is found when the benchmark is run.",
     )
+    place.add_argument(
+        "--reference",
+        metavar="METHOD",
+        help="What the report compares with. Default: scratch, or the first method where it is not in the benchmark.",
+    )
     place.add_argument("--report-only", action="store_true", help="Write the report of what is there, and run nothing.")
     place.add_argument(
         "-o", required=True, type=Path, metavar="DIR", help="Folder of the benchmark; one that was interrupted goes on."
@@ -107,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_pix2rep.errors import UserError
 
     if arguments.report_only:
-        return _report(arguments.o)
+        return _report(arguments.o, arguments.reference)
     for name in ("d", "c"):
         if getattr(arguments, name) is None:
             raise UserError(f"-{name} is missing; only --report-only goes without it.")
@@ -123,9 +128,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.cluster is not None:
         jobs = _submit(arguments, benchmark, settings, slot_elsewhere(arguments.device).device)
-        return 0 if jobs else _report(arguments.o)
+        return 0 if jobs else _report(arguments.o, arguments.reference)
     failed = _run_here(benchmark, slots)
-    return max(_report(arguments.o), int(failed))
+    return max(_report(arguments.o, arguments.reference), int(failed))
 
 
 def _settings(arguments: argparse.Namespace) -> BenchmarkSettings:
@@ -216,10 +221,16 @@ def _run_here(benchmark: Benchmark, slots: list) -> bool:
     return bool(failures)
 
 
-def _report(folder: Path) -> int:
+def _report(folder: Path, reference: str | None) -> int:
+    from nnunet_pix2rep.benchmark.analysis import ReportSettings
+    from nnunet_pix2rep.benchmark.folder import RECORD_FILE
     from nnunet_pix2rep.benchmark.report import write_report
+    from nnunet_pix2rep.files import read_json
 
-    print(f"Report: {write_report(folder)}")
+    if reference is None:
+        methods = read_json(folder / RECORD_FILE)["methods"]
+        reference = "scratch" if "scratch" in methods else methods[0]
+    print(f"Report: {write_report(folder, ReportSettings(reference=reference))}")
     return 0
 
 
