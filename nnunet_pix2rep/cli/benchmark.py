@@ -45,14 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Make the folder and print the commands that are left with their environment, for a cluster's own "
         "scripts; run nothing. What such commands have done is found when the benchmark is run.",
     )
-    place.add_argument("--report-only", action="store_true", help="Write the report of what is there, and run nothing.")
-    place.add_argument("--no-images", action="store_true", help="Leave images of patients out of the report.")
     place.add_argument(
         "--reference",
-        default="scratch",
         metavar="METHOD",
-        help="Method that the report compares the others with. Default: %(default)s.",
+        help="What the report compares with. Default: scratch, or the first method where it is not in the benchmark.",
     )
+    place.add_argument("--report-only", action="store_true", help="Write the report of what is there, and run nothing.")
+    place.add_argument("--no-images", action="store_true", help="Leave images of patients out of the report.")
     place.add_argument(
         "-o", required=True, type=Path, metavar="DIR", help="Folder of the benchmark; one that was interrupted goes on."
     )
@@ -226,8 +225,14 @@ def _run_here(benchmark: Benchmark, slots: list) -> bool:
 def _report(arguments: argparse.Namespace) -> int:
     from nnunet_pix2rep.benchmark.analysis import ReportSettings
     from nnunet_pix2rep.benchmark.report import write_report
+    from nnunet_pix2rep.benchmark.table_format import BENCHMARK_FILE
+    from nnunet_pix2rep.files import read_json
 
-    settings = ReportSettings(reference=arguments.reference)
+    reference = arguments.reference
+    if reference is None:
+        methods = read_json(arguments.o / BENCHMARK_FILE)["methods"]
+        reference = "scratch" if "scratch" in methods else methods[0]
+    settings = ReportSettings(reference=reference)
     print(f"Report: {write_report(arguments.o, settings, with_images=not arguments.no_images)}")
     return 0
 
