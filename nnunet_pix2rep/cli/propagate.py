@@ -22,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="The series: one 4D file for each channel of the dataset.",
     )
     parser.add_argument("-l", required=True, type=Path, metavar="LABEL", help="Labels of one frame, a 3D file.")
-    parser.add_argument(
-        "--frame", required=True, type=int, metavar="T", help="Number of this frame; the first is 1."
-    )
+    parser.add_argument("--frame", required=True, type=int, metavar="T", help="Number of this frame; the first is 1.")
     parser.add_argument("-o", required=True, type=Path, metavar="OUT", help="The 4D label file to write.")
     add_voting_arguments(parser)
 
