@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK
@@ -28,7 +30,7 @@ def series(tmp_path):
     generator = np.random.default_rng(0)
     frames = []
     for frame in range(1, NUM_FRAMES + 1):
-        array = truth_of(frame) + generator.normal(0.1, 0.03, SHAPE)
+        array = truth_of(frame) + generator.normal(0.1, 0.1, SHAPE)
         frames.append(SimpleITK.GetImageFromArray(array.astype(np.float32)))
     for image in frames:
         image.SetSpacing((1.0, 1.0, 1.0))
@@ -44,7 +46,8 @@ def series(tmp_path):
 
 def test_all_frames_are_segmented_in_the_geometry_of_the_series(series, pretraining, load):
     file, label, output = series
-    assert propagate(load(pretraining, "hypercolumn"), [file], label, ANCHOR, output, SETTINGS) == NUM_FRAMES
+    settings = replace(SETTINGS, refine=True)
+    assert propagate(load(pretraining, "hypercolumn"), [file], label, ANCHOR, output, settings) == NUM_FRAMES
     result, image = SimpleITK.ReadImage(str(output)), SimpleITK.ReadImage(str(file))
     for geometry in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
         assert getattr(result, geometry)() == pytest.approx(getattr(image, geometry)())
