@@ -121,5 +121,5 @@ def test_a_command_keeps_an_inherited_file_open(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 def test_a_command_that_was_killed_is_told_from_one_that_failed(tmp_path):
     code = "import os; os.kill(os.getpid(), 9)"
-    with pytest.raises(UserError, match="exit code -9 .*memory"):
+    with pytest.raises(UserError, match=r"exit code -9 .*memory"):
         run_command(python(code), tmp_path / "log", os.environ)
