@@ -216,7 +216,7 @@ def _run_here(benchmark: Benchmark, slots: list) -> bool:
     finally:
         signal.signal(signal.SIGTERM, previous)
     for one, reason in failures.items():
-        print(f"FAILED: {one.title}: {reason}", file=sys.stderr)
+        print(f"FAILED: {one.title}: {reason.splitlines()[0]} See {one.log_file}", file=sys.stderr)
     if failures:
         print(f"{len(failures)} run(s) failed. The same command tries them again.", file=sys.stderr)
     return bool(failures)

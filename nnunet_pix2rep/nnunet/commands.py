@@ -26,6 +26,7 @@ Command = tuple[str, ...]
 """A program and its arguments. ``python`` is this interpreter, ``nnunet_pix2rep`` this package; others are console "
 "scripts."""
 
+KILLED = -9  # what subprocess reports after SIGKILL
 SECONDS_TO_STOP = 10
 SECONDS_TO_WATCH = 1
 MAX_LINES_SHOWN = 25
@@ -103,8 +104,9 @@ def run_command(
             if process.poll() is None:
                 _stop(process)
     if exit_code != 0:
+        reason = " (killed from outside, perhaps because memory ran out)" if exit_code == KILLED else ""
         raise UserError(
-            f"This command failed with exit code {exit_code}:\n  {shell_text(command)}\n"
+            f"This command failed with exit code {exit_code}{reason}:\n  {shell_text(command)}\n"
             f"The end of its log {log_file}:\n{_last_lines(log_file)}"
         )
     return time.perf_counter() - start

@@ -116,3 +116,10 @@ def test_a_command_keeps_an_inherited_file_open(tmp_path):
         code = f"import os; os.write({file.fileno()}, b'written')"
         run_command(python(code), tmp_path / "log", os.environ, inherited_files=[file.fileno()])
     assert (tmp_path / "file").read_text() == "written"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_a_command_that_was_killed_is_told_from_one_that_failed(tmp_path):
+    code = "import os; os.kill(os.getpid(), 9)"
+    with pytest.raises(UserError, match=r"exit code -9 .*memory"):
+        run_command(python(code), tmp_path / "log", os.environ)
