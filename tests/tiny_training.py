@@ -35,7 +35,12 @@ SPLITS = (
     {"train": list(CASES[2:]), "val": list(CASES[:2])},
 )
 LENGTH = {"num_epochs": 3, "num_iterations_per_epoch": 2, "num_val_iterations_per_epoch": 1, "save_every": 1}
-PRETRAINING = LENGTH | {"num_points": 64, "projection_hidden_channels": 8, "projection_channels": 8}
+PRETRAINING = LENGTH | {
+    "picture_every": 0,
+    "num_points": 64,
+    "projection_hidden_channels": 8,
+    "projection_channels": 8,
+}
 ORDINARY_LABELS: dict[str, Any] = {"background": 0, "ring": 1, "core": 2}
 REGIONS: dict[str, Any] = {"background": 0, "whole": [1, 2], "core": 2}
 
