@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from nnunet_pix2rep import __version__
 
-SUBCOMMANDS = ("trainers", "plan", "split", "add_unlabeled", "preprocess_unlabeled", "demo", "settings")
+SUBCOMMANDS = ("trainers", "plan", "split", "add_unlabeled", "preprocess_unlabeled", "demo", "settings", "speed")
 
 
 def build_parser() -> argparse.ArgumentParser:
