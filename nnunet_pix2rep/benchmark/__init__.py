@@ -1,1 +1,1 @@
-"""Methods against each other over numbers of labelled patients: statistics, figures and the report."""
+"""Benchmarks: accuracy over numbers of labelled patients, and speed."""

@@ -24,6 +24,7 @@ SUBCOMMANDS = (
     "segment_in_context",
     "propagate",
     "benchmark",
+    "speed",
     "export",
     "import",
     "doctor",

@@ -129,7 +129,8 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
         backbone = [parameter for parameter in (*encoder, *decoder) if parameter.requires_grad]
         groups = [{"params": backbone, "lr": settings.backbone_lr}, {"params": heads, "lr": settings.head_lr}]
         if settings.optimizer == "adamw":
-            optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+            fused = self.device.type in ("cpu", "cuda")  # one pass over all weights
+            optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=fused)
         else:
             optimizer = torch.optim.SGD(
                 groups, weight_decay=settings.weight_decay, momentum=NNUNET_MOMENTUM, nesterov=True

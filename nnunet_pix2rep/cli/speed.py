@@ -1,0 +1,107 @@
+"""``nnunet_pix2rep speed``: what pretraining costs here, in ratios to nnU-Net and to the paper's definition."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "Measure what pretraining costs on this machine, against nnU-Net's own network, loader and trainer."
+PARTS = ("step_overhead", "head_and_loss", "loader", "fine_tuning", "scaling")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments, named as in nnU-Net."""
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("-d", metavar="DATASET", help="Number or name of a preprocessed dataset; only read.")
+    data.add_argument(
+        "--synthetic", action="store_true", help="Make a small dataset in a temporary folder; needs no variables."
+    )
+    parser.add_argument(
+        "-c", metavar="CONFIGURATION", help="Configuration to measure. Default: 2d; with --synthetic 2d_compact."
+    )
+    parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="Plans of -d. Default: %(default)s.")
+    parser.add_argument("-o", type=Path, default=Path("speed.json"), metavar="FILE", help="Default: %(default)s.")
+    parser.add_argument("--repetitions", type=_at_least(1), default=5, help="Of each contestant. Default: %(default)s.")
+    parser.add_argument(
+        "--device", "-device", default="cpu", choices=("cpu", "cuda", "mps"), help="Default: %(default)s."
+    )
+    parser.add_argument("--threads", type=_at_least(1), help="Threads of torch on a CPU. Default: torch's own choice.")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"Some of: {', '.join(PARTS)}."
+    )
+    parser.add_argument(
+        "--batches",
+        type=_at_least(1),
+        default=25,
+        help="Batches that the loader's time is taken of, and training steps of an epoch. Default: %(default)s.",
+    )
+    parser.add_argument(
+        "--max_points",
+        type=_at_least(2048),
+        default=131072,
+        help="Largest number of sampled pixel pairs in scaling. Default: %(default)s.",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PART.NAME=VALUE",
+        help="Settings over those of the plans, such as pretraining.num_points=1024.",
+    )
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "processor"),
+        default="wall",
+        help="Processor time, for all but loader and fine_tuning, on a machine that is shared. Default: %(default)s.",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="Replace an existing file.")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures, prints the ratios and writes the file."""
+    from nnunet_pix2rep.errors import UserError
+
+    if arguments.o.exists() and not arguments.overwrite:
+        raise UserError(f"{arguments.o} exists. Choose another file with -o, or replace it with --overwrite.")
+    import torch
+
+    from nnunet_pix2rep.benchmark.speed import SpeedSettings, run_speed
+    from nnunet_pix2rep.files import write_json
+
+    earlier_threads = torch.get_num_threads()
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    try:
+        results = run_speed(
+            SpeedSettings(
+                dataset=arguments.d,
+                configuration=arguments.c or ("2d_compact" if arguments.synthetic else "2d"),
+                plans_name=arguments.p,
+                repetitions=arguments.repetitions,
+                device=arguments.device,
+                parts=tuple(arguments.only),
+                num_batches=arguments.batches,
+                max_points=arguments.max_points,
+                settings=tuple(arguments.set),
+                clock=arguments.clock,
+            )
+        )
+    finally:
+        torch.set_num_threads(earlier_threads)
+    write_json(results, arguments.o)
+    print(f"Wrote {arguments.o}")
+    return 0
+
+
+def _at_least(smallest: int):
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"must be at least {smallest}, but is {value}")
+        return value
+
+    return parse
