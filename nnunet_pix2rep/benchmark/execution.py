@@ -73,13 +73,15 @@ class Executor:
             if run.is_finished:
                 return
             recorder = _Recorder(run, environment_of(run, self.folder.preprocessed, slot), watch, lock)
+            write_tables(self.folder)
             try:
                 self._do(run, slot, recorder)
             except UserError as error:
                 recorder.finish(FAILED, str(error))
+                write_tables(self.folder)
                 raise
             recorder.finish(FINISHED)
-        write_tables(self.folder)
+            write_tables(self.folder)
 
     def _do(self, run: Run, slot: Slot, recorder: _Recorder) -> None:
         put_damaged_checkpoints_aside(run)

@@ -103,6 +103,9 @@ def test_a_failure_stops_nothing_but_what_needs_it(make, fake):
     assert {run.title.split(",")[0] for run in failures} == {"pretraining nnUNetTrainerPix2RepPretrain", "pix2rep"}
     assert status_of(benchmark) == {("scratch", "1", "0"): "finished", ("pix2rep", "1", "0"): "waiting"}
     assert read_json(benchmark.matrix.pretrainings[0].folder / "run.json")["message"].endswith("failed")
+    fake.failing = {"nnUNetTrainerPix2RepFinetune"}
+    Runner(make(), [CPU]).run()
+    assert status_of(benchmark) == {("scratch", "1", "0"): "finished", ("pix2rep", "1", "0"): "failed"}
     fake.failing = set()
     assert Runner(make(), [CPU]).run() == {}
     assert set(status_of(benchmark).values()) == {"finished"}
