@@ -64,7 +64,7 @@ def _training_batch(trainer: Pix2RepPretrainTrainer) -> dict[str, Any]:
 
 
 def bare_step(trainer: Pix2RepTrainer, batch: Mapping[str, Any]) -> Callable[[], None]:
-    """Forward and backward of the planned network alone on the views of a batch; the gradient that enters is fixed."""
+    """Forward and backward of the planned network alone on the views of a batch; the gradient that enters is random."""
     network = nnUNetTrainer.build_network_architecture(
         trainer.plans_manager,
         trainer.configuration_manager,
@@ -76,7 +76,7 @@ def bare_step(trainer: Pix2RepTrainer, batch: Mapping[str, Any]) -> Callable[[],
         network = torch.compile(network)
     images = batch["images"].to(trainer.device)
     with torch.no_grad(), trainer.autocast():
-        gradient = torch.full_like(network(images), 1e-6)
+        gradient = torch.randn_like(network(images)) * 1e-3
 
     def step() -> None:
         for parameter in network.parameters():

@@ -16,24 +16,18 @@ from nnunet_pix2rep.losses.pairs import check_pairs
 STANDARDISATION_EPSILON = 1e-5
 
 
-def standardise(z: torch.Tensor, num_rows: torch.Tensor) -> torch.Tensor:
-    """Zero mean and unit (biased) variance per channel over the rows of all processes; shape (n, d).
-
-    Args:
-        z: The rows of this process.
-        num_rows: Number of rows of all processes, a scalar tensor.
-    """
-    mean = all_reduce_sum(z.sum(dim=0)) / num_rows
-    centred = z - mean
-    variance = all_reduce_sum(centred.square().sum(dim=0)) / num_rows
-    return centred * (variance + STANDARDISATION_EPSILON).rsqrt()
-
-
 def cross_correlation(z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
-    """Cross-correlation of the channels of two views over the pixels of all processes; (N, d), (N, d) -> (d, d)."""
+    """Cross-correlation of the channels of two views over the pixels of all processes; (N, d), (N, d) -> (d, d).
+
+    The channels are centred before the product and scaled after it, where it is only d x d.
+    """
     num_rows = all_reduce_sum(z_1.new_full((), len(z_1)))  # new_full, unlike torch.tensor, does not wait for the device
-    scale = num_rows.rsqrt()  # scaled before the product, so that no sum grows with the number of pixels
-    return all_reduce_sum((standardise(z_1, num_rows) * scale).T @ (standardise(z_2, num_rows) * scale))
+    centred, scales = [], []
+    for z in (z_1, z_2):
+        centred.append(z - all_reduce_sum(z.sum(dim=0)) / num_rows)
+        variance = all_reduce_sum(centred[-1].square().sum(dim=0)) / num_rows
+        scales.append((variance + STANDARDISATION_EPSILON).rsqrt())
+    return all_reduce_sum(centred[0].T @ centred[1]) * (scales[0][:, None] * scales[1] / num_rows)
 
 
 def barlow_twins(z_1: torch.Tensor, z_2: torch.Tensor, redundancy_weight: float = 5e-3) -> torch.Tensor:
