@@ -105,8 +105,7 @@ def draw_picture(picture: FeaturePicture, path: Path) -> None:
     axes[1].imshow(picture.colours, aspect=aspect, interpolation="nearest")
     similarity = axes[2].imshow(picture.similarity, cmap="viridis", vmin=-1, vmax=1, aspect=aspect)
     figure.colorbar(similarity, ax=axes[2], shrink=0.8)
-    scale = colormaps["magma"].copy()
-    scale.set_bad("0.5")
+    scale = colormaps["magma"].with_extremes(bad="0.5")
     error = axes[3].imshow(picture.equivariance, cmap=scale, vmin=0, vmax=UNRELATED, aspect=aspect)
     figure.colorbar(error, ax=axes[3], shrink=0.8)
     known = picture.equivariance[np.isfinite(picture.equivariance)]
