@@ -120,8 +120,8 @@ class Pix2RepTrainer(ResumableTrainer):
     def autocast(self) -> Any:
         """AMP where nnU-Net uses it, on CUDA devices, and in bfloat16 on CPUs where the user asks for it.
 
-        Processors with bfloat16 instructions (AMX, AVX-512 BF16) take about half the time; others would take longer, so
-        it is a matter of the machine and not of the plans.
+        Processors with bfloat16 instructions (AMX, AVX-512 BF16) take about two thirds of the time; others would take
+        longer, so it is a matter of the machine and not of the plans.
         """
         if self.device.type == "cuda":
             return torch.autocast("cuda")

@@ -17,6 +17,7 @@ pytestmark = [
 ]
 PROGRAM = Path(__file__).with_name("forked_runs.py")
 NUM_EPOCHS = 24
+KILLED_EPOCHS = 80
 PRETRAINING, FINETUNING = "nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepFinetuneScratch"
 
 
@@ -42,11 +43,9 @@ def run(tiny_dataset, tmp_path):
 
 @pytest.mark.parametrize("trainer", [PRETRAINING, FINETUNING])
 def test_a_training_survives_ten_kills_as_if_none_had_been(run, trainer):
-    result = run(f"kill:{trainer}")
-    ends = [attempt["end"] for attempt in result["runs"]]
-    # on a slow machine the last kill may come when the training has just ended
-    assert ends[:8] == ["signal 9"] * 8
-    assert set(ends[8:]) <= {"signal 9", 0}
+    # The ten kills are at most 30 epochs apart in all; on a busy machine the training runs on before a kill arrives.
+    result = run(f"kill:{trainer}", KILLED_EPOCHS)
+    assert [attempt["end"] for attempt in result["runs"]] == ["signal 9"] * 10
     for attempt in result["runs"]:
         begun = attempt["begun"]
         assert begun == list(range(attempt["from"], attempt["from"] + len(begun)))
@@ -59,7 +58,7 @@ def test_a_training_survives_ten_kills_as_if_none_had_been(run, trainer):
     assert result["files"] == ["checkpoint_best.pth", "checkpoint_final.pth"]
     assert result["different_weights"] == []
     assert result["same_losses"]
-    assert result["num_logged"] == [NUM_EPOCHS]
+    assert result["num_logged"] == [KILLED_EPOCHS]
     assert result["times"] == sorted(result["times"])
 
 
