@@ -61,7 +61,10 @@ class PretrainingConfig:
     projection_channels: int = setting(256, "output channels of the projection head", "v1", 2)
     temperature: float = setting(0.5, "temperature of InfoNCE", "v1; its code has 0.53", 1e-3, 100.0)
     info_nce_negatives: int | None = setting(
-        None, "largest number of other pixels that InfoNCE compares a pixel with; null: all", "ours", 2
+        254,
+        "largest number of negatives of a pixel in InfoNCE, whose cost grows with it; null: all other pixels",
+        "ours (docs/performance.md); v1 has all",
+        2,
     )
     info_nce_chunk_size: int = setting(
         1024, "rows and columns of the part of InfoNCE's similarity matrix that is in memory at once", "ours", 1

@@ -114,7 +114,7 @@ class _CrossEntropy(torch.autograd.Function):
         start, stop = sum(counts[:rank]), sum(counts[: rank + 1])
         dtype = torch.promote_types(z_1.dtype, torch.float32)
         total = z_1.new_zeros((), dtype=dtype)
-        gradients = torch.zeros_like(z_1, dtype=dtype), torch.zeros_like(z_2, dtype=dtype)
+        gradients = torch.empty_like(z_1, dtype=dtype), torch.empty_like(z_2, dtype=dtype)  # the groups fill them
         for group in range(num_groups):
             mine = slice((group - start) % num_groups, None, num_groups)
             before = slice(group, start, num_groups)
