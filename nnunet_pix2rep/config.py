@@ -49,13 +49,6 @@ class PretrainingConfig:
         "ours: wider features, as both papers ask for, on the planned network",
         choices=("hypercolumn", "last_stage"),
     )
-    last_stage_weight: float = setting(
-        1.0,
-        "weight of the same loss on the last stage alone, with a head of its own, beside the hypercolumn's; 0: none",
-        "ours, docs/experiments.md: the segmentation layer reads the last stage",
-        0.0,
-        100.0,
-    )
     num_points: int = setting(4096, "pixel pairs per batch", "ours; v1's code has 1000", 2)
     projection_hidden_channels: int = setting(256, "hidden channels of the projection head", "v1", 1)
     projection_channels: int = setting(256, "output channels of the projection head", "v1", 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -18,29 +17,19 @@ LOSSES = ("info_nce", "barlow_twins")
 
 
 class PixelEmbedder(nn.Module):
-    """A feature network and projection heads that are applied to sampled pixels only.
+    """A feature network and a projection head that is applied to sampled pixels only.
 
     Args:
         feature_network: Takes images (B, C, *S) to a list of feature maps (B, C_i, *S_i), which all span the image. The
             features of a pixel are those of all maps at its place (a hypercolumn).
-        num_channels: The C_i.
-        config: Sizes of the heads. With ``last_stage_weight`` and several maps, the last map has a head of its own.
+        num_channels: Sum of the C_i.
+        config: Sizes of the projection head.
     """
 
-    def __init__(self, feature_network: nn.Module, num_channels: Sequence[int], config: PretrainingConfig):
+    def __init__(self, feature_network: nn.Module, num_channels: int, config: PretrainingConfig):
         super().__init__()
         self.feature_network = feature_network
-        self.num_last_channels = num_channels[-1]
-        widths = config.projection_hidden_channels, config.projection_channels
-        self.head = ProjectionHead(sum(num_channels), *widths)
-        has_second_head = config.last_stage_weight > 0 and len(num_channels) > 1
-        self.last_stage_head = ProjectionHead(self.num_last_channels, *widths) if has_second_head else None
-
-    @property
-    def heads(self) -> dict[str, nn.Module]:
-        """The heads by the names that they have in checkpoints."""
-        heads = {"projection_head": self.head, "last_stage_head": self.last_stage_head}
-        return {name: head for name, head in heads.items() if head is not None}
+        self.head = ProjectionHead(num_channels, config.projection_hidden_channels, config.projection_channels)
 
     def pixel_features(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Features before the projection; (B, C, *S) and (B, m, D) to (B, m, sum of C_i)."""
@@ -48,21 +37,17 @@ class PixelEmbedder(nn.Module):
             [features_at_points(feature_map, points) for feature_map in self.feature_network(images)], dim=2
         )
 
-    def forward(self, images: torch.Tensor, points: torch.Tensor) -> list[torch.Tensor]:
-        """Embeddings of the pixels at ``points``, by each head.
+    def forward(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """Embeddings of the pixels at ``points``.
 
         Args:
             images: Shape (B, C, *S), float.
             points: Normalised coordinates, shape (B, m, D).
 
         Returns:
-            One or two of shape (B * m, d), image by image.
+            Shape (B * m, d), image by image.
         """
-        features = self.pixel_features(images, points).flatten(0, 1)
-        embeddings = [self.head(features)]
-        if self.last_stage_head is not None:
-            embeddings.append(self.last_stage_head(features[:, -self.num_last_channels :]))
-        return embeddings
+        return self.head(self.pixel_features(images, points).flatten(0, 1))
 
 
 def build_loss(name: str, config: PretrainingConfig) -> nn.Module:

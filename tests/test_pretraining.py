@@ -28,41 +28,24 @@ class TwoMaps(nn.Module):
         return [self.coarse(fine), fine]
 
 
-def embedder(dimension=2, **settings):
+def embedder(dimension=2):
     torch.manual_seed(0)
-    return PixelEmbedder(TwoMaps(dimension), [6, 4], replace(SMALL_HEAD, **settings))
+    return PixelEmbedder(TwoMaps(dimension), 10, SMALL_HEAD)
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_embeddings_have_one_row_for_every_point_of_every_image(dimension):
     images, points = torch.randn(3, 1, *[8] * dimension), torch.rand(3, 5, dimension) * 2 - 1
     assert embedder(dimension).pixel_features(images, points).shape == (3, 5, 10)
-    assert [rows.shape for rows in embedder(dimension)(images, points)] == [(15, 10), (15, 10)]
+    assert embedder(dimension)(images, points).shape == (15, 10)
 
 
 def test_rows_follow_image_by_image():
     network = embedder().eval()
     images, points = torch.randn(3, 1, 8, 8), torch.rand(3, 5, 2) * 2 - 1
-    one_by_one = [network(images[[i]], points[[i]]) for i in range(3)]
-    for rows, parts in zip(network(images, points), zip(*one_by_one, strict=True), strict=True):
-        torch.testing.assert_close(rows, torch.cat(parts))
-
-
-def test_the_second_head_reads_the_last_map_alone():
-    network = embedder().eval()
-    images, points = torch.randn(3, 1, 8, 8), torch.rand(3, 5, 2) * 2 - 1
-    before = network(images, points)
-    with torch.no_grad():
-        network.feature_network.coarse.weight.mul_(2.0)
-    after = network(images, points)
-    assert not torch.equal(before[0], after[0])
-    assert torch.equal(before[1], after[1])
-
-
-def test_there_is_one_head_without_a_weight_of_the_second_or_with_one_map():
-    assert list(embedder().heads) == ["projection_head", "last_stage_head"]
-    assert list(embedder(last_stage_weight=0.0).heads) == ["projection_head"]
-    assert list(PixelEmbedder(TwoMaps(), [4], SMALL_HEAD).heads) == ["projection_head"]
+    together = network(images, points)
+    one_by_one = torch.cat([network(images[[i]], points[[i]]) for i in range(3)])
+    torch.testing.assert_close(together, one_by_one)
 
 
 def test_pixel_features_are_those_of_all_maps_at_the_place_of_the_pixel():
@@ -88,7 +71,7 @@ def test_training_steps_make_the_loss_fall(name):
     values = []
     for _ in range(20):
         optimizer.zero_grad()
-        value = sum(loss(*rows.chunk(2)) for rows in network(views, points))
+        value = loss(*network(views, points).chunk(2))
         value.backward()
         optimizer.step()
         values.append(value.item())
@@ -98,7 +81,7 @@ def test_training_steps_make_the_loss_fall(name):
 def test_gradients_reach_every_weight():
     network = embedder()
     images, points = torch.randn(2, 1, 8, 8), torch.rand(2, 9, 2) * 2 - 1
-    sum(rows.square().mean() for rows in network(images, points)).backward()
+    network(images, points).square().mean().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
 
 

@@ -35,7 +35,7 @@ class PixelEmbeddingTrainer(SelfSupervisedTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """The planned network with its projection heads."""
+        """The planned network with a projection head."""
         planned = nnUNetTrainer.build_network_architecture(
             plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
@@ -52,30 +52,19 @@ class PixelEmbeddingTrainer(SelfSupervisedTrainer):
 
     # ----------------------------------------------------------------------------------------------------------- steps
 
-    @property
-    def heads(self) -> dict[str, nn.Module]:
-        """The projection heads."""
-        return self.embedder.heads
-
-    def _embed(self, batch: dict) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """By each head, the embeddings of the paired pixels of both views, each (N, d)."""
-        embeddings = self.network(*self.tensors_of(batch, "images", "points"))
-        return [by_one_head.chunk(2) for by_one_head in embeddings]
-
-    def _loss_of(self, embeddings: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-        weights = (1.0, self.config.pretraining.last_stage_weight)
-        return sum(weight * self.loss(*pair) for weight, pair in zip(weights, embeddings, strict=False))
+    def _embed(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeddings of the paired pixels of both views, each (N, d)."""
+        return self.network(*self.tensors_of(batch, "images", "points")).chunk(2)
 
     def compute_loss(self, batch: dict) -> torch.Tensor:
-        """The loss of the paired pixels, and that of their last stage alone where it has a head."""
-        return self._loss_of(self._embed(batch))
+        """The loss of the paired pixels."""
+        return self.loss(*self._embed(batch))
 
     def validation_step(self, batch: dict) -> dict:
-        """SSL loss on one batch of the validation cases, and diagnostics of the first head's embeddings."""
+        """SSL loss and diagnostics on one batch of the validation cases."""
         with self.autocast():
-            embeddings = self._embed(batch)
-            loss = self._loss_of(embeddings)
-        z_1, z_2 = embeddings[0]
+            z_1, z_2 = self._embed(batch)
+            loss = self.loss(z_1, z_2)
         if not loss.isfinite():
             self.fail_on_loss(float(loss), batch["keys"])
         views_2, points_2 = (batch[name].chunk(2)[1].to(self.device) for name in ("images", "points"))

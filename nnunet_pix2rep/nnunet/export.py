@@ -20,7 +20,7 @@ from nnunet_pix2rep.nnunet.planned_network import PlannedNetwork
 from nnunet_pix2rep.nnunet.weights import transfer_weights
 
 FORMATS = ("nnunet", "nnssl")
-_ONLY_FOR_CONTINUING = ("projection_head", "last_stage_head", "random_state")
+_ONLY_FOR_CONTINUING = ("projection_head", "random_state")
 # as nnU-Net's pretrainedTrainer.py prints them (main branch): a list of what was used and its papers
 CITATIONS = [
     {

@@ -23,7 +23,7 @@ from nnunet_pix2rep.masked_autoencoder import (
     masked_squared_error,
 )
 from nnunet_pix2rep.nnunet.loader import ViewPairLoader
-from nnunet_pix2rep.nnunet.network import DecoderFeatures, unwrap
+from nnunet_pix2rep.nnunet.network import DecoderFeatures
 from nnunet_pix2rep.nnunet.pretrain_trainer import PretrainTrainer
 
 NNUNET_ZOOM = (0.7, 1.4)  # nnunetv2 2.8.1, nnUNetTrainer.get_training_transforms
@@ -42,6 +42,7 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
     """Masked autoencoder: see the module."""
 
     loss_name = "masked_squared_error"
+    head_name = "reconstruction_layer"
     diagnostics = ("explained_variance",)
 
     @staticmethod
@@ -63,7 +64,7 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
         features = DecoderFeatures(planned, "last_stage")
         planned.decoder.seg_layers.requires_grad_(False)
         dimension = len(configuration_manager.patch_size)
-        return MaskedReconstructor(features, sum(features.num_channels), num_input_channels, dimension)
+        return MaskedReconstructor(features, features.num_channels, num_input_channels, dimension)
 
     def build_loading(self, augmentation: tuple) -> tuple[type[ViewPairLoader], MaskedPatchMaker]:
         """Loaders of masked patches, moved as nnU-Net moves them."""
@@ -75,11 +76,6 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
         block_size = block_size_of(self.configuration_manager.pool_op_kernel_sizes, settings.mask_block_size)
         patch_size = self.configuration_manager.patch_size
         return MaskedPatchLoader, MaskedPatchMaker(patch_size, ranges, block_size, settings.mask_ratio)
-
-    @property
-    def heads(self) -> dict[str, nn.Module]:
-        """The reconstruction layer."""
-        return {"reconstruction_layer": unwrap(self.network).head}
 
     def _build_loss(self) -> nn.Module:
         return masked_squared_error

@@ -52,10 +52,10 @@ class DecoderFeatures(nn.Module):
         self.features = features
 
     @property
-    def num_channels(self) -> list[int]:
-        """Channels of the returned maps."""
+    def num_channels(self) -> int:
+        """Channels of all returned maps together."""
         channels = [layer.in_channels for layer in self.planned.decoder.seg_layers]
-        return channels if self.features == "hypercolumn" else channels[-1:]
+        return sum(channels) if self.features == "hypercolumn" else channels[-1]
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Images (B, C, *S) to feature maps (B, C_i, *S_i)."""
@@ -70,7 +70,7 @@ class DecoderFeatures(nn.Module):
 
 
 def build_pixel_embedder(planned: nn.Module, config: PretrainingConfig) -> PixelEmbedder:
-    """Puts the projection heads on a planned network.
+    """Puts the projection head on a planned network.
 
     The segmentation layers have no part in the pretraining and are frozen, since DistributedDataParallel takes a
     parameter without gradient for an error.

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
-from torch import nn
 
 from nnunet_pix2rep.diagnostics import MAX_ROWS
 from nnunet_pix2rep.errors import UserError
@@ -28,6 +27,7 @@ from nnunet_pix2rep.nnunet.epoch_pictures import central_patches, draw_epoch_pic
 from nnunet_pix2rep.nnunet.folds import pretraining_cases
 from nnunet_pix2rep.nnunet.images import ImageCase
 from nnunet_pix2rep.nnunet.loader import ViewPairLoader, start_workers
+from nnunet_pix2rep.nnunet.network import unwrap
 from nnunet_pix2rep.nnunet.started_trainer import StartedPretrainTrainer
 from nnunet_pix2rep.nnunet.training_images import available_images, describe_images, draw_probabilities
 from nnunet_pix2rep.nnunet.view_settings import build_view_maker, points_per_patch
@@ -39,6 +39,9 @@ TRAINING, VALIDATION = 0, 1  # tell the seeds of the two loaders apart
 
 class PretrainTrainer(StartedPretrainTrainer):
     """Self-supervised pretraining of the planned network: its images, its log and its checkpoints."""
+
+    head_name: str
+    """What the head is called in checkpoints."""
 
     def __init__(
         self,
@@ -97,11 +100,6 @@ class PretrainTrainer(StartedPretrainTrainer):
             start(training, TRAINING, num_workers, first_index=first_index),
             start(validation, VALIDATION, (num_workers + 1) // 2, period=self.num_val_iterations_per_epoch),
         )
-
-    @property
-    @abstractmethod
-    def heads(self) -> dict[str, nn.Module]:
-        """What is trained beside the planned network, by its name in checkpoints."""
 
     @abstractmethod
     def build_loading(self, augmentation: tuple) -> tuple[type[ViewPairLoader], Any]:
@@ -184,26 +182,25 @@ class PretrainTrainer(StartedPretrainTrainer):
         }
 
     def checkpoint_content(self, next_epoch: int) -> dict[str, Any]:
-        """Adds the heads, which are not handed over but go on training with ``--c``."""
+        """Adds the head, which is not handed over but goes on training with ``--c``."""
         content = super().checkpoint_content(next_epoch)
-        content[RECORD_KEY].update({name: head.state_dict() for name, head in self.heads.items()})
+        content[RECORD_KEY][self.head_name] = unwrap(self.network).head.state_dict()
         return content
 
     def load_further_weights(self, checkpoint: dict[str, Any], source: str) -> None:
-        """Loads the heads.
+        """Loads the head.
 
         Raises:
-            UserError: the checkpoint is no pretraining of this kind, or has other heads.
+            UserError: the checkpoint is no pretraining of this kind, or has another head.
         """
         record = checkpoint.get(RECORD_KEY, {})
-        for name, head in self.heads.items():
-            if name not in record:
-                raise UserError(
-                    f"{source} is not a checkpoint of {type(self).__name__}'s pretraining (it has no {name}), so it "
-                    "can't be continued."
-                )
-            compare_weights(record[name], head).require_match(source)
-            head.load_state_dict(record[name])
+        if self.head_name not in record:
+            raise UserError(
+                f"{source} is not a checkpoint of {type(self).__name__}'s pretraining, so it can't be continued."
+            )
+        head = unwrap(self.network).head
+        compare_weights(record[self.head_name], head).require_match(source)
+        head.load_state_dict(record[self.head_name])
         super().load_further_weights(checkpoint, source)
         self.cases_used = checkpoint[RECORD_KEY]["cases"]
         self.held_out_patients = checkpoint[RECORD_KEY]["held_out_patients"]
@@ -224,6 +221,8 @@ class PretrainTrainer(StartedPretrainTrainer):
 
 class Pix2RepPretrainTrainer(PixelEmbeddingTrainer, PretrainTrainer):
     """Pretraining with paired pixels; subclasses name the loss."""
+
+    head_name = "projection_head"
 
     def build_loading(self, augmentation: tuple) -> tuple[type[ViewPairLoader], ViewMaker]:
         """Loaders of view pairs."""

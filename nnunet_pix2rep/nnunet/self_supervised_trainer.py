@@ -24,7 +24,7 @@ class SelfSupervisedTrainer(Pix2RepTrainer):
     """Trains the planned network with a head on top, without labels.
 
     The network, see ``build_network_architecture``, is a module with the planned one in ``feature_network.planned`` and
-    all other weights in its heads.
+    all other weights in ``head``.
     """
 
     diagnostics: ClassVar[tuple[str, ...]]

@@ -38,10 +38,9 @@ class BatchNormOfAllProcesses(nn.BatchNorm1d):
 
 def make_network(config):
     network = build_pixel_embedder(small_network(), config)
-    for head in network.heads.values():
-        norm = BatchNormOfAllProcesses(config.projection_hidden_channels)
-        norm.load_state_dict(head[1].state_dict())
-        head[1] = norm
+    norm = BatchNormOfAllProcesses(config.projection_hidden_channels)
+    norm.load_state_dict(network.head[1].state_dict())
+    network.head[1] = norm
     return network.double()
 
 
@@ -63,7 +62,7 @@ def train(name, images, wrap):
     values, gradients = [], None
     for _ in range(NUM_STEPS):
         optimizer.zero_grad(set_to_none=True)
-        value = sum(loss(*rows.chunk(2)) for rows in wrapped(views, points))
+        value = loss(*wrapped(views, points).chunk(2))
         value.backward()
         values.append(value.detach())
         gradients = gradients or [weight.grad.clone() for weight in network.parameters() if weight.requires_grad]
