@@ -4,6 +4,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_pix2rep.nnunet.plans import read_config
+from nnunet_pix2rep.nnunet.threads import honour_omp_num_threads
 
 
 class nnUNetTrainerConfiguredLength(nnUNetTrainer):
@@ -17,6 +18,7 @@ class nnUNetTrainerConfiguredLength(nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),
     ):
+        honour_omp_num_threads(device)
         super().__init__(plans, configuration, fold, dataset_json, device)
         config = read_config(
             self.configuration_manager, f"plans {self.plans_manager.plans_name}, configuration {configuration}"

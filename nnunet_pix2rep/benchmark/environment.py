@@ -96,8 +96,9 @@ def make_slots(device: str | None, jobs: int | None, devices: list[str] | None) 
 def _share_cores(jobs: int) -> list[tuple[int, ...] | None]:
     """The cores that this process may use, dealt out evenly; None where the system cannot bind threads to cores.
 
-    nnU-Net takes as many threads as the machine has cores, whatever OMP_NUM_THREADS says. (OMP_THREAD_LIMIT is no way
-    out: oneDNN waits for ever for the threads that torch promised it.)
+    nnU-Net takes as many threads as the machine has cores, whatever OMP_NUM_THREADS says; this package's trainers do
+    not, but nnUNetv2_predict does. (OMP_THREAD_LIMIT is no way out: oneDNN waits for ever for the threads that torch
+    promised it.)
     """
     if not hasattr(os, "sched_getaffinity"):
         return [None] * jobs

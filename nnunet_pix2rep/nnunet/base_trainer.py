@@ -21,6 +21,7 @@ from nnunet_pix2rep.nnunet.folds import check_fold, patients_of, warn_of_leaks
 from nnunet_pix2rep.nnunet.images import preprocessed_cases
 from nnunet_pix2rep.nnunet.plans import read_config
 from nnunet_pix2rep.nnunet.resumable_trainer import ResumableTrainer
+from nnunet_pix2rep.nnunet.threads import honour_omp_num_threads
 
 NNUNET_GRADIENT_CLIPPING = 12
 CPU_BFLOAT16_VARIABLE = "nnUNet_pix2rep_cpu_bfloat16"
@@ -45,6 +46,7 @@ class Pix2RepTrainer(ResumableTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),
     ):
+        honour_omp_num_threads(device)
         previous_stage = PlansManager(plans).get_configuration(configuration).previous_stage_name
         if previous_stage is not None:
             raise NotImplementedError(
