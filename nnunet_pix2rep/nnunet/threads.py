@@ -12,7 +12,7 @@ def honour_omp_num_threads(device: torch.device) -> None:
 
     ``nnUNetv2_train -device cpu`` takes as many threads as the machine has cores, whatever the variable says and
     however few cores the process may use (nnunetv2 2.8.1, run/run_training.py, run_training_entry). Threads that share
-    a core wait for one another by spinning in oneDNN: in a benchmark with --jobs 2 a step took five times as long.
+    a core wait for one another by spinning in oneDNN, and a step takes several times as long.
     """
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if device.type == "cpu" and wanted.isdecimal() and int(wanted) > 0:
