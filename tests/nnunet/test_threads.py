@@ -1,6 +1,9 @@
 import pytest
 import torch
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from tiny_training import make_trainer
 
+from nnunet_pix2rep.installation import trainers_folder
 from nnunet_pix2rep.nnunet.threads import honour_omp_num_threads
 
 
@@ -32,3 +35,13 @@ def test_without_a_number_nothing_changes(monkeypatch, wanted):
 
 def test_other_devices_are_left_alone(monkeypatch):
     assert threads_on("cuda", monkeypatch, "1") == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["nnUNetTrainerConfiguredLength", "nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepFinetuneScratch"]
+)
+def test_trainers_heed_it(tiny, monkeypatch, name):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("nnUNet_extTrainer", str(trainers_folder()))
+    make_trainer(recursive_find_trainer_class_by_name(name), tiny)
+    assert torch.get_num_threads() == 1
