@@ -13,6 +13,9 @@ from nnunet_pix2rep.config import FinetuningConfig, PretrainingConfig
 from nnunet_pix2rep.nnunet.plans import add_settings, read_config, resolve_configuration
 
 SAVES_PER_TRAINING = 10
+LEAST_EPOCHS_OF_FINETUNING = 20
+"""nnU-Net lowers the learning rate from epoch to epoch: over two epochs that of scratch would hardly fall. (This
+package's trainers lower theirs from step to step.)"""
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class Length:
         """The configured length."""
         return cls(config.num_epochs, config.num_iterations_per_epoch)
 
-    def with_iterations(self, iterations: int) -> Length:
-        """About as long epochs, together as many iterations; rounded up to whole epochs."""
-        num_epochs = math.ceil(iterations / self.num_iterations_per_epoch)
+    def with_iterations(self, iterations: int, least_epochs: int = 1) -> Length:
+        """About as long epochs, or shorter ones where these are too few; rounded up to whole epochs."""
+        num_epochs = max(math.ceil(iterations / self.num_iterations_per_epoch), min(least_epochs, iterations))
         return Length(num_epochs, math.ceil(iterations / num_epochs))
 
 
@@ -49,7 +52,9 @@ class Lengths:
         """The supervised stage of a method."""
         if not method.adds_pretraining_length:
             return self.finetuning
-        return self.finetuning.with_iterations(self.finetuning.iterations + self.pretraining.iterations)
+        return self.finetuning.with_iterations(
+            self.finetuning.iterations + self.pretraining.iterations, LEAST_EPOCHS_OF_FINETUNING
+        )
 
 
 class BenchmarkPlans:
@@ -70,7 +75,7 @@ class BenchmarkPlans:
         if settings.pretraining_iterations is not None:
             pretraining = pretraining.with_iterations(settings.pretraining_iterations)
         if settings.iterations is not None:
-            finetuning = finetuning.with_iterations(settings.iterations)
+            finetuning = finetuning.with_iterations(settings.iterations, LEAST_EPOCHS_OF_FINETUNING)
         self.lengths = Lengths(pretraining, finetuning)
 
     def name_for(self, method: Method) -> str:
@@ -101,9 +106,13 @@ class BenchmarkPlans:
             if length != Length.of(config):
                 # Saved often enough that an interruption of a short training does not cost all of it.
                 save_every = min(config.save_every, max(1, length.num_epochs // SAVES_PER_TRAINING))
+                # Shorter epochs are no reason for more validation.
+                share = min(1.0, length.num_iterations_per_epoch / config.num_iterations_per_epoch)
+                num_validation = max(1, round(share * config.num_val_iterations_per_epoch))
                 settings += [
                     f"{part}.num_epochs={length.num_epochs}",
                     f"{part}.num_iterations_per_epoch={length.num_iterations_per_epoch}",
+                    f"{part}.num_val_iterations_per_epoch={num_validation}",
                     f"{part}.save_every={save_every}",
                 ]
         return settings

@@ -27,6 +27,19 @@ def test_iterations_become_epochs_of_about_the_same_length(wanted, epochs, per_e
     assert length.iterations >= wanted
 
 
+@pytest.mark.parametrize(("wanted", "epochs", "per_epoch"), [(400, 20, 20), (10000, 40, 250), (5, 5, 1)])
+def test_a_short_training_has_enough_epochs_for_the_learning_rate_to_fall(wanted, epochs, per_epoch):
+    length = Length(1000, 250).with_iterations(wanted, least_epochs=20)
+    assert (length.num_epochs, length.num_iterations_per_epoch) == (epochs, per_epoch)
+
+
+def test_shorter_epochs_have_fewer_validation_steps(dataset, make_plans):
+    user = block_of(read_json(dataset / f"{PLANS}.json"))["finetuning"]
+    made = block_of(make_plans(iterations=20).for_method(METHODS["scratch"]))["finetuning"]
+    assert (made["num_epochs"], made["num_iterations_per_epoch"]) == (20, 1)
+    assert made["num_val_iterations_per_epoch"] <= user["num_val_iterations_per_epoch"]
+
+
 def test_without_lengths_the_plans_are_the_users(dataset, make_plans):
     plans = make_plans()
     assert plans.for_method(METHODS["scratch"]) == read_json(dataset / f"{PLANS}.json")
