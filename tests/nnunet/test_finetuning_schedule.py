@@ -19,7 +19,7 @@ def test_the_backbone_rests_exactly_while_the_heads_train_alone(at, parts):
     backbone, heads = finetuning_factors(at, *parts)
     if at < parts[0]:
         assert (backbone, heads) == (0, 1)
-    if at > parts[0] + 1e-9 and at < 1:
+    if parts[0] + 1e-9 < at < 1 - 1e-9:
         assert backbone > 0
 
 
