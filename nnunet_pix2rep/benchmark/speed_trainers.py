@@ -68,8 +68,10 @@ def make_trainer(
 ) -> nnUNetTrainer:
     """An initialised trainer, as nnU-Net's command line makes it, with settings such as ``finetuning={...}``."""
     plans = dataset.plans(settings) | {"continue_training": False}
+    num_threads = torch.get_num_threads()
     with quiet():
         trainer = trainer_class(plans, dataset.configuration, FOLD, read_json(dataset.folder / "dataset.json"), device)
+        torch.set_num_threads(num_threads)  # that of --threads, which trainers set to OMP_NUM_THREADS
         trainer.initialize()
     return trainer
 

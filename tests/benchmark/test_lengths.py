@@ -33,11 +33,12 @@ def test_a_short_training_has_enough_epochs_for_the_learning_rate_to_fall(wanted
     assert (length.num_epochs, length.num_iterations_per_epoch) == (epochs, per_epoch)
 
 
-def test_shorter_epochs_have_fewer_validation_steps(dataset, make_plans):
-    user = block_of(read_json(dataset / f"{PLANS}.json"))["finetuning"]
-    made = block_of(make_plans(iterations=20).for_method(METHODS["scratch"]))["finetuning"]
-    assert (made["num_epochs"], made["num_iterations_per_epoch"]) == (20, 1)
-    assert made["num_val_iterations_per_epoch"] <= user["num_val_iterations_per_epoch"]
+@pytest.mark.parametrize(("iterations", "validation"), [(400, 4), (20, 1), (10000, 50)])
+def test_shorter_epochs_have_fewer_validation_steps(dataset, settings, iterations, validation):
+    plans = read_json(dataset / f"{PLANS}.json")
+    block_of(plans)["finetuning"] = {"num_iterations_per_epoch": 250, "num_val_iterations_per_epoch": 50}
+    made = BenchmarkPlans(plans, settings(iterations=iterations), "plans").for_method(METHODS["scratch"])
+    assert block_of(made)["finetuning"]["num_val_iterations_per_epoch"] == validation
 
 
 def test_without_lengths_the_plans_are_the_users(dataset, make_plans):

@@ -7,7 +7,7 @@ import torch
 
 from nnunet_pix2rep.benchmark.speed import PARTS, SpeedSettings, map_shapes, run_speed, summary_lines
 from nnunet_pix2rep.benchmark.speed_dataset import environment, make_synthetic_dataset, nnunet_folders
-from nnunet_pix2rep.benchmark.speed_trainers import quiet
+from nnunet_pix2rep.benchmark.speed_trainers import PRETRAINERS, make_trainer, quiet
 from nnunet_pix2rep.cli.speed import PARTS as PARTS_OF_COMMAND
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.plans import resolve_configuration
@@ -51,6 +51,17 @@ def test_the_maps_are_those_of_the_planned_network(synthetic):
     assert channels[-1] == 16
     assert channels == sorted(channels, reverse=True)
     assert shapes["hypercolumn"][-1] == (16, 32, 32)
+
+
+def test_trainers_leave_the_threads_that_the_command_has_set(synthetic, monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(2)
+    try:
+        make_trainer(PRETRAINERS["barlow_twins"], synthetic, CPU)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_all_parts_in_this_process_without_variables(monkeypatch):
