@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -24,80 +25,158 @@ SMALLEST_NORM = 1e-12  # as torch.nn.functional.normalize
 
 
 class _Similarities:
-    """The inner products of own embeddings with one another and with those of others.
+    """The inner products of own embeddings with one another and with those of others, in several groups at once.
 
     They are worked out block by block, those of two blocks of own embeddings once for both. One block alone is kept.
 
     Args:
-        own: Shape (n, d).
-        others: Shape (m, d).
+        own: Shape (groups, n, d).
+        others: Shape (groups, m, d).
         chunk_size: Largest number of rows and columns of a block.
     """
 
     def __init__(self, own: torch.Tensor, others: torch.Tensor, chunk_size: int):
         self.own, self.others = own, others
-        self.own_blocks = [slice(start, start + chunk_size) for start in range(0, len(own), chunk_size)]
-        self.other_blocks = [slice(start, start + chunk_size) for start in range(0, len(others), chunk_size)]
+        self.own_blocks = [slice(start, start + chunk_size) for start in range(0, own.shape[1], chunk_size)]
+        self.other_blocks = [slice(start, start + chunk_size) for start in range(0, others.shape[1], chunk_size)]
         self._kept: torch.Tensor | None = None
 
     def _own_block(self, rows: slice, columns: slice) -> torch.Tensor:
         if self._kept is not None:
             return self._kept
-        block = self.own[rows] @ self.own[columns].T
+        block = self.own[:, rows] @ self.own[:, columns].mT
         if rows == columns:
-            block.fill_diagonal_(-torch.inf)  # nothing is compared with itself
+            block.diagonal(dim1=1, dim2=2).fill_(-torch.inf)  # nothing is compared with itself
         if len(self.own_blocks) == 1 and not self.other_blocks:
             self._kept = block
         return block
 
     def _other_block(self, rows: slice, columns: slice) -> torch.Tensor:
-        return self.own[rows] @ self.others[columns].T
+        return self.own[:, rows] @ self.others[:, columns].mT
 
     def log_sums(self) -> torch.Tensor:
-        """Log of the sum of the exponentials in the row of each own embedding, shape (n,)."""
-        sums = self.own.new_full((len(self.own),), -torch.inf)
+        """Log of the sum of the exponentials in the row of each own embedding, shape (groups, n)."""
+        sums = self.own.new_full(self.own.shape[:2], -torch.inf)
+
+        def add(rows: slice, further: torch.Tensor) -> None:
+            sums[:, rows] = torch.logaddexp(sums[:, rows], further)
+
         for number, rows in enumerate(self.own_blocks):
             for columns in self.own_blocks[number:]:
                 block = self._own_block(rows, columns)
-                sums[rows] = torch.logaddexp(sums[rows], block.logsumexp(dim=1))
+                add(rows, block.logsumexp(dim=2))
                 if columns != rows:
-                    sums[columns] = torch.logaddexp(sums[columns], block.logsumexp(dim=0))
+                    add(columns, block.logsumexp(dim=1))
             for columns in self.other_blocks:
-                sums[rows] = torch.logaddexp(sums[rows], self._other_block(rows, columns).logsumexp(dim=1))
+                add(rows, self._other_block(rows, columns).logsumexp(dim=2))
         return sums
 
     def gradient(self, own_sums: torch.Tensor, other_sums: torch.Tensor) -> torch.Tensor:
-        """Gradient by the own embeddings of the log-sums of all, own and others; shape (n, d).
+        """Gradient by the own embeddings of the log-sums of all, own and others; shape (groups, n, d).
 
         Args:
             own_sums: What :meth:`log_sums` gives.
-            other_sums: What it gives where the others are the own; shape (m,).
+            other_sums: What it gives where the others are the own; shape (groups, m).
         """
         gradient = torch.zeros_like(self.own)
         for number, rows in enumerate(self.own_blocks):
             for columns in self.own_blocks[number:]:
-                shares = _shares(self._own_block(rows, columns), own_sums[rows], own_sums[columns])
-                gradient[rows].addmm_(shares, self.own[columns])
+                shares = _shares(self._own_block(rows, columns), own_sums[:, rows], own_sums[:, columns])
+                gradient[:, rows].baddbmm_(shares, self.own[:, columns])
                 if columns != rows:
-                    gradient[columns].addmm_(shares.T, self.own[rows])
+                    gradient[:, columns].baddbmm_(shares.mT, self.own[:, rows])
             for columns in self.other_blocks:
-                shares = _shares(self._other_block(rows, columns), own_sums[rows], other_sums[columns])
-                gradient[rows].addmm_(shares, self.others[columns])
+                shares = _shares(self._other_block(rows, columns), own_sums[:, rows], other_sums[:, columns])
+                gradient[:, rows].baddbmm_(shares, self.others[:, columns])
         return gradient
 
 
 def _shares(similarities: torch.Tensor, row_sums: torch.Tensor, column_sums: torch.Tensor) -> torch.Tensor:
     """Softmax over the row plus softmax over the column of every entry; may overwrite ``similarities``."""
-    by_column = (similarities - column_sums).exp_()
-    return similarities.sub_(row_sums[:, None]).exp_().add_(by_column)
+    by_column = (similarities - column_sums[:, None]).exp_()
+    return similarities.sub_(row_sums[..., None]).exp_().add_(by_column)
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Consecutive groups that have equally many rows of each process, to be worked out at once.
+
+    Attributes:
+        numbers: Of the groups, of ``num_groups``.
+        num_groups: Pair k of all processes' pairs is in group k mod num_groups.
+        counts: Pairs of each process.
+        rank: This process.
+    """
+
+    numbers: range
+    num_groups: int
+    counts: list[int]
+    rank: int
+
+    @classmethod
+    def dealt_out(cls, num_groups: int, counts: list[int], rank: int, chunk_size: int) -> list[_Groups]:
+        """All groups, as many at once as have no more similarities than a block of ``chunk_size`` squared.
+
+        The same in every process, since what they do together is counted in these.
+        """
+        dealt: list[_Groups] = []
+        for group in range(num_groups):
+            grown = cls(range(dealt[-1].numbers.start if dealt else 0, group + 1), num_groups, counts, rank)
+            same_size = dealt and grown.pairs_of_processes(group) == grown.pairs_of_processes(group - 1)
+            pairs = grown.pairs_of_processes(group)
+            if same_size and len(grown.numbers) * 4 * max(pairs) * sum(pairs) <= chunk_size**2:
+                dealt[-1] = grown
+            else:
+                dealt.append(cls(range(group, group + 1), num_groups, counts, rank))
+        return dealt
+
+    def _first_pair(self, group: int | torch.Tensor, start: int) -> int | torch.Tensor:
+        """How far after a pair that belongs to group ``start`` the first one of a group comes."""
+        return (group - start) % self.num_groups
+
+    def pairs_of_processes(self, group: int) -> list[int]:
+        """How many pairs of a group each process has."""
+        starts = [sum(self.counts[:process]) for process in range(len(self.counts))]
+        return [
+            len(range(self._first_pair(group, start), count, self.num_groups))
+            for start, count in zip(starts, self.counts, strict=True)
+        ]
+
+    def _pairs(self, start: int, num_pairs: int, device: torch.device) -> torch.Tensor:
+        # made on the device, which a list of numbers would have to be copied to
+        numbers = torch.arange(self.numbers.start, self.numbers.stop, device=device)[:, None]
+        return self._first_pair(numbers, start) + self.num_groups * torch.arange(num_pairs, device=device)
+
+    def mine(self, device: torch.device) -> torch.Tensor:
+        """Indices of this process's pairs among its own, shape (groups, pairs)."""
+        pairs = self.pairs_of_processes(self.numbers.start)
+        return self._pairs(sum(self.counts[: self.rank]), pairs[self.rank], device)
+
+    def others(self, device: torch.device) -> torch.Tensor:
+        """Indices of the other processes' pairs among those of all, shape (groups, pairs)."""
+        pairs = self.pairs_of_processes(self.numbers.start)
+        stop = sum(self.counts[: self.rank + 1])
+        before = self._pairs(0, sum(pairs[: self.rank]), device)
+        after = stop + self._pairs(stop, sum(pairs[self.rank + 1 :]), device)
+        return torch.cat([before, after], dim=1)
+
+    def sums_of_others(self, sums: torch.Tensor) -> torch.Tensor:
+        """The log-sums (groups, 2 pairs) of the other processes' embeddings, in the order of :meth:`others`."""
+        if len(self.counts) == 1:
+            return sums[:, :0]
+        sizes = self.pairs_of_processes(self.numbers.start)
+        first, last = sum(sizes[: self.rank]), sum(sizes[: self.rank + 1])
+        by_pair = sums.unflatten(1, (2, -1)).permute(2, 0, 1)
+        gathered = gather_rows(by_pair.flatten(1).contiguous(), sizes).unflatten(1, by_pair.shape[1:])
+        return torch.cat([gathered[:first], gathered[last:]]).permute(1, 2, 0).flatten(1)
 
 
 class _CrossEntropy(torch.autograd.Function):
     """Sum over the own rows of the cross-entropy of the similarities with the paired one.
 
     The gradient, that of the sum over the rows of all processes, is worked out beside the value, so neither pass ever
-    holds more than a block of similarities, and the backward pass has nothing to send. Rows are normalised group by
-    group, where they are in the processor's cache.
+    holds more than a block of similarities, and the backward pass has nothing to send. Rows are normalised a few groups
+    at a time, where they are in the processor's cache.
     """
 
     @staticmethod
@@ -110,27 +189,24 @@ class _CrossEntropy(torch.autograd.Function):
         chunk_size: int,
         num_groups: int,
     ) -> torch.Tensor:
-        rank, all_1, all_2 = process_rank(), gather_rows(z_1, counts), gather_rows(z_2, counts)
-        start, stop = sum(counts[:rank]), sum(counts[: rank + 1])
+        all_1, all_2 = gather_rows(z_1, counts), gather_rows(z_2, counts)
         dtype = torch.promote_types(z_1.dtype, torch.float32)
         total = z_1.new_zeros((), dtype=dtype)
         gradients = torch.empty_like(z_1, dtype=dtype), torch.empty_like(z_2, dtype=dtype)  # the groups fill them
-        for group in range(num_groups):
-            mine = slice((group - start) % num_groups, None, num_groups)
-            before = slice(group, start, num_groups)
-            after = slice(stop + (group - stop) % num_groups, None, num_groups)
+        for groups in _Groups.dealt_out(num_groups, counts, process_rank(), chunk_size):
+            mine, of_others = groups.mine(z_1.device), groups.others(z_1.device)
             own, norms = _normalised([z_1[mine], z_2[mine]], temperature, dtype)
-            others, _ = _normalised([z[part] for z in (all_1, all_2) for part in (before, after)], temperature, dtype)
+            others, _ = _normalised([all_1[of_others], all_2[of_others]], temperature, dtype)
             similarities = _Similarities(own, others, chunk_size)
             sums = similarities.log_sums()
-            paired = own.roll(len(own) // 2, dims=0)
+            paired = own.roll(own.shape[1] // 2, dims=1)
             total += sums.sum() - own.flatten().dot(paired.flatten())
             if any(context.needs_input_grad):
-                other_sums = _sums_of_others(sums, counts, rank, group, num_groups)
+                other_sums = groups.sums_of_others(sums)
                 by_own = similarities.gradient(sums, other_sums).sub_(paired, alpha=2)
-                along = (own * by_own).sum(dim=1, keepdim=True).mul_(temperature)  # what the normalisation takes away
+                along = (own * by_own).sum(dim=2, keepdim=True).mul_(temperature)  # what the normalisation takes away
                 by_z = by_own.addcmul_(own, along, value=-1).div_(norms * temperature**0.5)
-                gradients[0][mine], gradients[1][mine] = by_z.chunk(2)
+                gradients[0][mine], gradients[1][mine] = by_z.chunk(2, dim=1)
         context.save_for_backward(*gradients)
         context.dtype = z_1.dtype
         return total
@@ -146,22 +222,9 @@ def _normalised(
     parts: Sequence[torch.Tensor], temperature: float, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Joined rows of norm temperature^-1/2, whose inner products are similarities over temperature; their norms."""
-    rows = torch.cat(list(parts)).to(dtype)
-    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(SMALLEST_NORM)
+    rows = torch.cat(list(parts), dim=1).to(dtype)
+    norms = torch.linalg.vector_norm(rows, dim=2, keepdim=True).clamp_min_(SMALLEST_NORM)
     return rows / (norms * temperature**0.5), norms
-
-
-def _sums_of_others(sums: torch.Tensor, counts: Sequence[int], rank: int, group: int, num_groups: int) -> torch.Tensor:
-    """The log-sums of the other processes' rows of a group, in the order in which their embeddings are joined."""
-    if len(counts) == 1:
-        return sums[:0]
-    starts = [sum(counts[:process]) for process in range(len(counts))]
-    sizes = [
-        len(range((group - start) % num_groups, count, num_groups)) for start, count in zip(starts, counts, strict=True)
-    ]
-    by_view = gather_rows(sums.view(2, -1).T.contiguous(), sizes)
-    first, last = sum(sizes[:rank]), sum(sizes[: rank + 1])
-    return torch.cat([by_view[:first], by_view[last:]]).T.flatten()
 
 
 def number_of_groups(num_pairs: int, negatives: int | None) -> int:
