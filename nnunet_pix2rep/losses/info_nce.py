@@ -11,14 +11,13 @@ compared within its group, and the cost is linear.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from nnunet_pix2rep.losses.distributed import gather_rows, numbers_of_rows, process_rank
+from nnunet_pix2rep.losses.groups import PairGroups, number_of_groups
 from nnunet_pix2rep.losses.pairs import check_pairs
 
 SMALLEST_NORM = 1e-12  # as torch.nn.functional.normalize
@@ -97,80 +96,6 @@ def _shares(similarities: torch.Tensor, row_sums: torch.Tensor, column_sums: tor
     return similarities.sub_(row_sums[..., None]).exp_().add_(by_column)
 
 
-@dataclass(frozen=True)
-class _Groups:
-    """Consecutive groups that have equally many rows of each process, to be worked out at once.
-
-    Attributes:
-        numbers: Of the groups, of ``num_groups``.
-        num_groups: Pair k of all processes' pairs is in group k mod num_groups.
-        counts: Pairs of each process.
-        rank: This process.
-    """
-
-    numbers: range
-    num_groups: int
-    counts: list[int]
-    rank: int
-
-    @classmethod
-    def dealt_out(cls, num_groups: int, counts: list[int], rank: int, chunk_size: int) -> list[_Groups]:
-        """All groups, as many at once as have no more similarities than a block of ``chunk_size`` squared.
-
-        The same in every process, since what they do together is counted in these.
-        """
-        dealt: list[_Groups] = []
-        for group in range(num_groups):
-            grown = cls(range(dealt[-1].numbers.start if dealt else 0, group + 1), num_groups, counts, rank)
-            same_size = dealt and grown.pairs_of_processes(group) == grown.pairs_of_processes(group - 1)
-            pairs = grown.pairs_of_processes(group)
-            if same_size and len(grown.numbers) * 4 * max(pairs) * sum(pairs) <= chunk_size**2:
-                dealt[-1] = grown
-            else:
-                dealt.append(cls(range(group, group + 1), num_groups, counts, rank))
-        return dealt
-
-    def _first_pair(self, group: int | torch.Tensor, start: int) -> int | torch.Tensor:
-        """How far after a pair that belongs to group ``start`` the first one of a group comes."""
-        return (group - start) % self.num_groups
-
-    def pairs_of_processes(self, group: int) -> list[int]:
-        """How many pairs of a group each process has."""
-        starts = [sum(self.counts[:process]) for process in range(len(self.counts))]
-        return [
-            len(range(self._first_pair(group, start), count, self.num_groups))
-            for start, count in zip(starts, self.counts, strict=True)
-        ]
-
-    def _pairs(self, start: int, num_pairs: int, device: torch.device) -> torch.Tensor:
-        # made on the device, which a list of numbers would have to be copied to
-        numbers = torch.arange(self.numbers.start, self.numbers.stop, device=device)[:, None]
-        return self._first_pair(numbers, start) + self.num_groups * torch.arange(num_pairs, device=device)
-
-    def mine(self, device: torch.device) -> torch.Tensor:
-        """Indices of this process's pairs among its own, shape (groups, pairs)."""
-        pairs = self.pairs_of_processes(self.numbers.start)
-        return self._pairs(sum(self.counts[: self.rank]), pairs[self.rank], device)
-
-    def others(self, device: torch.device) -> torch.Tensor:
-        """Indices of the other processes' pairs among those of all, shape (groups, pairs)."""
-        pairs = self.pairs_of_processes(self.numbers.start)
-        stop = sum(self.counts[: self.rank + 1])
-        before = self._pairs(0, sum(pairs[: self.rank]), device)
-        after = stop + self._pairs(stop, sum(pairs[self.rank + 1 :]), device)
-        return torch.cat([before, after], dim=1)
-
-    def sums_of_others(self, sums: torch.Tensor) -> torch.Tensor:
-        """The log-sums (groups, 2 pairs) of the other processes' embeddings, in the order of :meth:`others`."""
-        if len(self.counts) == 1:
-            return sums[:, :0]
-        sizes = self.pairs_of_processes(self.numbers.start)
-        first, last = sum(sizes[: self.rank]), sum(sizes[: self.rank + 1])
-        by_pair = sums.unflatten(1, (2, -1)).permute(2, 0, 1)
-        gathered = gather_rows(by_pair.flatten(1).contiguous(), sizes).unflatten(1, by_pair.shape[1:])
-        return torch.cat([gathered[:first], gathered[last:]]).permute(1, 2, 0).flatten(1)
-
-
 class _CrossEntropy(torch.autograd.Function):
     """Sum over the own rows of the cross-entropy of the similarities with the paired one.
 
@@ -193,17 +118,19 @@ class _CrossEntropy(torch.autograd.Function):
         dtype = torch.promote_types(z_1.dtype, torch.float32)
         total = z_1.new_zeros((), dtype=dtype)
         gradients = torch.empty_like(z_1, dtype=dtype), torch.empty_like(z_2, dtype=dtype)  # the groups fill them
-        for groups in _Groups.dealt_out(num_groups, counts, process_rank(), chunk_size):
+        for groups in PairGroups.dealt_out(num_groups, counts, process_rank(), chunk_size):
             mine, of_others = groups.mine(z_1.device), groups.others(z_1.device)
             own, norms = _normalised([z_1[mine], z_2[mine]], temperature, dtype)
             others, _ = _normalised([all_1[of_others], all_2[of_others]], temperature, dtype)
             similarities = _Similarities(own, others, chunk_size)
             sums = similarities.log_sums()
-            paired = own.roll(own.shape[1] // 2, dims=1)
-            total += sums.sum() - own.flatten().dot(paired.flatten())
+            view_1, view_2 = own.chunk(2, dim=1)
+            total += sums.sum() - 2 * (view_1 * view_2).sum()
             if any(context.needs_input_grad):
                 other_sums = groups.sums_of_others(sums)
-                by_own = similarities.gradient(sums, other_sums).sub_(paired, alpha=2)
+                by_own = similarities.gradient(sums, other_sums)
+                for by_view, other_view in zip(by_own.chunk(2, dim=1), (view_2, view_1), strict=True):
+                    by_view.sub_(other_view, alpha=2)
                 along = (own * by_own).sum(dim=2, keepdim=True).mul_(temperature)  # what the normalisation takes away
                 by_z = by_own.addcmul_(own, along, value=-1).div_(norms * temperature**0.5)
                 gradients[0][mine], gradients[1][mine] = by_z.chunk(2, dim=1)
@@ -224,15 +151,7 @@ def _normalised(
     """Joined rows of norm temperature^-1/2, whose inner products are similarities over temperature; their norms."""
     rows = torch.cat(list(parts), dim=1).to(dtype)
     norms = torch.linalg.vector_norm(rows, dim=2, keepdim=True).clamp_min_(SMALLEST_NORM)
-    return rows / (norms * temperature**0.5), norms
-
-
-def number_of_groups(num_pairs: int, negatives: int | None) -> int:
-    """Groups that the pairs are dealt out to, so that none has more than the wanted negatives, nor one pair alone."""
-    if negatives is None:
-        return 1
-    pairs_per_group = max(2, (negatives + 2) // 2)
-    return max(1, min(math.ceil(num_pairs / pairs_per_group), num_pairs // 2))
+    return rows.div_(norms * temperature**0.5), norms
 
 
 def info_nce(

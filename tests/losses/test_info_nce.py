@@ -5,12 +5,10 @@ import sys
 import pytest
 import torch
 from embeddings import random_pairs, value_and_gradients
-from hypothesis import given
-from hypothesis import strategies as st
 from lightly.loss import NTXentLoss
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nnunet_pix2rep.losses.info_nce import info_nce, number_of_groups
+from nnunet_pix2rep.losses.info_nce import info_nce
 
 
 @pytest.mark.parametrize("temperature", [0.07, 0.5, 5.0])
@@ -85,7 +83,8 @@ def test_neither_pass_holds_more_than_one_chunk_of_the_similarity_matrix():
 
 
 @pytest.mark.parametrize(("num_pairs", "negatives", "groups"), [(40, 18, 4), (41, 18, 5), (40, 78, 1), (40, None, 1)])
-def test_with_fewer_negatives_each_group_has_the_loss_of_lightly(num_pairs, negatives, groups):
+@pytest.mark.parametrize("chunk_size", [7, 40, 1024])
+def test_with_fewer_negatives_each_group_has_the_loss_of_lightly(num_pairs, negatives, groups, chunk_size):
     pairs = random_pairs(num_pairs, 16)
 
     def reference(z_1, z_2):
@@ -93,17 +92,9 @@ def test_with_fewer_negatives_each_group_has_the_loss_of_lightly(num_pairs, nega
         return sum(NTXentLoss(0.5)(z_1[part], z_2[part]) * len(z_1[part]) for part in parts) / num_pairs
 
     expected = value_and_gradients(reference, *pairs)
-    found = value_and_gradients(lambda z_1, z_2: info_nce(z_1, z_2, 0.5, 7, negatives), *pairs)
+    found = value_and_gradients(lambda z_1, z_2: info_nce(z_1, z_2, 0.5, chunk_size, negatives), *pairs)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
-
-
-@given(num_pairs=st.integers(2, 300), negatives=st.integers(2, 700))
-def test_no_group_has_more_negatives_than_wanted_nor_a_pair_alone(num_pairs, negatives):
-    groups = number_of_groups(num_pairs, negatives)
-    sizes = [len(range(group, num_pairs, groups)) for group in range(groups)]
-    assert min(sizes) >= 2
-    assert max(sizes) <= max(3, (negatives + 2) // 2)  # 3 where an odd number is dealt out in twos
 
 
 def test_the_smallest_temperature_that_the_configuration_allows_gives_finite_values():
