@@ -7,27 +7,83 @@ With every channel of either view standardised over the N pixels, C = Z_1^T Z_2 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
-from nnunet_pix2rep.losses.distributed import all_reduce_sum
+from nnunet_pix2rep.losses.distributed import all_reduce_sum, number_of_processes
 from nnunet_pix2rep.losses.pairs import check_pairs
 
 STANDARDISATION_EPSILON = 1e-5
 
 
-def cross_correlation(z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
-    """Cross-correlation of the channels of two views over the pixels of all processes; (N, d), (N, d) -> (d, d).
+@dataclass(frozen=True)
+class _Correlation:
+    """The cross-correlation and what it was made of: C_ij = scale_1i scale_2j / num_rows * (centred_1^T centred_2)_ij.
 
     The channels are centred before the product and scaled after it, where it is only d x d.
     """
-    num_rows = all_reduce_sum(z_1.new_full((), len(z_1)))  # new_full, unlike torch.tensor, does not wait for the device
-    centred, scales = [], []
-    for z in (z_1, z_2):
-        centred.append(z - all_reduce_sum(z.sum(dim=0)) / num_rows)
-        variance = all_reduce_sum(centred[-1].square().sum(dim=0)) / num_rows
-        scales.append((variance + STANDARDISATION_EPSILON).rsqrt())
-    return all_reduce_sum(centred[0].T @ centred[1]) * (scales[0][:, None] * scales[1] / num_rows)
+
+    matrix: torch.Tensor
+    centred: tuple[torch.Tensor, torch.Tensor]
+    scales: tuple[torch.Tensor, torch.Tensor]
+    num_rows: torch.Tensor
+
+    @classmethod
+    def of(cls, z_1: torch.Tensor, z_2: torch.Tensor) -> _Correlation:
+        num_rows = all_reduce_sum(z_1.new_full((), len(z_1)))  # unlike torch.tensor, does not wait for the device
+        centred = tuple(z - all_reduce_sum(z.sum(dim=0)) / num_rows for z in (z_1, z_2))
+        variances = [all_reduce_sum(z.square().sum(dim=0)) / num_rows for z in centred]
+        scales = tuple((variance + STANDARDISATION_EPSILON).rsqrt() for variance in variances)
+        product = all_reduce_sum(centred[0].T @ centred[1])
+        return cls(product * (scales[0][:, None] * scales[1] / num_rows), centred, scales, num_rows)
+
+    def gradients(self, by_matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradients by the embeddings of both views, of which that by the matrix is given.
+
+        Their means over the rows of all processes are 0, as those of the centred embeddings are, so the centring takes
+        nothing away from them; and all else is known in every process, so nothing is sent.
+        """
+        by_product = by_matrix * (self.scales[0][:, None] * self.scales[1] / self.num_rows)
+        by_scale = by_matrix * self.matrix  # times the scale
+        shrinkage = [
+            by_scale.sum(dim=1 - view) * self.scales[view].square() / self.num_rows for view in range(len(self.scales))
+        ]
+        z_1, z_2 = self.centred
+        return (
+            torch.addmm(z_1 * -shrinkage[0], z_2, by_product.T),
+            torch.addmm(z_2 * -shrinkage[1], z_1, by_product),
+        )
+
+
+def cross_correlation(z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
+    """Cross-correlation of the channels of two views over the pixels of all processes; (N, d), (N, d) -> (d, d)."""
+    return _Correlation.of(z_1, z_2).matrix
+
+
+class _BarlowTwins(torch.autograd.Function):
+    """The loss of embeddings in float32 or float64, with its gradient by hand: two products in the place of autograd's
+    many passes over the embeddings.
+    """
+
+    @staticmethod
+    def forward(context, z_1: torch.Tensor, z_2: torch.Tensor, redundancy_weight: float) -> torch.Tensor:
+        context.correlation = _Correlation.of(z_1, z_2)
+        context.redundancy_weight = redundancy_weight
+        matrix = context.correlation.matrix
+        diagonal = matrix.diagonal()
+        redundancy = matrix.square().sum() - diagonal.square().sum()
+        return (1 - diagonal).square().sum() + redundancy_weight * redundancy
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient: torch.Tensor):
+        correlation = context.correlation
+        by_matrix = 2 * context.redundancy_weight * correlation.matrix
+        by_matrix.diagonal().copy_(2 * (correlation.matrix.diagonal() - 1))
+        # the sum of the gradients of all processes, which DistributedDataParallel averages
+        return *correlation.gradients(by_matrix * (gradient * number_of_processes())), None
 
 
 def barlow_twins(z_1: torch.Tensor, z_2: torch.Tensor, redundancy_weight: float = 5e-3) -> torch.Tensor:
@@ -39,7 +95,8 @@ def barlow_twins(z_1: torch.Tensor, z_2: torch.Tensor, redundancy_weight: float 
         redundancy_weight: lambda.
 
     Returns:
-        A scalar, the same in every process.
+        A scalar, the same in every process. Its gradients are those of the sum over the processes; what follows it must
+        be the same in all processes, as a gradient scaler is.
 
     Raises:
         ValueError: shapes that differ or are not (N, d), or fewer than two pairs.
@@ -47,11 +104,7 @@ def barlow_twins(z_1: torch.Tensor, z_2: torch.Tensor, redundancy_weight: float 
     check_pairs(z_1, z_2)
     with torch.autocast(z_1.device.type, enabled=False):
         dtype = torch.promote_types(z_1.dtype, torch.float32)
-        correlation = cross_correlation(z_1.to(dtype), z_2.to(dtype))
-        diagonal = correlation.diagonal()
-        invariance = (1 - diagonal).square().sum()
-        redundancy = correlation.square().sum() - diagonal.square().sum()
-        return invariance + redundancy_weight * redundancy
+        return _BarlowTwins.apply(z_1.to(dtype), z_2.to(dtype), redundancy_weight)
 
 
 class BarlowTwinsLoss(nn.Module):

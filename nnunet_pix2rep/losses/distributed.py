@@ -1,8 +1,6 @@
 """Sums and gathers over processes.
 
-Without an initialised process group they return their input. Gradients flow through the sum, whose backward pass adds
-up those of all processes; together with the averaging of DistributedDataParallel this makes a loss exact that every
-process computes from the joined batch.
+Without an initialised process group they return their input. The losses that use them know their own gradients.
 """
 
 from __future__ import annotations
@@ -18,23 +16,18 @@ def is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
-class _AllReduceSum(torch.autograd.Function):
-    @staticmethod
-    def forward(_context, values: torch.Tensor) -> torch.Tensor:
-        values = values.clone()
-        distributed.all_reduce(values)
-        return values
-
-    @staticmethod
-    def backward(_context, gradient: torch.Tensor) -> torch.Tensor:
-        gradient = gradient.clone()
-        distributed.all_reduce(gradient)
-        return gradient
-
-
 def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
-    """Sum over processes; any shape."""
-    return _AllReduceSum.apply(values) if is_distributed() else values
+    """Sum over processes; any shape. Gradients do not flow through it."""
+    if not is_distributed():
+        return values
+    values = values.detach().clone()
+    distributed.all_reduce(values)
+    return values
+
+
+def number_of_processes() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if is_distributed() else 1
 
 
 def process_rank() -> int:

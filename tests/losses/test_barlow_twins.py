@@ -15,6 +15,18 @@ def test_value_and_gradients_are_those_of_lightly(redundancy_weight):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_the_gradient_scales_with_what_follows_the_loss():
+    pairs = random_pairs(12, 5, torch.float64)
+    _, *gradients = value_and_gradients(barlow_twins, *pairs)
+    _, *scaled = value_and_gradients(lambda z_1, z_2: 3 * barlow_twins(z_1, z_2) + 1, *pairs)
+    torch.testing.assert_close(scaled, [3 * gradient for gradient in gradients])
+
+
+def test_the_gradient_is_that_of_the_value():
+    pairs = [z.requires_grad_() for z in random_pairs(9, 4, torch.float64)]
+    assert torch.autograd.gradcheck(lambda z_1, z_2: barlow_twins(z_1, z_2, 0.3), pairs)
+
+
 def test_the_cross_correlation_is_that_of_torch():
     z_1, z_2 = random_pairs(200, 5, torch.float64)
     expected = torch.corrcoef(torch.cat([z_1, z_2], dim=1).T)[:5, 5:]

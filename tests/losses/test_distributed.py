@@ -13,6 +13,7 @@ from nnunet_pix2rep.losses.info_nce import info_nce
 LOSSES = {
     "info_nce": lambda z_1, z_2: info_nce(z_1, z_2, chunk_size=3),
     "info_nce_few_negatives": lambda z_1, z_2: info_nce(z_1, z_2, chunk_size=3, negatives=8),
+    "info_nce_several_groups_at_once": lambda z_1, z_2: info_nce(z_1, z_2, negatives=8),
     "barlow_twins": barlow_twins,
 }
 ROWS = {"equal": (8, 8), "unequal": (4, 12)}
