@@ -47,3 +47,8 @@ def test_groups_that_are_worked_out_at_once_have_no_more_similarities_than_a_blo
             own, others = groups.mine(CPU), groups.others(CPU)
             similarities = 2 * own.shape[1] * 2 * (own.shape[1] + others.shape[1]) * len(own)
             assert len(own) == 1 or similarities <= chunk_size**2
+
+
+def test_all_groups_of_a_size_are_worked_out_at_once_where_there_is_room():
+    dealt = PairGroups.dealt_out(4, [41], 0, chunk_size=1000)
+    assert [groups.numbers for groups in dealt] == [range(1), range(1, 4)]  # 11 pairs, and 10 each
