@@ -60,7 +60,7 @@ class PretrainingConfig:
         2,
     )
     info_nce_chunk_size: int = setting(
-        1024, "rows and columns of the part of InfoNCE's similarity matrix that is in memory at once", "ours", 1
+        512, "rows and columns of the part of InfoNCE's similarity matrix that is in memory at once", "ours", 1
     )
     redundancy_weight: float = setting(5e-3, "lambda of Barlow Twins: weight of the off-diagonal terms", "v2", 0.0)
 

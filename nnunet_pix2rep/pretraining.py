@@ -47,7 +47,7 @@ class PixelEmbedder(nn.Module):
         Returns:
             Shape (B * m, d), image by image.
         """
-        return self.head(self.pixel_features(images, points).flatten(0, 1))
+        return self.head.at_points(self.feature_network(images), points)
 
 
 def build_loss(name: str, config: PretrainingConfig) -> nn.Module:

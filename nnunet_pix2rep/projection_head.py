@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
+from torch.nn.functional import linear
+
+from nnunet_pix2rep.sampling import features_at_points, interpolation_weights
 
 
 class ProjectionHead(nn.Sequential):
@@ -26,3 +31,41 @@ class ProjectionHead(nn.Sequential):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Pixel features, shape (N, C), to embeddings, shape (N, d)."""
         return super().forward(features)
+
+    def at_points(self, maps: Sequence[torch.Tensor], points: torch.Tensor) -> torch.Tensor:
+        """Embeddings of the pixels at points: those of the joined features of all maps, but with less work.
+
+        The first layer is linear, and so is what lies between the voxels of a map, so that either may come first. Where
+        a map has few voxels, the layer is applied to these in the place of the points.
+
+        Args:
+            maps: Shapes (B, C_i, *S_i); the sum of the C_i is ``in_channels``.
+            points: Normalised, shape (B, m, D).
+
+        Returns:
+            Shape (B * m, d), image by image.
+        """
+        weights = self[0].weight.split([feature_map.shape[1] for feature_map in maps], dim=1)
+        layers = list(zip(maps, weights, strict=True))
+        fine = [(feature_map, weight) for feature_map, weight in layers if not _is_coarse(feature_map, points)]
+        hidden = None
+        if fine:
+            features = torch.cat([features_at_points(feature_map, points) for feature_map, _ in fine], dim=2)
+            hidden = linear(features, torch.cat([weight for _, weight in fine], dim=1))
+        for feature_map, weight in layers:
+            if _is_coarse(feature_map, points):
+                of_voxels = linear(feature_map.flatten(2).mT, weight)
+                shares = interpolation_weights(points, feature_map.shape[2:]).to(of_voxels.dtype)
+                hidden = shares @ of_voxels if hidden is None else torch.baddbmm(hidden, shares, of_voxels)
+        embeddings = hidden.flatten(0, 1)
+        for layer in list(self)[1:]:
+            embeddings = layer(embeddings)
+        return embeddings
+
+
+def _is_coarse(feature_map: torch.Tensor, points: torch.Tensor) -> bool:
+    """Whether a linear layer of the voxels and sampling by a product of matrices have fewer products than the layer of
+    the points: V C + m V against m C for each image and channel of the output.
+    """
+    num_points, channels, num_voxels = points.shape[1], feature_map.shape[1], feature_map.shape[2:].numel()
+    return num_voxels * (channels + num_points) < num_points * channels

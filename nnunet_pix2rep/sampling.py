@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch.nn.functional import grid_sample
@@ -63,3 +65,23 @@ def features_at_points(feature_map: torch.Tensor, points: torch.Tensor) -> torch
     grid = points.reshape(*points.shape[:2], *[1] * (dimension - 1), dimension).to(dtype)
     sampled = grid_sample(feature_map.to(dtype), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return sampled.to(feature_map.dtype).flatten(2).transpose(1, 2)
+
+
+def interpolation_weights(points: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """What each voxel counts in the features at each point, so that these are a product of matrices.
+
+    The same as :func:`features_at_points`, and worth while for maps of few voxels.
+
+    Args:
+        points: Normalised, shape (B, m, D).
+        size: Array shape *S of the map, D axes.
+
+    Returns:
+        Shape (B, m, product of S), type of ``points``; every row has the sum 1.
+    """
+    weights = points.new_ones(*points.shape[:2], 1)
+    for axis, length in enumerate(reversed(size)):
+        place = (((points[..., axis, None] + 1) * length - 1) / 2).clamp(0, length - 1)
+        along_axis = (1 - (place - torch.arange(length, device=points.device)).abs()).clamp(min=0)
+        weights = (along_axis[..., :, None] * weights[..., None, :]).flatten(2)
+    return weights

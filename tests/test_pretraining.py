@@ -4,12 +4,14 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_pix2rep.config import PretrainingConfig
 from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
 from nnunet_pix2rep.losses.info_nce import InfoNCELoss
 from nnunet_pix2rep.pretraining import LOSSES, PixelEmbedder, WarmupCosineSchedule, build_loss
 from nnunet_pix2rep.projection_head import ProjectionHead
+from nnunet_pix2rep.sampling import features_at_points
 
 SMALL_HEAD = replace(PretrainingConfig(), projection_hidden_channels=12, projection_channels=10)
 
@@ -106,6 +108,42 @@ def test_the_head_treats_every_pixel_alike():
     order = torch.randperm(20)
     torch.testing.assert_close(head(features)[order], head(features[order]))
     assert head(features).shape == (20, 3)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("sizes", [(2, 16), (16, 2), (16,), (2, 3), (2,)])
+def test_the_head_may_come_before_the_sampling_of_a_coarse_map(dimension, sizes):
+    """Values and gradients are those of the joined features, whichever of the maps are coarse."""
+    torch.manual_seed(0)
+    maps = [torch.randn(3, 9 + size, *[size] * dimension, requires_grad=True) for size in sizes]
+    points = torch.rand(3, 40, dimension) * 2 - 1
+    head = ProjectionHead(sum(feature_map.shape[1] for feature_map in maps), 7, 5)
+    features = torch.cat([features_at_points(feature_map, points) for feature_map in maps], dim=2)
+    weights = [*maps, *head.parameters()]
+    direction = torch.randn(120, 5)
+    expected = head(features.flatten(0, 1))
+    embeddings = head.at_points(maps, points)
+    torch.testing.assert_close(embeddings, expected)
+    for gradient, expected_gradient in zip(
+        torch.autograd.grad(embeddings, weights, direction),
+        torch.autograd.grad(expected, weights, direction),
+        strict=True,
+    ):
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_layer_of_a_coarse_map_costs_what_its_voxels_cost():
+    """Not what the points cost: of a map with a thousandth of the products, the work hardly grows with the points."""
+    head = ProjectionHead(512, 64, 8)
+    feature_map = torch.randn(1, 512, 2, 2)
+
+    def products(num_points):
+        with FlopCounterMode(display=False) as counter:
+            head.at_points([feature_map], torch.rand(1, num_points, 2) * 2 - 1)
+        return counter.get_total_flops()
+
+    by_points = 2 * 1000 * 512 * 64
+    assert products(1000) < by_points / 10
 
 
 def learning_rates(warmup_fraction, num_epochs=10, initial_lr=0.4):

@@ -4,7 +4,7 @@ import scipy.stats
 import torch
 
 from nnunet_pix2rep.geometry.grids import identity_grid
-from nnunet_pix2rep.sampling import draw_point_pairs, features_at_points
+from nnunet_pix2rep.sampling import draw_point_pairs, features_at_points, interpolation_weights
 
 SIZES = pytest.mark.parametrize("size", [(10, 14), (6, 8, 10)])
 
@@ -117,3 +117,15 @@ def test_gradients_reach_the_neighbours_of_a_point_and_nothing_else():
     expected = torch.zeros(4, 4)
     expected[0, 1:3] = 0.5
     torch.testing.assert_close(feature_map.grad[0, 0], expected)
+
+
+@SIZES
+def test_interpolation_weights_make_sampling_a_product_of_matrices(size):
+    """Also beyond the outermost voxel centres, and along axes of a single voxel."""
+    generator = torch.Generator().manual_seed(1)
+    feature_map = torch.randn(2, 3, *size, generator=generator)
+    points = torch.rand(2, 50, len(size), generator=generator) * 3 - 1.5
+    for shape in (feature_map, feature_map[..., :1]):
+        weights = interpolation_weights(points, shape.shape[2:])
+        torch.testing.assert_close(weights.sum(dim=2), torch.ones(2, 50))
+        torch.testing.assert_close(weights @ shape.flatten(2).mT, features_at_points(shape, points))

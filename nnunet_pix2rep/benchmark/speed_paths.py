@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from nnunet_pix2rep.geometry.grids import TransformRanges, draw_transform, identity_grid
 from nnunet_pix2rep.projection_head import ProjectionHead
-from nnunet_pix2rep.sampling import features_at_points
 
 # nnU-Net's and this package's defaults for square 2D patches; what exactly is drawn does not matter for the cost.
 RANGES = TransformRanges(
@@ -70,8 +69,7 @@ def sampled_path(
         head: Takes the sum of the C_i.
         loss: Takes two tensors (B * m, d).
     """
-    features = torch.cat([features_at_points(feature_map, points) for feature_map in maps], dim=2)
-    return loss(*head(features.flatten(0, 1)).chunk(2))
+    return loss(*head.at_points(maps, points).chunk(2))
 
 
 def dense_path(maps: Sequence[torch.Tensor], pairs: Pairs, head: ProjectionHead, loss: nn.Module) -> torch.Tensor:

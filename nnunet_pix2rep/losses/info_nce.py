@@ -158,7 +158,7 @@ def info_nce(
     z_1: torch.Tensor,
     z_2: torch.Tensor,
     temperature: float = 0.5,
-    chunk_size: int = 1024,
+    chunk_size: int = 512,
     negatives: int | None = None,
 ) -> torch.Tensor:
     """Symmetric InfoNCE between paired pixels, over the pairs of all processes.
@@ -189,7 +189,7 @@ def info_nce(
 class InfoNCELoss(nn.Module):
     """Module of :func:`info_nce`."""
 
-    def __init__(self, temperature: float = 0.5, chunk_size: int = 1024, negatives: int | None = None):
+    def __init__(self, temperature: float = 0.5, chunk_size: int = 512, negatives: int | None = None):
         super().__init__()
         self.temperature = temperature
         self.chunk_size = chunk_size
