@@ -133,7 +133,7 @@ def test_the_head_may_come_before_the_sampling_of_a_coarse_map(dimension, sizes)
 
 
 def test_the_first_layer_of_a_coarse_map_costs_what_its_voxels_cost():
-    """Not what the points cost: of a map with a thousandth of the products, the work hardly grows with the points."""
+    """Not what the points cost, which are 250 times as many here."""
     head = ProjectionHead(512, 64, 8)
     feature_map = torch.randn(1, 512, 2, 2)
 
