@@ -12,7 +12,7 @@ from nnunet_pix2rep.sampling import features_at_points, interpolation_weights
 
 
 class ProjectionHead(nn.Sequential):
-    """Linear, BatchNorm, ReLU, Linear: a 1x1-convolution head (Pix2Rep) applied to sampled pixels only.
+    """Linear, BatchNorm, ReLU, Linear: a 1x1-convolution head (Pix2Rep), but for sampled pixels only.
 
     Args:
         in_channels: Channels of the pixel features.
@@ -45,18 +45,18 @@ class ProjectionHead(nn.Sequential):
         Returns:
             Shape (B * m, d), image by image.
         """
-        weights = self[0].weight.split([feature_map.shape[1] for feature_map in maps], dim=1)
-        layers = list(zip(maps, weights, strict=True))
-        fine = [(feature_map, weight) for feature_map, weight in layers if not _is_coarse(feature_map, points)]
+        fine, coarse = [], []
+        for layer in zip(maps, self[0].weight.split([m.shape[1] for m in maps], dim=1), strict=True):
+            (coarse if _is_coarse(layer[0], points) else fine).append(layer)
         hidden = None
         if fine:
             features = torch.cat([features_at_points(feature_map, points) for feature_map, _ in fine], dim=2)
             hidden = linear(features, torch.cat([weight for _, weight in fine], dim=1))
-        for feature_map, weight in layers:
-            if _is_coarse(feature_map, points):
-                of_voxels = linear(feature_map.flatten(2).mT, weight)
-                shares = interpolation_weights(points, feature_map.shape[2:]).to(of_voxels.dtype)
-                hidden = shares @ of_voxels if hidden is None else torch.baddbmm(hidden, shares, of_voxels)
+        for feature_map, weight in coarse:
+            of_voxels = linear(feature_map.flatten(2).mT, weight)
+            # Places are worked out in float32; under AMP only the weights are rounded, as the features are.
+            shares = interpolation_weights(points, feature_map.shape[2:]).to(of_voxels.dtype)
+            hidden = shares @ of_voxels if hidden is None else torch.baddbmm(hidden, shares, of_voxels)
         embeddings = hidden.flatten(0, 1)
         for layer in list(self)[1:]:
             embeddings = layer(embeddings)

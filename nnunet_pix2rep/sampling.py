@@ -68,9 +68,9 @@ def features_at_points(feature_map: torch.Tensor, points: torch.Tensor) -> torch
 
 
 def interpolation_weights(points: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """What each voxel counts in the features at each point, so that these are a product of matrices.
+    """What each voxel counts in the features at each point; its product with the voxels' features gives these.
 
-    The same as :func:`features_at_points`, and worth while for maps of few voxels.
+    The product equals :func:`features_at_points`, and is worth while for maps of few voxels.
 
     Args:
         points: Normalised, shape (B, m, D).

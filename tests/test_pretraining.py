@@ -132,6 +132,19 @@ def test_the_head_may_come_before_the_sampling_of_a_coarse_map(dimension, sizes)
         torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-4)
 
 
+def test_under_autocast_a_large_coarse_map_is_sampled_at_the_very_points():
+    """Coordinates rounded to bfloat16 would be off by whole voxels here."""
+    torch.manual_seed(0)
+    head = ProjectionHead(3000, 7, 5)
+    feature_map = torch.randn(1, 3000, 1, 512)
+    points = torch.rand(1, 2000, 2) * 2 - 1
+    expected = head.at_points([feature_map], points)
+    with torch.autocast("cpu", torch.bfloat16):
+        embeddings = head.at_points([feature_map], points)
+    assert embeddings.dtype == torch.bfloat16
+    assert torch.corrcoef(torch.stack([embeddings.float().flatten(), expected.flatten()]))[0, 1] > 0.999
+
+
 def test_the_first_layer_of_a_coarse_map_costs_what_its_voxels_cost():
     """Not what the points cost, which are 250 times as many here."""
     head = ProjectionHead(512, 64, 8)
