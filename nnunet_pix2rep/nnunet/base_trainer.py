@@ -35,6 +35,11 @@ CITATION = (
 )
 
 
+def has_cpu_bfloat16() -> bool:
+    """Whether oneDNN, which does torch's convolutions on CPUs, supports bfloat16 on this processor."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()  # torch 2.14 has no public name for it
+
+
 class Pix2RepTrainer(ResumableTrainer):
     """Base of the trainers. A loss that is not finite stops the training before anything is saved."""
 
@@ -59,6 +64,11 @@ class Pix2RepTrainer(ResumableTrainer):
         )
         self._has_checked_split = False
         self.print_to_log_file(CITATION, add_timestamp=False)
+        if self._wants_cpu_bfloat16() and not has_cpu_bfloat16():
+            self.print_to_log_file(
+                f"WARNING: {CPU_BFLOAT16_VARIABLE}=1, but this processor has no instructions for bfloat16: convolutions "
+                "may take many times as long as in float32. Unset the variable on this machine."
+            )
 
     def set_length(self, settings: Any) -> None:
         """Takes epochs, iterations and the saving interval from a part of the configuration."""
@@ -119,15 +129,18 @@ class Pix2RepTrainer(ResumableTrainer):
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
 
+    def _wants_cpu_bfloat16(self) -> bool:
+        return self.device.type == "cpu" and os.environ.get(CPU_BFLOAT16_VARIABLE) == "1"
+
     def autocast(self) -> Any:
         """AMP where nnU-Net uses it, on CUDA devices, and in bfloat16 on CPUs where the user asks for it.
 
-        Processors with bfloat16 instructions (AMX, AVX-512 BF16) take about two thirds of the time; others would take
-        longer, so it is a matter of the machine and not of the plans.
+        Processors with bfloat16 instructions (AMX, AVX-512 BF16) take about two thirds of the time; others take far
+        longer (of which the log warns), so it is a matter of the machine and not of the plans.
         """
         if self.device.type == "cuda":
             return torch.autocast("cuda")
-        if self.device.type == "cpu" and os.environ.get(CPU_BFLOAT16_VARIABLE) == "1":
+        if self._wants_cpu_bfloat16():
             return torch.autocast("cpu", torch.bfloat16)
         return dummy_context()
 

@@ -20,6 +20,7 @@ from tiny_training import (
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet import base_trainer
 from nnunet_pix2rep.nnunet.base_trainer import CPU_BFLOAT16_VARIABLE
 from nnunet_pix2rep.nnunet.checkpoint import load_checkpoint_file
 from nnunet_pix2rep.nnunet.finetune_trainer import Pix2RepFinetuneTrainer
@@ -223,3 +224,17 @@ def test_a_pretraining_on_a_cpu_uses_bfloat16_where_asked_for(tiny, monkeypatch,
     assert loss.dtype == torch.float32
     assert loss.isfinite()
     assert {parameter.dtype for parameter in trainer.network.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("requested", "supported", "warned"), [("1", False, True), ("1", True, False), ("0", False, False)]
+)
+def test_bfloat16_without_instructions_for_it_is_warned_of(tiny, monkeypatch, capsys, requested, supported, warned):
+    monkeypatch.setenv(CPU_BFLOAT16_VARIABLE, requested)
+    monkeypatch.setattr(base_trainer, "has_cpu_bfloat16", lambda: supported)
+    make_trainer(nnUNetTrainerPix2RepPretrain, tiny)
+    assert ("no instructions for bfloat16" in capsys.readouterr().out) == warned
+
+
+def test_support_of_bfloat16_is_told_by_torch():
+    assert isinstance(base_trainer.has_cpu_bfloat16(), bool)
