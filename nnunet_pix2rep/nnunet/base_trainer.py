@@ -66,8 +66,8 @@ class Pix2RepTrainer(ResumableTrainer):
         self.print_to_log_file(CITATION, add_timestamp=False)
         if self._wants_cpu_bfloat16() and not has_cpu_bfloat16():
             self.print_to_log_file(
-                f"WARNING: {CPU_BFLOAT16_VARIABLE}=1, but this processor has no instructions for bfloat16: convolutions "
-                "may take many times as long as in float32. Unset the variable on this machine."
+                f"WARNING: {CPU_BFLOAT16_VARIABLE}=1, but this processor has no instructions for bfloat16: "
+                "convolutions may take many times as long as in float32. Unset the variable on this machine."
             )
 
     def set_length(self, settings: Any) -> None:
