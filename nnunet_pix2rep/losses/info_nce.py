@@ -21,12 +21,13 @@ from nnunet_pix2rep.losses.groups import PairGroups, number_of_groups
 from nnunet_pix2rep.losses.pairs import check_pairs
 
 SMALLEST_NORM = 1e-12  # as torch.nn.functional.normalize
+LOWEST_TEMPERATURE_OF_EXPONENTIALS = 1 / 60  # exp(60) is 1e26, so float32 holds the sum of 1e12 of them
 
 
 class _Similarities:
     """The inner products of own embeddings with one another and with those of others, in several groups at once.
 
-    They are worked out block by block, those of two blocks of own embeddings once for both. One block alone is kept.
+    They are worked out block by block, those of two blocks of own embeddings once for both.
 
     Args:
         own: Shape (groups, n, d).
@@ -38,16 +39,11 @@ class _Similarities:
         self.own, self.others = own, others
         self.own_blocks = [slice(start, start + chunk_size) for start in range(0, own.shape[1], chunk_size)]
         self.other_blocks = [slice(start, start + chunk_size) for start in range(0, others.shape[1], chunk_size)]
-        self._kept: torch.Tensor | None = None
 
     def _own_block(self, rows: slice, columns: slice) -> torch.Tensor:
-        if self._kept is not None:
-            return self._kept
         block = self.own[:, rows] @ self.own[:, columns].mT
         if rows == columns:
             block.diagonal(dim1=1, dim2=2).fill_(-torch.inf)  # nothing is compared with itself
-        if len(self.own_blocks) == 1 and not self.other_blocks:
-            self._kept = block
         return block
 
     def _other_block(self, rows: slice, columns: slice) -> torch.Tensor:
@@ -90,6 +86,40 @@ class _Similarities:
         return gradient
 
 
+class _Exponentials:
+    """What :class:`_Similarities` gives, where there are no others and one block holds all: exponentials are kept.
+
+    None is above exp(1 / temperature), which must be far below what float32 can hold.
+
+    Args:
+        own: Shape (groups, n, d).
+    """
+
+    def __init__(self, own: torch.Tensor):
+        self.own = own
+        self.exponentials = (own @ own.mT).exp_()
+        self.exponentials.diagonal(dim1=1, dim2=2).zero_()  # nothing is compared with itself
+        self.sums = self.exponentials.sum(dim=2)
+
+    def log_sums(self) -> torch.Tensor:
+        """See :meth:`_Similarities.log_sums`."""
+        return self.sums.log()
+
+    def gradient(self, _own_sums: torch.Tensor, _other_sums: torch.Tensor) -> torch.Tensor:
+        """See :meth:`_Similarities.gradient`; to be called once."""
+        inverse = self.sums.reciprocal()
+        return self.exponentials.mul_(inverse[..., None] + inverse[:, None]) @ self.own
+
+
+def _similarities(
+    own: torch.Tensor, others: torch.Tensor, temperature: float, chunk_size: int
+) -> _Similarities | _Exponentials:
+    """The faster of both where it can be taken."""
+    if own.shape[1] <= chunk_size and others.shape[1] == 0 and temperature >= LOWEST_TEMPERATURE_OF_EXPONENTIALS:
+        return _Exponentials(own)
+    return _Similarities(own, others, chunk_size)
+
+
 def _shares(similarities: torch.Tensor, row_sums: torch.Tensor, column_sums: torch.Tensor) -> torch.Tensor:
     """Softmax over the row plus softmax over the column of every entry; may overwrite ``similarities``."""
     by_column = (similarities - column_sums[:, None]).exp_()
@@ -122,7 +152,7 @@ class _CrossEntropy(torch.autograd.Function):
             mine, of_others = groups.mine(z_1.device), groups.others(z_1.device)
             own, norms = _normalised([z_1[mine], z_2[mine]], temperature, dtype)
             others, _ = _normalised([all_1[of_others], all_2[of_others]], temperature, dtype)
-            similarities = _Similarities(own, others, chunk_size)
+            similarities = _similarities(own, others, temperature, chunk_size)
             sums = similarities.log_sums()
             view_1, view_2 = own.chunk(2, dim=1)
             total += sums.sum() - 2 * (view_1 * view_2).sum()
