@@ -8,16 +8,28 @@ from embeddings import random_pairs, value_and_gradients
 from lightly.loss import NTXentLoss
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nnunet_pix2rep.losses.info_nce import info_nce
+from nnunet_pix2rep.losses.info_nce import LOWEST_TEMPERATURE_OF_EXPONENTIALS, info_nce
 
 
-@pytest.mark.parametrize("temperature", [0.07, 0.5, 5.0])
+@pytest.mark.parametrize("temperature", [0.01, 0.017, 0.07, 0.5, 5.0])
 def test_value_and_gradients_are_those_of_lightly(temperature):
-    pairs = random_pairs(40, 16)
+    # the lower the temperature, the more float32 rounds, theirs as well as ours
+    pairs = [z.double() if temperature < 0.05 else z for z in random_pairs(40, 16)]
     expected = value_and_gradients(NTXentLoss(temperature), *pairs)
     found = value_and_gradients(lambda z_1, z_2: info_nce(z_1, z_2, temperature), *pairs)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("temperature", [0.017, 0.07, 0.5])
+def test_groups_in_one_block_give_what_several_blocks_give(temperature):
+    pairs = random_pairs(40, 16)
+    at_once, in_blocks = (
+        value_and_gradients(lambda z_1, z_2, size=size: info_nce(z_1, z_2, temperature, size), *pairs)
+        for size in (512, 7)
+    )
+    for ours, theirs in zip(at_once, in_blocks, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_orthogonal_pairs_have_the_loss_worked_out_by_hand():
@@ -101,6 +113,16 @@ def test_the_smallest_temperature_that_the_configuration_allows_gives_finite_val
     """Where the exponentials of all similarities would underflow."""
     for result in value_and_gradients(lambda z_1, z_2: info_nce(z_1, z_2, 1e-3, 5), *random_pairs()):
         assert torch.isfinite(result).all()
+
+
+def test_equal_pixels_do_not_overflow_at_the_lowest_temperature_of_the_exponentials():
+    """Every similarity is 1, the largest exponential there is; 2N - 1 pixels look alike."""
+    z = torch.ones(128, 8)
+    loss, *gradients = value_and_gradients(
+        lambda z_1, z_2: info_nce(z_1, z_2, LOWEST_TEMPERATURE_OF_EXPONENTIALS), z, z.clone()
+    )
+    assert loss.item() == pytest.approx(math.log(255), rel=1e-5)
+    assert all(gradient.abs().max() < 1e-5 for gradient in gradients)
 
 
 MEASURE = """
