@@ -68,7 +68,26 @@ class PairGroups:
         numbers = torch.arange(self.numbers.start, self.numbers.stop, device=device)[:, None]
         return self._first_pair(numbers, start) + self.num_groups * torch.arange(num_pairs, device=device)
 
-    def mine(self, device: torch.device) -> torch.Tensor:
+    def mine(self, rows: torch.Tensor) -> torch.Tensor:
+        """The rows (N, d) of this process's pairs in these groups, shape (groups, pairs, d); may be a view."""
+        view = self._view(rows)
+        return rows[self._mine(rows.device)] if view is None else view
+
+    def set_mine(self, rows: torch.Tensor, values: torch.Tensor) -> None:
+        """Puts values (groups, pairs, d) to where :meth:`mine` takes them from."""
+        view = self._view(rows)
+        if view is None:
+            rows[self._mine(rows.device)] = values
+        else:
+            view.copy_(values)
+
+    def _view(self, rows: torch.Tensor) -> torch.Tensor | None:
+        """:meth:`mine` without a copy, where the pairs of this process begin with group 0 and end with the last."""
+        if sum(self.counts[: self.rank]) % self.num_groups or self.counts[self.rank] % self.num_groups:
+            return None
+        return rows.unflatten(0, (-1, self.num_groups))[:, self.numbers.start : self.numbers.stop].transpose(0, 1)
+
+    def _mine(self, device: torch.device) -> torch.Tensor:
         """Indices of this process's pairs among its own, shape (groups, pairs)."""
         pairs = self.pairs_of_processes(self.numbers.start)
         return self._pairs(sum(self.counts[: self.rank]), pairs[self.rank], device)

@@ -149,8 +149,8 @@ class _CrossEntropy(torch.autograd.Function):
         total = z_1.new_zeros((), dtype=dtype)
         gradients = torch.empty_like(z_1, dtype=dtype), torch.empty_like(z_2, dtype=dtype)  # the groups fill them
         for groups in PairGroups.dealt_out(num_groups, counts, process_rank(), chunk_size):
-            mine, of_others = groups.mine(z_1.device), groups.others(z_1.device)
-            own, norms = _normalised([z_1[mine], z_2[mine]], temperature, dtype)
+            own, norms = _normalised([groups.mine(z_1), groups.mine(z_2)], temperature, dtype)
+            of_others = groups.others(z_1.device)
             others, _ = _normalised([all_1[of_others], all_2[of_others]], temperature, dtype)
             similarities = _similarities(own, others, temperature, chunk_size)
             sums = similarities.log_sums()
@@ -163,7 +163,8 @@ class _CrossEntropy(torch.autograd.Function):
                     by_view.sub_(other_view, alpha=2)
                 along = (own * by_own).sum(dim=2, keepdim=True).mul_(temperature)  # what the normalisation takes away
                 by_z = by_own.addcmul_(own, along, value=-1).div_(norms * temperature**0.5)
-                gradients[0][mine], gradients[1][mine] = by_z.chunk(2, dim=1)
+                for by_view, values in zip(gradients, by_z.chunk(2, dim=1), strict=True):
+                    groups.set_mine(by_view, values)
         context.save_for_backward(*gradients)
         context.dtype = z_1.dtype
         return total
