@@ -37,7 +37,7 @@ CITATION = (
 
 def has_cpu_bfloat16() -> bool:
     """Whether oneDNN, which does torch's convolutions on CPUs, supports bfloat16 on this processor."""
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()  # torch 2.14 has no public name for it
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()  # public in torch 2.14: a list of instructions only
 
 
 class Pix2RepTrainer(ResumableTrainer):
@@ -54,7 +54,7 @@ class Pix2RepTrainer(ResumableTrainer):
         honour_omp_num_threads(device)
         previous_stage = PlansManager(plans).get_configuration(configuration).previous_stage_name
         if previous_stage is not None:
-            raise NotImplementedError(
+            raise UserError(
                 f"Pix2Rep does not train cascades: {configuration} takes the segmentation of {previous_stage} as "
                 "input. Use 3d_fullres or 3d_lowres."
             )
