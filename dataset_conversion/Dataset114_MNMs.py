@@ -39,7 +39,7 @@ from nnunet_pix2rep.dataset_conversion.volumes import (
     require_volume,
 )
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.raw_dataset import Case, DatasetDescription, write_raw_dataset
+from nnunet_pix2rep.nnunet.data.raw_dataset_writer import Case, DatasetDescription, write_raw_dataset
 
 DESCRIPTION = DatasetDescription(
     name="MNMs",

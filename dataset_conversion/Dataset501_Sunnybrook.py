@@ -23,7 +23,7 @@ from nnunet_pix2rep.dataset_conversion.command import run_conversion
 from nnunet_pix2rep.dataset_conversion.sunnybrook_contours import cases_from_contours
 from nnunet_pix2rep.dataset_conversion.sunnybrook_png import cases_from_png
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.raw_dataset import DatasetDescription, write_raw_dataset
+from nnunet_pix2rep.nnunet.data.raw_dataset_writer import DatasetDescription, write_raw_dataset
 
 DESCRIPTION = DatasetDescription(
     name="Sunnybrook",

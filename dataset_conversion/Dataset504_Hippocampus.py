@@ -12,7 +12,7 @@ from pathlib import Path
 from nnunet_pix2rep.dataset_conversion.command import run_conversion
 from nnunet_pix2rep.dataset_conversion.volumes import check_same_size, require_folder
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.raw_dataset import FILE_ENDING, Case, DatasetDescription, write_raw_dataset
+from nnunet_pix2rep.nnunet.data.raw_dataset_writer import FILE_ENDING, Case, DatasetDescription, write_raw_dataset
 
 DESCRIPTION = DatasetDescription(
     name="Hippocampus",

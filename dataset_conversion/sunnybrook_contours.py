@@ -27,7 +27,7 @@ from nnunet_pix2rep.dataset_conversion.cardiac_phases import name_phases
 from nnunet_pix2rep.dataset_conversion.cine_series import CineSeries, find_series, read_series
 from nnunet_pix2rep.dataset_conversion.volumes import read_table
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.raw_dataset import Case
+from nnunet_pix2rep.nnunet.data.raw_dataset_writer import Case
 
 CONTOUR_FOLDER = Path("contours-manual") / "IRCCI-expert"
 CONTOUR_NAME = re.compile(r"IM-\d{4}-(\d{4})-icontour-manual\.txt")

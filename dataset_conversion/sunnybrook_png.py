@@ -19,7 +19,7 @@ import SimpleITK
 from nnunet_pix2rep.dataset_conversion.cardiac_phases import name_phases
 from nnunet_pix2rep.dataset_conversion.volumes import require_folder
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.raw_dataset import Case
+from nnunet_pix2rep.nnunet.data.raw_dataset_writer import Case
 
 PHASES_PER_SLICE = 20
 PIXELS = 256

@@ -7,8 +7,8 @@ import pytest
 import torch
 from nnssl_contract import check_contract, read_as_nnunet
 
-from nnunet_pix2rep.nnunet.commands import nnunet_environment, run_command
-from nnunet_pix2rep.nnunet.nnssl_plan import installed_commands
+from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import installed_commands
+from nnunet_pix2rep.nnunet.subprocesses import nnunet_environment, run_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -12,7 +12,7 @@ PACKAGE = "nnunet_pix2rep"
 # Parts of the package from the top down: each imports from its own level and those below.
 LEVELS = (
     {"cli"},
-    {"benchmark", "demo", "doctor"},
+    {"benchmark", "demo", "doctor", "speed"},
     {"nnunet"},
     {"pretraining", "views", "masked_autoencoder"},
     {"feature_pictures", "in_context"},
@@ -22,7 +22,21 @@ LEVELS = (
     {"files"},
     {"errors"},
 )
+# The same inside the packages that are large enough to have floors of their own.
+FLOORS = {
+    "nnunet": (
+        {"training.finetuning"},
+        {"training.pretraining", "in_context"},
+        {"training", "features"},
+        {"loading", "checkpoints"},
+        {"networks", "unlabeled"},
+        {"plans", "patients"},
+        {"data", "random_state", "subprocesses"},
+    ),
+    "benchmark": ({"launch"}, {"report"}, {"execution"}, {"design"}, {"schema"}),
+}
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
+MOST_FILES = 20
 TRAINERS = sorted(path for path in (ROOT / "trainers").glob("*.py") if path.name != "__init__.py")
 
 
@@ -64,6 +78,32 @@ def test_imports_run_one_way(module):
     assert part_of(module) in LEVEL_OF, f"{part_of(module)} has no place in LEVELS"
     for imported in imports_of(MODULES[module]) & MODULES.keys() - {PACKAGE}:
         assert LEVEL_OF[part_of(imported)] >= LEVEL_OF[part_of(module)], f"{module} imports {imported}"
+
+
+def floor_of(module):
+    """Number of the floor on which a module lies within its part, counted from the top; None: the part has none."""
+    _, part, *inside = module.split(".")
+    if part not in FLOORS or not inside:
+        return None
+    levels = {place: level for level, places in enumerate(FLOORS[part]) for place in places}
+    found = [levels[place] for place in (".".join(inside[:2]), inside[0]) if place in levels]
+    assert found, f"{module} has no place in FLOORS"
+    return found[0]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != PACKAGE])
+def test_imports_run_one_way_within_a_part(module):
+    own = floor_of(module)
+    if own is None:
+        return
+    for imported in imports_of(MODULES[module]) & MODULES.keys() - {PACKAGE}:
+        if part_of(imported) == part_of(module) and floor_of(imported) is not None:
+            assert floor_of(imported) >= own, f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}), ids=str)
+def test_a_folder_has_no_more_files_than_one_can_take_in(folder):
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_FILES
 
 
 def test_no_modules_import_each_other_in_a_circle():

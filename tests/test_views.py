@@ -8,7 +8,7 @@ import torch
 
 from nnunet_pix2rep.config import PretrainingConfig
 from nnunet_pix2rep.geometry.grids import TransformRanges
-from nnunet_pix2rep.nnunet.loader import global_seed
+from nnunet_pix2rep.nnunet.random_state import global_seed
 from nnunet_pix2rep.sampling import features_at_points
 from nnunet_pix2rep.views import ViewMaker
 

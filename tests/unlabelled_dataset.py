@@ -7,9 +7,9 @@ import SimpleITK
 from planned_dataset import DATASET, make_planned_dataset
 
 from nnunet_pix2rep.files import write_json
-from nnunet_pix2rep.nnunet.images import ImageCase
-from nnunet_pix2rep.nnunet.pool import pool_folder
-from nnunet_pix2rep.nnunet.unlabeled import Report, preprocess_unlabeled
+from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
+from nnunet_pix2rep.nnunet.unlabeled.pool import pool_folder
+from nnunet_pix2rep.nnunet.unlabeled.preprocess import Report, preprocess_unlabeled
 
 SHAPE, SPACING = (5, 40, 36), (1.5, 1.5, 8.0)
 ORIGIN = (10.5, -20.25, 3.0)

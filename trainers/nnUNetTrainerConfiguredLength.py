@@ -3,8 +3,8 @@
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_pix2rep.nnunet.plans import read_config
-from nnunet_pix2rep.nnunet.threads import honour_omp_num_threads
+from nnunet_pix2rep.nnunet.plans.plans_file import read_config
+from nnunet_pix2rep.nnunet.training.cpu_threads import honour_omp_num_threads
 
 
 class nnUNetTrainerConfiguredLength(nnUNetTrainer):

@@ -1,7 +1,7 @@
 """Pix2Rep pretraining and fine-tuning in one command."""
 
-from nnunet_pix2rep.nnunet.both_stages_trainer import Pix2RepBothStagesTrainer
-from nnunet_pix2rep.nnunet.pretrain_trainer import nnUNetTrainerPix2RepPretrain
+from nnunet_pix2rep.nnunet.training.finetuning.two_stages import Pix2RepBothStagesTrainer
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepPretrain
 
 
 class nnUNetTrainerPix2Rep(Pix2RepBothStagesTrainer):

@@ -1,6 +1,6 @@
 """Fine-tuning from a Pix2Rep pretraining with warm-up and two learning rates."""
 
-from nnunet_pix2rep.nnunet.finetune_trainer import Pix2RepFinetuneTrainer
+from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 
 
 class nnUNetTrainerPix2RepFinetune(Pix2RepFinetuneTrainer):

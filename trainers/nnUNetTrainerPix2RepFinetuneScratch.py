@@ -1,6 +1,6 @@
 """The twin of nnUNetTrainerPix2RepFinetune without pretraining."""
 
-from nnunet_pix2rep.nnunet.finetune_trainer import Pix2RepFinetuneTrainer
+from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 
 
 class nnUNetTrainerPix2RepFinetuneScratch(Pix2RepFinetuneTrainer):

@@ -1,6 +1,6 @@
 """Linear probing of pretrained features."""
 
-from nnunet_pix2rep.nnunet.linear_probe_trainer import Pix2RepLinearProbeTrainer
+from nnunet_pix2rep.nnunet.training.finetuning.linear_probe import Pix2RepLinearProbeTrainer
 
 
 class nnUNetTrainerPix2RepLinearProbe(Pix2RepLinearProbeTrainer):

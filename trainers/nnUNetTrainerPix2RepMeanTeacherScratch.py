@@ -1,6 +1,6 @@
 """Semi-supervised training without pretraining."""
 
-from nnunet_pix2rep.nnunet.mean_teacher_trainer import Pix2RepMeanTeacherTrainer
+from nnunet_pix2rep.nnunet.training.finetuning.mean_teacher import Pix2RepMeanTeacherTrainer
 
 
 class nnUNetTrainerPix2RepMeanTeacherScratch(Pix2RepMeanTeacherTrainer):

@@ -1,5 +1,5 @@
 """Self-supervised pretraining with pixel InfoNCE (Pix2Rep)."""
 
-from nnunet_pix2rep.nnunet.pretrain_trainer import nnUNetTrainerPix2RepPretrain
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepPretrain
 
 __all__ = ["nnUNetTrainerPix2RepPretrain"]

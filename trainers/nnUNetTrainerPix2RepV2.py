@@ -1,7 +1,7 @@
 """Pix2Rep-v2 pretraining and fine-tuning in one command."""
 
-from nnunet_pix2rep.nnunet.both_stages_trainer import Pix2RepBothStagesTrainer
-from nnunet_pix2rep.nnunet.pretrain_trainer import nnUNetTrainerPix2RepV2Pretrain
+from nnunet_pix2rep.nnunet.training.finetuning.two_stages import Pix2RepBothStagesTrainer
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepV2Pretrain
 
 
 class nnUNetTrainerPix2RepV2(Pix2RepBothStagesTrainer):

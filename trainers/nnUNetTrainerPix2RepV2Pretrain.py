@@ -1,5 +1,5 @@
 """Self-supervised pretraining with pixel Barlow Twins (Pix2Rep-v2)."""
 
-from nnunet_pix2rep.nnunet.pretrain_trainer import nnUNetTrainerPix2RepV2Pretrain
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepV2Pretrain
 
 __all__ = ["nnUNetTrainerPix2RepV2Pretrain"]

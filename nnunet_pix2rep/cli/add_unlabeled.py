@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnunet_pix2rep.nnunet.added_images import AddReport
+    from nnunet_pix2rep.nnunet.unlabeled.add import AddReport
 
 HELP = "Add images without labels (NIfTI, NRRD, MetaImage, DICOM, PNG, ...) to imagesUn of a dataset."
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Adds the images and prints what was done; exit code 1 if one could not be added."""
-    from nnunet_pix2rep.nnunet.added_images import add_unlabeled
+    from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
 
     report = add_unlabeled(
         arguments.d, arguments.i, arguments.patient_regex, arguments.patients, dry_run=arguments.dry_run

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnunet_pix2rep.benchmark.settings import BenchmarkSettings
-    from nnunet_pix2rep.benchmark.setup import Benchmark
+    from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
+    from nnunet_pix2rep.benchmark.launch.setup import Benchmark
 
 HELP = "Compare pretraining methods with nnU-Net from scratch, by labelled patients and draws; table, tests and plots."
 
@@ -106,10 +106,10 @@ def _add_further_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs, resumes, submits, prints or reports; returns 1 where a run failed."""
-    from nnunet_pix2rep.benchmark.dry_run import commands_text
-    from nnunet_pix2rep.benchmark.environment import make_slots, slot_elsewhere
-    from nnunet_pix2rep.benchmark.evaluation import NO_SURFACE_METRICS, has_surface_metrics
-    from nnunet_pix2rep.benchmark.setup import set_up
+    from nnunet_pix2rep.benchmark.execution.evaluation import NO_SURFACE_METRICS, has_surface_metrics
+    from nnunet_pix2rep.benchmark.execution.machine import make_slots, slot_elsewhere
+    from nnunet_pix2rep.benchmark.launch.dry_run import commands_text
+    from nnunet_pix2rep.benchmark.launch.setup import set_up
     from nnunet_pix2rep.errors import UserError
 
     if arguments.report_only:
@@ -135,8 +135,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> BenchmarkSettings:
-    from nnunet_pix2rep.benchmark.settings import BenchmarkSettings
-    from nnunet_pix2rep.nnunet.dataset_folders import dataset_name_of
+    from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
+    from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of
 
     given = {
         "methods": arguments.methods and tuple(arguments.methods),
@@ -176,7 +176,7 @@ def _describe(benchmark: Benchmark) -> None:
 def _submit(
     arguments: argparse.Namespace, benchmark: Benchmark, settings: BenchmarkSettings, device: str
 ) -> dict[object, str]:
-    from nnunet_pix2rep.benchmark.cluster import submit
+    from nnunet_pix2rep.benchmark.launch.cluster import submit
 
     jobs = submit(benchmark, settings, arguments.cluster, _parameters(arguments.cluster_options), device)
     for one, number in jobs.items():
@@ -208,7 +208,7 @@ def _run_here(benchmark: Benchmark, slots: list) -> bool:
     import signal
     import sys
 
-    from nnunet_pix2rep.benchmark.runner import Runner
+    from nnunet_pix2rep.benchmark.launch.local_runner import Runner
 
     previous = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
@@ -223,9 +223,9 @@ def _run_here(benchmark: Benchmark, slots: list) -> bool:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from nnunet_pix2rep.benchmark.analysis import ReportSettings
-    from nnunet_pix2rep.benchmark.report import write_report
-    from nnunet_pix2rep.benchmark.table_format import BENCHMARK_FILE
+    from nnunet_pix2rep.benchmark.report.analysis import ReportSettings
+    from nnunet_pix2rep.benchmark.report.write import write_report
+    from nnunet_pix2rep.benchmark.schema import BENCHMARK_FILE
     from nnunet_pix2rep.files import read_json
 
     reference = arguments.reference

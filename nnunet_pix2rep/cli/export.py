@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the file and prints how to use it."""
-    from nnunet_pix2rep.nnunet.export import export_checkpoint
+    from nnunet_pix2rep.nnunet.checkpoints.export import export_checkpoint
 
     content = export_checkpoint(arguments.checkpoint, arguments.format, arguments.o, arguments.overwrite)
     num_weights = len({value.data_ptr() for value in content["network_weights"].values()})
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _print_nnssl_commands(file: Path) -> None:
     from importlib.metadata import version
 
-    from nnunet_pix2rep.nnunet.nnssl_plan import PLAN_COMMANDS, TRAIN_COMMAND, installed_commands
+    from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import PLAN_COMMANDS, TRAIN_COMMAND, installed_commands
 
     installed = installed_commands()
     missing = [name for name in (*PLAN_COMMANDS, TRAIN_COMMAND) if name not in installed]

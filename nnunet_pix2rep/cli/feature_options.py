@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnunet_pix2rep.nnunet.feature_model import FeatureModel
-    from nnunet_pix2rep.nnunet.in_context_segmentation import InContextSettings
+    from nnunet_pix2rep.nnunet.features.model import FeatureModel
+    from nnunet_pix2rep.nnunet.in_context.classifier import InContextSettings
 
 FEATURES = ("projected", "hypercolumn", "last_stage")
 
@@ -42,7 +42,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def load_model(arguments: argparse.Namespace) -> FeatureModel:
     """Loads the checkpoint of the arguments."""
     from nnunet_pix2rep.errors import UserError
-    from nnunet_pix2rep.nnunet.feature_model import choose_device, load_feature_model
+    from nnunet_pix2rep.nnunet.features.model import choose_device, load_feature_model
 
     if arguments.seed < 0:
         raise UserError(f"--seed must not be negative, but is {arguments.seed}.")
@@ -84,7 +84,7 @@ def add_voting_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_voting(arguments: argparse.Namespace) -> InContextSettings:
     """The settings of the arguments; raises UserError where one is out of range."""
-    from nnunet_pix2rep.nnunet.in_context_segmentation import InContextSettings
+    from nnunet_pix2rep.nnunet.in_context.classifier import InContextSettings
 
     names = ("k", "temperature", "class_balance", "max_support", "search", "tile_step_size", "refine")
     names += ("mirroring", "seed")

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draws the pictures."""
-    from nnunet_pix2rep.nnunet.feature_report import FeatureReport
+    from nnunet_pix2rep.nnunet.features.report import FeatureReport
 
     report = FeatureReport(load_model(arguments), arguments.i, arguments.mirroring, arguments.seed)
     written = report.write(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnunet_pix2rep.nnunet.nnssl_import import ImportReport
+    from nnunet_pix2rep.nnunet.checkpoints.nnssl_import import ImportReport
 
 HELP = "Make the encoder of an nnssl checkpoint the start of a Pix2Rep pretraining, where shapes allow."
 
@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the file; prints what was loaded, skipped and mismatched, and what to run next."""
-    from nnunet_pix2rep.nnunet.dataset_folders import dataset_name_of
-    from nnunet_pix2rep.nnunet.nnssl_import import import_encoder
+    from nnunet_pix2rep.nnunet.checkpoints.nnssl_import import import_encoder
+    from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of
 
     report = import_encoder(
         arguments.checkpoint, arguments.d, arguments.c, arguments.p, arguments.o, arguments.overwrite

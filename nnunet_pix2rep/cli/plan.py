@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Writes the plans and prints what to run next."""
     from nnunet_pix2rep.files import read_json
-    from nnunet_pix2rep.nnunet.plans import COMPACT_SUFFIX, write_plans
+    from nnunet_pix2rep.nnunet.plans.compact import COMPACT_SUFFIX
+    from nnunet_pix2rep.nnunet.plans.write import write_plans
 
     path = write_plans(
         arguments.d, arguments.c, arguments.p, arguments.o, arguments.set, arguments.compact, arguments.overwrite
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_settings(plans: dict, configurations: list[str]) -> None:
     from nnunet_pix2rep.config import BLOCK_NAME
-    from nnunet_pix2rep.nnunet.plans import resolve_configuration
+    from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 
     for configuration in configurations:
         content = resolve_configuration(plans, configuration)
@@ -67,7 +68,7 @@ def _print_settings(plans: dict, configurations: list[str]) -> None:
 
 
 def _print_next_commands(arguments: argparse.Namespace, folder: Path, plans: dict, configurations: list[str]) -> None:
-    from nnunet_pix2rep.nnunet.plans import resolve_configuration
+    from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 
     print("Next:")
     for configuration in configurations:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnunet_pix2rep.nnunet.unlabeled import Report
+    from nnunet_pix2rep.nnunet.unlabeled.preprocess import Report
 
 HELP = "Preprocess images without labels like the labelled ones, for pretraining and the Mean Teacher."
 MAX_NAMES = 5
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Preprocesses and prints what was done; exit code 1 if an image failed."""
-    from nnunet_pix2rep.nnunet.unlabeled import preprocess_unlabeled
+    from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
     report = preprocess_unlabeled(arguments.d, arguments.c, arguments.p, arguments.i, arguments.np)
     _print_report(report)

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Segments the series."""
-    from nnunet_pix2rep.nnunet.propagation import propagate
+    from nnunet_pix2rep.nnunet.in_context.propagate_series import propagate
 
     if arguments.o.exists() and not arguments.overwrite:
         print(f"{arguments.o} exists: nothing was done. --overwrite segments the series again.")

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Segments the images and prints what was done."""
-    from nnunet_pix2rep.nnunet.segment_in_context import segment_in_context
+    from nnunet_pix2rep.nnunet.in_context.segment_folder import segment_in_context
 
     settings = read_voting(arguments)
     written = segment_in_context(

@@ -66,8 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{arguments.o} exists. Choose another file with -o, or replace it with --overwrite.")
     import torch
 
-    from nnunet_pix2rep.benchmark.speed import SpeedSettings, run_speed
     from nnunet_pix2rep.files import write_json
+    from nnunet_pix2rep.speed.run import SpeedSettings, run_speed
 
     earlier_threads = torch.get_num_threads()
     if arguments.threads is not None:

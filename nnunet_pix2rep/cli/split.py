@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnunet_pix2rep.nnunet.patients import Patient
-    from nnunet_pix2rep.nnunet.split_files import WrittenSplits
-    from nnunet_pix2rep.nnunet.splits import PatientFold
+    from nnunet_pix2rep.nnunet.patients.few_shot_folds import PatientFold
+    from nnunet_pix2rep.nnunet.patients.patients import Patient
+    from nnunet_pix2rep.nnunet.patients.split_files import WrittenSplits
 
 HELP = "Write splits_final.json: few-shot folds of patients with one fixed validation set, or cross-validation."
 MAX_NAMES = 5
@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Makes the folds, prints their table and writes the files."""
-    from nnunet_pix2rep.nnunet.dataset_folders import preprocessed_folder
-    from nnunet_pix2rep.nnunet.split_files import read_dataset_patients, write_splits
+    from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
+    from nnunet_pix2rep.nnunet.patients.split_files import read_dataset_patients, write_splits
 
     folder = preprocessed_folder(arguments.d)
     patients, source = read_dataset_patients(folder.name, arguments.patient_regex)
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _make_folds(arguments: argparse.Namespace, patients: dict[str, Patient]) -> tuple[list[PatientFold], dict]:
     from nnunet_pix2rep.errors import UserError
-    from nnunet_pix2rep.nnunet.splits import (
+    from nnunet_pix2rep.nnunet.patients.few_shot_folds import (
         DEFAULT_SEED,
         DEFAULT_SEEDS,
         DEFAULT_VALIDATION,
@@ -117,8 +117,8 @@ def _print_folds(folds: Sequence[PatientFold]) -> None:
 
 
 def _print_written(folder: Path, written: WrittenSplits) -> None:
-    from nnunet_pix2rep.nnunet.dataset_folders import raw_folder
-    from nnunet_pix2rep.nnunet.split_files import SPLITS_FILE
+    from nnunet_pix2rep.nnunet.data.dataset_folders import raw_folder
+    from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE
 
     for backup in written.backups:
         print(f"Replaced an earlier file; it is kept as {backup}")

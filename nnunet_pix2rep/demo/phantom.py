@@ -18,7 +18,7 @@ import SimpleITK
 
 from nnunet_pix2rep.demo.heart import GROUPS, Heart, at_end_systole, cut_heart, draw_heart
 from nnunet_pix2rep.demo.thorax import Scanner, Thorax, draw_scanner, draw_thorax, scan, tissue_map
-from nnunet_pix2rep.nnunet.raw_dataset import Case, DatasetDescription, write_raw_dataset
+from nnunet_pix2rep.nnunet.data.raw_dataset_writer import Case, DatasetDescription, write_raw_dataset
 
 DATASET_ID = 900
 DEFAULT_PATIENTS = 24

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.split_files import read_recorded_folds
+from nnunet_pix2rep.nnunet.patients.split_files import read_recorded_folds
 
 TITLES = {"scratch": "from scratch", "pix2rep": "Pix2Rep"}
 

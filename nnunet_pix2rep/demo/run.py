@@ -13,8 +13,8 @@ from nnunet_pix2rep.demo.results import collect_results, format_table
 from nnunet_pix2rep.demo.stages import Stage, StageFolder
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
-from nnunet_pix2rep.nnunet.checkpoint import package_versions
-from nnunet_pix2rep.nnunet.commands import nnunet_environment
+from nnunet_pix2rep.nnunet.checkpoints.files import package_versions
+from nnunet_pix2rep.nnunet.subprocesses import nnunet_environment
 
 SUNNYBROOK = "Dataset501_Sunnybrook"
 # In mm. Coarser than the images, so that they become 64 pixels wide, which two cores can learn in minutes; they are

@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.commands import Command, run_command, shell_text
+from nnunet_pix2rep.nnunet.subprocesses import Command, run_command, shell_text
 
 RECORD_FILE = "stages.json"
 LOG_FOLDER = "logs"

@@ -11,16 +11,16 @@ from torch import nn
 from nnunet_pix2rep.doctor.findings import Finding, error, ok, shorten, warning
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.checkpoint import (
+from nnunet_pix2rep.nnunet.checkpoints.files import (
     RECORD_KEY,
     SEGMENTATION_KEY_PART,
     compare_weights,
     load_checkpoint_file,
     package_versions,
 )
-from nnunet_pix2rep.nnunet.pool_patients import patients_with_pool
-from nnunet_pix2rep.nnunet.split_files import SPLITS_FILE
-from nnunet_pix2rep.nnunet.weights import find_leaks, seen_cases
+from nnunet_pix2rep.nnunet.checkpoints.leak_guard import find_leaks, seen_cases
+from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE
+from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_with_pool
 
 
 def check_checkpoint(

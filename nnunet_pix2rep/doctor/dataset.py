@@ -15,15 +15,15 @@ from torch import nn
 from nnunet_pix2rep.doctor.findings import Finding, error, ok, shorten, warning
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.dataset_folders import preprocessed_folder, raw_folder, training_cases
-from nnunet_pix2rep.nnunet.folds import check_fold
-from nnunet_pix2rep.nnunet.images import preprocessed_cases
-from nnunet_pix2rep.nnunet.patients import cases_by_patient, check_patient_leak
-from nnunet_pix2rep.nnunet.planned_network import PlannedNetwork
-from nnunet_pix2rep.nnunet.plans import read_config, read_plans
-from nnunet_pix2rep.nnunet.raw_images import list_raw_cases
-from nnunet_pix2rep.nnunet.split_files import SPLITS_FILE, known_patients
-from nnunet_pix2rep.nnunet.training_images import usable_pool_cases
+from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder, raw_folder, training_cases
+from nnunet_pix2rep.nnunet.data.preprocessed_images import preprocessed_cases
+from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
+from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
+from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
+from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
+from nnunet_pix2rep.nnunet.patients.patients import cases_by_patient, check_patient_leak
+from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, known_patients
+from nnunet_pix2rep.nnunet.plans.plans_file import read_config, read_plans
 
 
 class DatasetCheck:

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from nnunet_pix2rep.doctor.findings import Finding, error, ok, warning
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.installation import trainers_folder
-from nnunet_pix2rep.nnunet.nnssl_plan import installed_commands
+from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import installed_commands
 
 TESTED_NNUNET = "2.8.1"
 TRAINER_VARIABLE = "nnUNet_extTrainer"

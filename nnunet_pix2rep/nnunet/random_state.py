@@ -1,13 +1,27 @@
-"""The state of the random generators, which a resumed training goes on with."""
+"""Seeds of the random generators, and their state, which a resumed training goes on with."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+
+
+@contextmanager
+def global_seed(seed: int) -> Iterator[None]:
+    """Seeds the global generators of numpy and torch (CPU), which batchgeneratorsv2 draws from, for a while."""
+    numpy_state, torch_state = np.random.get_state(), torch.random.get_rng_state()
+    np.random.seed(seed % 2**32)
+    torch.random.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_state)
+        torch.random.set_rng_state(torch_state)
 
 
 def get_random_state() -> dict[str, Any]:

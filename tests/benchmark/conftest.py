@@ -2,7 +2,7 @@ import pytest
 from planned_dataset import environment_of
 from tiny_training import DATASET, PLANS, make_tiny_dataset
 
-from nnunet_pix2rep.benchmark.settings import BenchmarkSettings
+from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from nnunet_pix2rep.benchmark.table_format import RESULT_COLUMNS, RUN_COLUMNS
+from nnunet_pix2rep.benchmark.schema import RESULT_COLUMNS, RUN_COLUMNS
 from nnunet_pix2rep.files import write_json
 
 DATASET = "Dataset999_Synthetic"

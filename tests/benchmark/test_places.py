@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from nnunet_pix2rep.benchmark.environment import Slot, environment_of, make_slots
-from nnunet_pix2rep.benchmark.locks import HeldError, held_lock, is_held
-from nnunet_pix2rep.benchmark.progress import epochs_begun
-from nnunet_pix2rep.benchmark.setup import set_up
+from nnunet_pix2rep.benchmark.execution.inherited_locks import HeldError, held_lock, is_held
+from nnunet_pix2rep.benchmark.execution.machine import Slot, environment_of, make_slots
+from nnunet_pix2rep.benchmark.execution.progress import epochs_begun
+from nnunet_pix2rep.benchmark.launch.setup import set_up
 from nnunet_pix2rep.errors import UserError
 
 
@@ -21,7 +21,7 @@ def test_a_lock_outlives_who_took_it_as_long_as_its_command_runs(tmp_path):
     lock = tmp_path / "lock"
     code = (
         "import os, pathlib, subprocess, sys\n"
-        "from nnunet_pix2rep.benchmark.locks import held_lock\n"
+        "from nnunet_pix2rep.benchmark.execution.inherited_locks import held_lock\n"
         f"with held_lock(pathlib.Path({str(lock)!r})) as file:\n"
         "    sleeper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], pass_fds=[file])\n"
         "    print(sleeper.pid, flush=True)\n"

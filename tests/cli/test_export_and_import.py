@@ -1,9 +1,9 @@
 import pytest
 
 from nnunet_pix2rep.cli.main import main
-from nnunet_pix2rep.nnunet import export, nnssl_import, nnssl_plan
-from nnunet_pix2rep.nnunet.nnssl_import import ImportReport
-from nnunet_pix2rep.nnunet.nnssl_plan import PLAN_COMMANDS, TRAIN_COMMAND
+from nnunet_pix2rep.nnunet.checkpoints import export, nnssl_import, nnssl_plan
+from nnunet_pix2rep.nnunet.checkpoints.nnssl_import import ImportReport
+from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import PLAN_COMMANDS, TRAIN_COMMAND
 
 
 @pytest.fixture

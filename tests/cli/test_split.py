@@ -7,8 +7,8 @@ from planned_dataset import environment_of
 from nnunet_pix2rep.cli import split
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.patients import check_patient_leak, read_patients
-from nnunet_pix2rep.nnunet.split_files import read_recorded_folds
+from nnunet_pix2rep.nnunet.patients.patients import check_patient_leak, read_patients
+from nnunet_pix2rep.nnunet.patients.split_files import read_recorded_folds
 
 CASES = [f"patient{number:03d}_frame{frame:02d}" for number in range(1, 13) for frame in (1, 10)]
 

@@ -8,7 +8,7 @@ from unlabelled_dataset import cine, make_dataset_with_images, volume, write
 
 from nnunet_pix2rep.cli.main import main
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.commands import nnunet_environment, run_command
+from nnunet_pix2rep.nnunet.subprocesses import nnunet_environment, run_command
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from raw_folders import contents, patients_of
 
 from nnunet_pix2rep.dataset_conversion.command import raw_folder_or_default
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.raw_dataset import Case, DatasetDescription, write_raw_dataset
+from nnunet_pix2rep.nnunet.data.raw_dataset_writer import Case, DatasetDescription, write_raw_dataset
 
 DESCRIPTION = DatasetDescription("Toy", "MRI", {"background": 0, "LV": 1}, "a paper", "CC0", "toy")
 

@@ -4,9 +4,9 @@ import pytest
 from nnunet_pix2rep.demo.results import collect_results, format_table
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
-from nnunet_pix2rep.nnunet.patients import Patient
-from nnunet_pix2rep.nnunet.split_files import write_splits
-from nnunet_pix2rep.nnunet.splits import few_shot_splits
+from nnunet_pix2rep.nnunet.patients.few_shot_folds import few_shot_splits
+from nnunet_pix2rep.nnunet.patients.patients import Patient
+from nnunet_pix2rep.nnunet.patients.split_files import write_splits
 
 DICE = {"scratch": {"b": (0.2, 0.4), "c": (np.nan, 0.6)}, "pix2rep": {"b": (0.6, 0.8), "c": (np.nan, 0.5)}}
 

@@ -7,8 +7,8 @@ from nnunet_pix2rep.doctor.checkpoint import check_checkpoint
 from nnunet_pix2rep.doctor.dataset import DatasetCheck
 from nnunet_pix2rep.doctor.findings import Level
 from nnunet_pix2rep.files import write_json
-from nnunet_pix2rep.nnunet.checkpoint import load_checkpoint_file, save_checkpoint_file
-from nnunet_pix2rep.nnunet.pretrain_trainer import nnUNetTrainerPix2RepPretrain
+from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file, save_checkpoint_file
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepPretrain
 
 
 @pytest.fixture

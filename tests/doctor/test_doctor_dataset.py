@@ -155,7 +155,7 @@ def test_unlabelled_images_that_wait_for_preprocessing(dataset):
 
 
 def test_a_pool_of_other_plans_or_without_a_record(dataset):
-    from nnunet_pix2rep.nnunet.unlabeled import preprocess_unlabeled
+    from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
     test_unlabelled_images_that_wait_for_preprocessing(dataset)
     preprocess_unlabeled(dataset.name, "2d", PLANS, num_processes=1)

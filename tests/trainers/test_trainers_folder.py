@@ -6,8 +6,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from nnunet_pix2rep.installation import trainers_folder
-from nnunet_pix2rep.nnunet.finetune_trainer import Pix2RepFinetuneTrainer
-from nnunet_pix2rep.nnunet.weights import PRETRAINING_TRAINERS
+from nnunet_pix2rep.nnunet.checkpoints.transfer import PRETRAINING_TRAINERS
+from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 
 FILES = sorted(trainers_folder().glob("nnUNet*.py"))
 NAMES = [file.stem for file in FILES]

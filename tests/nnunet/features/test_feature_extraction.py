@@ -8,8 +8,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import nn
 
 from nnunet_pix2rep.geometry.grids import identity_grid
-from nnunet_pix2rep.nnunet import feature_extraction
-from nnunet_pix2rep.nnunet.feature_extraction import FeatureExtractor, voxels_of
+from nnunet_pix2rep.nnunet.features import extraction
+from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor, voxels_of
 
 SHAPES = {"2d": (3, 30, 41), "3d": (11, 20, 15)}  # larger than the patch along some axes, smaller along others
 
@@ -61,7 +61,7 @@ def flat_weights(tile_size, dtype=torch.float16, **_):
 @pytest.mark.parametrize("mirroring", [False, True])
 def test_features_are_what_nnunets_own_predictor_would_give(model_and_image, mirroring, monkeypatch):
     model, image = model_and_image
-    for module in (feature_extraction, predict_from_raw_data):
+    for module in (extraction, predict_from_raw_data):
         monkeypatch.setattr(module, "compute_gaussian", flat_weights)
     ours = all_features(FeatureExtractor(model, mirroring), image).T.reshape(-1, *image.shape[1:])
     torch.testing.assert_close(ours, nnunets_prediction(model, image, mirroring, len(ours)), atol=5e-3, rtol=0)
@@ -88,7 +88,7 @@ def test_blocks_do_not_depend_on_their_size(model_and_image, monkeypatch):
     model, image = model_and_image
     extractor = FeatureExtractor(model)
     whole = all_features(extractor, image)
-    monkeypatch.setattr(feature_extraction, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(extraction, "BLOCK_BYTES", 1)
     blocks = list(extractor.blocks(image))
     assert [(block.start, block.stop) for block, _ in blocks] == [(z, z + 1) for z in range(image.shape[1])]
     torch.testing.assert_close(torch.cat([features for _, features in blocks]), whole)

@@ -4,8 +4,8 @@ import torch
 from nnunet_pix2rep.cli.feature_options import FEATURES as OFFERED
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.geometry.grids import identity_grid
-from nnunet_pix2rep.nnunet.checkpoint import load_checkpoint_file, save_checkpoint_file
-from nnunet_pix2rep.nnunet.feature_model import FEATURES, choose_device
+from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file, save_checkpoint_file
+from nnunet_pix2rep.nnunet.features.model import FEATURES, choose_device
 
 
 def features_of(model, size=(24, 24)):

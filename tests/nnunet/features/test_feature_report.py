@@ -7,11 +7,11 @@ from PIL import Image
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.geometry.grids import SpatialTransform
-from nnunet_pix2rep.nnunet.feature_extraction import FeatureExtractor
-from nnunet_pix2rep.nnunet.feature_files import check_format, write_features
-from nnunet_pix2rep.nnunet.feature_points import most_distinct, voxel_of_point
-from nnunet_pix2rep.nnunet.feature_report import FeatureReport, equivariance_of_slice
-from nnunet_pix2rep.nnunet.prepared_images import prepare_image
+from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor
+from nnunet_pix2rep.nnunet.features.prepared_images import prepare_image
+from nnunet_pix2rep.nnunet.features.raw_files import check_format, write_features
+from nnunet_pix2rep.nnunet.features.reference_point import most_distinct, voxel_of_point
+from nnunet_pix2rep.nnunet.features.report import FeatureReport, equivariance_of_slice
 
 
 @pytest.fixture

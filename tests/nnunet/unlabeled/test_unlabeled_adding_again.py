@@ -7,7 +7,7 @@ from planned_dataset import DATASET, environment_of
 from unlabelled_dataset import make_raw, volume, write
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.added_images import add_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
 
 
 @pytest.fixture

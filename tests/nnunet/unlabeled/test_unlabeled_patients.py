@@ -4,8 +4,8 @@ from unlabelled_dataset import make_raw, volume, write
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.added_images import add_unlabeled
-from nnunet_pix2rep.nnunet.patients import read_patients
+from nnunet_pix2rep.nnunet.patients.patients import read_patients
+from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
 
 
 @pytest.fixture

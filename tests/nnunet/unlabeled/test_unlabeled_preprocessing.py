@@ -11,9 +11,9 @@ from unlabelled_dataset import cine, names_in, pool_of, run, volume, voxels, wri
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.images import ImageCase, preprocessed_cases
-from nnunet_pix2rep.nnunet.training_images import usable_pool_cases
-from nnunet_pix2rep.nnunet.unlabeled import preprocess_unlabeled
+from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase, preprocessed_cases
+from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
+from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
 
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])

@@ -6,9 +6,9 @@ from unlabelled_dataset import cine, names_in, pool_of, run, volume, voxels, wri
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.images import preprocessed_cases
-from nnunet_pix2rep.nnunet.pool import read_pool
-from nnunet_pix2rep.nnunet.training_images import usable_pool_cases
+from nnunet_pix2rep.nnunet.data.preprocessed_images import preprocessed_cases
+from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
+from nnunet_pix2rep.nnunet.unlabeled.pool import read_pool
 
 
 def test_bad_images_are_reported_and_do_not_stop_the_rest(raw, preprocessed):

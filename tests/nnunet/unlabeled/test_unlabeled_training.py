@@ -13,17 +13,17 @@ from unlabelled_dataset import cine, make_dataset_with_images, write
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.folds import pretraining_cases
-from nnunet_pix2rep.nnunet.images import ImageCase
-from nnunet_pix2rep.nnunet.loader import ViewPairLoader
-from nnunet_pix2rep.nnunet.mean_teacher_trainer import Pix2RepMeanTeacherTrainer
-from nnunet_pix2rep.nnunet.pool import Pool, PoolImage
-from nnunet_pix2rep.nnunet.pool_patients import patients_with_pool
-from nnunet_pix2rep.nnunet.pretrain_trainer import nnUNetTrainerPix2RepV2Pretrain
-from nnunet_pix2rep.nnunet.split_files import RECORD_FILE
-from nnunet_pix2rep.nnunet.training_images import draw_probabilities
-from nnunet_pix2rep.nnunet.unlabeled import preprocess_unlabeled
-from nnunet_pix2rep.nnunet.weights import check_leak
+from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak
+from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
+from nnunet_pix2rep.nnunet.loading.fold_cases import pretraining_cases
+from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader
+from nnunet_pix2rep.nnunet.loading.training_images import draw_probabilities
+from nnunet_pix2rep.nnunet.patients.split_files import RECORD_FILE
+from nnunet_pix2rep.nnunet.training.finetuning.mean_teacher import Pix2RepMeanTeacherTrainer
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepV2Pretrain
+from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage
+from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_with_pool
+from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
 PATIENTS = st.lists(st.sampled_from("ABCDEFG"), min_size=1, max_size=12)
 

@@ -1,0 +1,1 @@
+"""What is compared: methods, draws of patients, lengths, the matrix of runs."""

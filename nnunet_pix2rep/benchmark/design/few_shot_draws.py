@@ -1,0 +1,93 @@
+"""Which patients are labelled in which cell: the few-shot folds of ``nnunet_pix2rep split``.
+
+The folds share one validation set. It is the test set where test patients are drawn from the dataset; nnU-Net needs one
+beside a test folder too, and then it is one patient, who is only looked at.
+
+Draws of different seeds are not independent. Each is a random subset, balanced over groups, but the patients of later
+draws are those who came late in the earlier ones (nnunet/patients/few_shot_folds.py), so that draws overlap as little
+as they can: while seeds x shots is no more than the number of patients, hardly at all. The mean over such draws is a
+little more certain than a bootstrap that takes them for independent says. With shots near the number of patients the
+draws share most patients, and their mean is less certain than that bootstrap says. "all" is a single draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from nnunet_pix2rep.benchmark.design.settings import DEFAULT_SHOTS, BenchmarkSettings
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold, Shots, few_shot_splits
+from nnunet_pix2rep.nnunet.patients.patients import Patient
+
+PATIENTS_TO_LOOK_AT = 1
+"""nnU-Net's validation set where there is a test folder. Nothing is chosen by it."""
+
+
+def draw_folds(patients: Mapping[str, Patient], settings: BenchmarkSettings) -> list[FewShotFold]:
+    """The folds of a benchmark.
+
+    Args:
+        patients: The patient of every case of the dataset.
+        settings: How many shots and seeds, and whom to test on.
+
+    Raises:
+        UserError: more shots than patients, or an argument out of its range.
+    """
+    validation = settings.test if settings.test_folder is None else PATIENTS_TO_LOOK_AT
+    try:
+        (whole,) = few_shot_splits(patients, ["all"], 1, validation, settings.split_seed)
+        num_patients = len(whole.train_patients)
+        wanted = settings.shots if settings.shots is not None else default_shots(num_patients)
+        shots = normalise_shots(wanted, num_patients)
+        return few_shot_splits(patients, shots, settings.seeds, validation, settings.split_seed)
+    except UserError as error:
+        # few_shot_splits names the options of nnunet_pix2rep split
+        raise UserError(str(error).replace("--validation", "--test")) from error
+
+
+def default_shots(num_patients: int) -> list[Shots]:
+    """What is taken where nothing is asked for: the default numbers that there are patients for."""
+    return [number for number in DEFAULT_SHOTS if number == "all" or number < num_patients]
+
+
+def normalise_shots(shots: Sequence[Shots], num_patients: int) -> list[Shots]:
+    """Shots with the number of all patients turned into ``"all"``, whose subset is the same for every seed."""
+    return list(dict.fromkeys("all" if number == num_patients else number for number in shots))
+
+
+def number_of_shots(fold: FewShotFold) -> int:
+    """The number of labelled patients, of ``"all"`` too."""
+    return len(fold.train_patients)
+
+
+def key_of(fold: FewShotFold) -> str:
+    """``shots_seed``, which names a fold in ``benchmark.json``."""
+    return f"{number_of_shots(fold)}_{fold.seed}"
+
+
+def add_folds(earlier: Sequence[FewShotFold], drawn: Sequence[FewShotFold]) -> list[FewShotFold]:
+    """The earlier folds with the drawn ones behind them that are new.
+
+    A fold keeps its number, since nnU-Net's results lie under it.
+
+    Raises:
+        UserError: the same shots and seed have other patients now.
+    """
+    folds = list(earlier)
+    known = {key_of(fold): fold for fold in earlier}
+    for fold in drawn:
+        before = known.get(key_of(fold))
+        if before is None:
+            folds.append(replace(fold, fold=len(folds)))
+        elif _content(before) != _content(fold):
+            raise UserError(
+                f"The draw of {number_of_shots(fold)} shot(s), seed {fold.seed}, has other patients than when this "
+                "benchmark was begun: the dataset's cases or its patients.json have changed. Use a new folder with -o."
+            )
+    return folds
+
+
+def _content(fold: FewShotFold) -> dict[str, Any]:
+    return {name: getattr(fold, name) for name in ("train_cases", "validation_cases")}

@@ -1,0 +1,135 @@
+"""The preprocessed dataset of a benchmark: the user's data linked, folds and plans of its own.
+
+nnU-Net takes folds and plans from the dataset's folder in ``nnUNet_preprocessed`` and writes to ``nnUNet_results``. A
+benchmark needs folds and plans that the user's other trainings must not see, so it has such a folder of its own, in
+which images and references are symbolic links to the user's. Nothing is written to the user's folders.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import atomic_path, read_json, write_json
+from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder, training_cases
+from nnunet_pix2rep.nnunet.data.preprocessed_images import preprocessed_cases
+from nnunet_pix2rep.nnunet.patients.patients import PATIENTS_FILE, Patient
+from nnunet_pix2rep.nnunet.patients.split_files import known_patients, read_dataset_patients
+from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
+from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, pool_folder, read_pool
+from nnunet_pix2rep.nnunet.unlabeled.pool_patients import pool_patients
+
+REFERENCES = "gt_segmentations"
+COPIED_FILES = ("dataset.json", "dataset_fingerprint.json", PATIENTS_FILE)
+
+
+def find_dataset(dataset: str, configuration: str, plans_name: str) -> tuple[Path, dict[str, Any]]:
+    """The user's preprocessed dataset and the content of its plans.
+
+    Raises:
+        UserError: the dataset, the plans, the configuration or its preprocessed data is missing; says what to run.
+    """
+    folder = preprocessed_folder(dataset)
+    plans_file = folder / f"{plans_name}.json"
+    if not plans_file.is_file():
+        found = ", ".join(sorted(file.stem for file in folder.glob("*Plans*.json"))) or "none"
+        raise UserError(f"{plans_file} does not exist (plans found there: {found}). Name existing plans with -p.")
+    plans = read_json(plans_file)
+    data = folder / resolve_configuration(plans, configuration)["data_identifier"]
+    command = f"nnUNetv2_preprocess -d {folder.name[7:10]} -plans_name {plans_name} -c {configuration}"
+    if not data.is_dir():
+        raise UserError(f"{folder.name} is not preprocessed for {configuration}: there is no {data}. Run {command}")
+    preprocessed = {case.identifier for case in preprocessed_cases(str(data))}
+    missing = [case for case in training_cases(folder.name) if case not in preprocessed]
+    if missing:
+        raise UserError(
+            f"{len(missing)} case(s) of {folder.name} are not preprocessed in {data}, such as {missing[0]}. Run "
+            f"{command}"
+        )
+    return folder, plans
+
+
+def read_patients_of(dataset_folder: Path, patient_regex: str | None) -> dict[str, Patient]:
+    """The patient of every case: by the regular expression, the record of ``split``, ``patients.json`` or the name."""
+    if patient_regex is not None:
+        return read_dataset_patients(dataset_folder.name, patient_regex)[0]
+    return known_patients(dataset_folder, training_cases(dataset_folder.name))
+
+
+def link_dataset(source: Path, target: Path, data_identifier: str, test_patients: Iterable[str]) -> None:
+    """Makes the benchmark's preprocessed dataset, or what is missing of it.
+
+    Args:
+        source: The user's preprocessed dataset.
+        target: The benchmark's.
+        data_identifier: Name of the folder of the configuration's data.
+        test_patients: Patients whose unlabelled images must not be trained on.
+
+    Raises:
+        UserError: the file system has no symbolic links.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for name in COPIED_FILES:
+        if (source / name).is_file() and not (target / name).exists():
+            with atomic_path(target / name) as temporary:
+                shutil.copyfile(source / name, temporary)
+    for name in (data_identifier, REFERENCES):
+        _link(source / name, target / name)
+    _link_pool(source, target, data_identifier, set(test_patients))
+
+
+def _link_pool(source: Path, target: Path, data_identifier: str, test_patients: set[str]) -> None:
+    """The images are linked; the record, which says what may be used, is a copy without the test patients'."""
+    pool = read_pool(pool_folder(source, data_identifier))
+    own = pool_folder(target, data_identifier)
+    if pool is None or Pool(own, {}).record_file.exists():
+        return
+    patients = pool_patients(source, pool.images)
+    images = {name: image for name, image in pool.images.items() if patients[name].name not in test_patients}
+    _link(pool.folder, own)
+    Pool(own, pool.preprocessing, images).write()
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.is_symlink() and target.resolve() == source.resolve():
+        return
+    if target.is_symlink() or target.exists():
+        raise UserError(f"{target} should be a link to {source}, but is not. Choose another folder with -o.")
+    try:
+        target.symlink_to(source.resolve(), target_is_directory=True)
+    except OSError as error:
+        raise UserError(
+            f"{target} cannot be made a symbolic link to {source} ({error}). Choose a folder on a file system with "
+            "symbolic links with -o."
+        ) from error
+
+
+def write_own_plans(target: Path, plans: Mapping[str, Any]) -> None:
+    """Writes plans of the benchmark; those that are there already must be the same.
+
+    Raises:
+        UserError: the plans that they are derived from have changed since.
+    """
+    path = target / f"{plans['plans_name']}.json"
+    if not path.exists():
+        write_json(plans, path)
+        return
+    earlier = read_json(path)
+    changed = sorted(_differences(earlier, plans))
+    if changed:
+        raise UserError(
+            f"The plans have changed since this benchmark was begun: {', '.join(changed[:5])} differ(s) from {path}. "
+            "Restore them, or choose another folder with -o."
+        )
+
+
+def _differences(first: Any, second: Any, prefix: str = "") -> set[str]:
+    """Dotted names of the entries that differ."""
+    if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
+        return set() if first == second else {prefix}
+    names = {*first, *second}
+    parts = (_differences(first.get(name), second.get(name), f"{prefix}.{name}".lstrip(".")) for name in names)
+    return set().union(*parts)

@@ -1,0 +1,102 @@
+"""The matrix of a benchmark, method x shots x seed, and the pretrainings that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nnunet_pix2rep.benchmark.design.few_shot_draws import number_of_shots
+from nnunet_pix2rep.benchmark.design.layout import BenchmarkFolder
+from nnunet_pix2rep.benchmark.design.methods import Method
+from nnunet_pix2rep.benchmark.design.runs import Cell, Pretraining
+from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
+from nnunet_pix2rep.benchmark.design.training_lengths import BenchmarkPlans
+from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
+
+NOTHING_UNLABELLED = "all images outside the test set are annotated, which leaves nothing to learn from without labels"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All runs, in the order in which they should be done.
+
+    The cells come by seed, so that all methods and shots are there early; a repetition adds certainty.
+    """
+
+    pretrainings: tuple[Pretraining, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def runs(self) -> tuple[Pretraining | Cell, ...]:
+        """Pretrainings first."""
+        return (*self.pretrainings, *(cell for cell in self.cells if cell.impossible is None))
+
+
+class MatrixBuilder:
+    """Makes cells for folds.
+
+    Args:
+        folder: The benchmark's folder.
+        settings: The benchmark.
+        plans: Its plans.
+        num_unlabelled: Unlabelled images in the pool that may be used.
+        num_candidates: Patients outside the validation set.
+    """
+
+    def __init__(
+        self,
+        folder: BenchmarkFolder,
+        settings: BenchmarkSettings,
+        plans: BenchmarkPlans,
+        num_unlabelled: int,
+        num_candidates: int,
+    ):
+        self._folder = folder
+        self._settings = settings
+        self._plans = plans
+        self._num_unlabelled = num_unlabelled
+        self._num_candidates = num_candidates
+
+    def build(self, methods: Sequence[Method], folds: Sequence[FewShotFold]) -> Matrix:
+        """All methods on all folds, with the pretrainings that serve them."""
+        ordered = sorted(folds, key=lambda fold: (fold.seed, number_of_shots(fold)))
+        cells = tuple(self._cell(method, fold) for fold in ordered for method in methods)
+        needed = (cell.pretraining for cell in cells if cell.pretraining is not None and cell.impossible is None)
+        return Matrix(tuple(dict.fromkeys(needed)), cells)
+
+    def _cell(self, method: Method, fold: FewShotFold) -> Cell:
+        shots = number_of_shots(fold)
+        pretraining = None
+        if method.pretraining is not None:
+            seed = fold.seed if self._settings.pretraining_per_seed else 0
+            pretraining = self._pretraining(method.pretraining, seed)
+        nothing_left = method.needs_unlabelled and shots == self._num_candidates and not self._num_unlabelled
+        return Cell(
+            title=f"{method.name}, {shots} shot(s), seed {fold.seed}",
+            folder=self._folder.cells / method.folder_name / f"shots_{shots}" / f"seed_{fold.seed}",
+            dataset=self._settings.dataset,
+            configuration=self._settings.configuration,
+            plans=self._plans.name_for(method),
+            fold=fold.fold,
+            trainer=method.training,
+            iterations=self._plans.lengths.of_method(method).iterations,
+            method=method,
+            shots=shots,
+            seed=fold.seed,
+            pretraining=pretraining,
+            impossible=NOTHING_UNLABELLED if nothing_left else None,
+        )
+
+    def _pretraining(self, trainer: str, seed: int) -> Pretraining:
+        # All folds hold out the same patients, so the first one stands for all.
+        return Pretraining(
+            title=f"pretraining {trainer}, seed {seed}",
+            folder=self._folder.pretrainings / f"{trainer}__seed_{seed}",
+            dataset=self._settings.dataset,
+            configuration=self._settings.configuration,
+            plans=self._plans.name_for_pretraining(seed),
+            fold=0,
+            trainer=trainer,
+            iterations=self._plans.lengths.pretraining.iterations,
+            seed=seed,
+        )

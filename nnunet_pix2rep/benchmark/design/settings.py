@@ -1,0 +1,78 @@
+"""What a benchmark is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_pix2rep.benchmark.design.methods import DEFAULT_METHODS
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.patients.few_shot_folds import DEFAULT_SEED, DEFAULT_SEEDS, DEFAULT_VALIDATION, Shots
+
+DEFAULT_SHOTS: tuple[Shots, ...] = (1, 2, 5, 10, "all")
+DEFAULT_SURFACE_TOLERANCE = 2.0
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """What the results depend on.
+
+    Attributes:
+        dataset: nnU-Net's full name of the dataset.
+        configuration: Configuration of the plans.
+        plans: Name of the plans.
+        methods: Names of the methods.
+        shots: Numbers of labelled patients; None: those of ``DEFAULT_SHOTS`` that the dataset has patients for.
+        seeds: Draws of labelled patients for each number.
+        iterations: Length of the supervised stage; None: as the plans say.
+        pretraining_iterations: Length of the self-supervised stage; None: as the plans say.
+        test: A folder of test images and labels, or the number (int) or part (float) of the dataset's patients to test
+            on, drawn as ``nnunet_pix2rep split`` draws validation patients.
+        split_seed: Seed of the draws of patients.
+        patient_regex: Finds the patient in the name of a case, as in ``nnunet_pix2rep split``.
+        pretraining_per_seed: Whether each draw gets a pretraining with a seed of its own instead of the one for all.
+        surface_tolerance: Tolerance of the surface Dice in mm.
+    """
+
+    dataset: str
+    configuration: str
+    plans: str = "nnUNetPlans"
+    methods: tuple[str, ...] = DEFAULT_METHODS
+    shots: tuple[Shots, ...] | None = None
+    seeds: int = DEFAULT_SEEDS
+    iterations: int | None = None
+    pretraining_iterations: int | None = None
+    test: int | float | Path = DEFAULT_VALIDATION
+    split_seed: int = DEFAULT_SEED
+    patient_regex: str | None = None
+    pretraining_per_seed: bool = False
+    surface_tolerance: float = DEFAULT_SURFACE_TOLERANCE
+
+    def __post_init__(self):
+        for name in ("iterations", "pretraining_iterations"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, but is {value}.")
+        if not self.surface_tolerance > 0:
+            raise UserError(f"--surface-tolerance must be above 0 mm, but is {self.surface_tolerance}.")
+
+    @property
+    def test_folder(self) -> Path | None:
+        """The folder of test images and labels, if that is what was given."""
+        return self.test.resolve() if isinstance(self.test, Path) else None
+
+    def shared(self) -> dict[str, Any]:
+        """What all runs in one folder have in common, as JSON gives it back; methods, shots and seeds may be added."""
+        return {
+            "dataset": self.dataset,
+            "configuration": self.configuration,
+            "plans": self.plans,
+            "iterations": self.iterations,
+            "pretraining_iterations": self.pretraining_iterations,
+            "test": self.test if self.test_folder is None else str(self.test_folder),
+            "split_seed": self.split_seed,
+            "patient_regex": self.patient_regex,
+            "pretraining_per_seed": self.pretraining_per_seed,
+            "surface_tolerance": self.surface_tolerance,
+        }

@@ -1,0 +1,1 @@
+"""Doing one run and measuring it."""

@@ -1,0 +1,1 @@
+"""Setting a benchmark up and starting its runs, here or on a cluster."""

@@ -1,0 +1,1 @@
+"""Checkpoint files, the hand-over of weights, the leak guard, and the exchange with nnssl."""

@@ -1,0 +1,73 @@
+"""The leak guard: no patient of a validation set may have been seen in pretraining."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY
+from nnunet_pix2rep.nnunet.patients.patients import Patient
+from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_with_pool
+
+ALLOW_TRANSDUCTIVE_VARIABLE = "nnUNet_pix2rep_allow_transductive"
+
+
+def seen_cases(record: dict[str, Any], dataset_name: str) -> set[str]:
+    """The cases of a dataset that weights have seen, also in the trainings that theirs started from.
+
+    Args:
+        record: This package's part of a checkpoint, or what :func:`origin_of` made of it.
+        dataset_name: nnU-Net's name of the dataset.
+    """
+    seen: set[str] = set()
+    step: dict[str, Any] | None = record
+    while step:
+        if step.get("dataset_name") == dataset_name:
+            seen.update(step.get("cases", []))
+        step = step.get("started_from")
+    return seen
+
+
+def find_leaks(seen: Iterable[str], validation_cases: Iterable[str], patients: Mapping[str, Patient]) -> list[str]:
+    """The validation cases, sorted, whose patients are among those of the cases that were seen."""
+    seen_patients = {patients[case].name for case in seen}
+    return sorted(case for case in validation_cases if patients[case].name in seen_patients)
+
+
+def check_leak(
+    checkpoint: dict[str, Any], source: Path, dataset_name: str, dataset_folder: Path, validation_cases: Sequence[str]
+) -> list[str]:
+    """The leak guard: no patient of the validation set may have been seen in pretraining.
+
+    Checkpoints that this package did not write carry no list of cases and pass.
+
+    Args:
+        checkpoint: The pretrained checkpoint.
+        source: Its file.
+        dataset_name: The dataset that is trained on now.
+        dataset_folder: Its folder in ``nnUNet_preprocessed``.
+        validation_cases: The fold's validation cases.
+
+    Returns:
+        The validation cases whose patients were seen, which is only not an error where
+        ``nnUNet_pix2rep_allow_transductive=1`` allows it.
+
+    Raises:
+        UserError: such cases exist and are not allowed.
+    """
+    seen = seen_cases(checkpoint.get(RECORD_KEY, {}), dataset_name)
+    if not seen:
+        return []
+    patients = patients_with_pool(dataset_folder, sorted(seen | set(validation_cases)))
+    leaked = find_leaks(seen, validation_cases, patients)
+    if leaked and os.environ.get(ALLOW_TRANSDUCTIVE_VARIABLE) != "1":
+        raise UserError(
+            f"The weights in {source} have seen images of the patients of {len(leaked)} of this fold's "
+            f"{len(validation_cases)} validation cases: {', '.join(leaked)}. The validation would not be one of unseen "
+            f"patients. Pretrain in this fold, or set {ALLOW_TRANSDUCTIVE_VARIABLE}=1 if that is what you want; it "
+            "will be recorded in the checkpoint."
+        )
+    return leaked

@@ -1,0 +1,130 @@
+"""From a pretraining to a fine-tuning: finding the weights, and loading them with a report."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.run import run_training
+from torch import nn
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.checkpoints.files import (
+    FINAL,
+    RECORD_KEY,
+    SEGMENTATION_KEY_PART,
+    WeightComparison,
+    compare_weights,
+)
+
+PRETRAINING_TRAINERS = (
+    "nnUNetTrainerPix2RepPretrain",
+    "nnUNetTrainerPix2RepV2Pretrain",
+    "nnUNetTrainerMaskedAutoencoderPretrain",
+)
+_ORIGIN = (
+    "stage", "trainer", "loss", "dataset_name", "plans_name", "configuration", "fold", "cases", "package_versions",
+    "started_from",
+)  # fmt: skip
+
+
+def requested_pretrained_weights() -> Path | None:
+    """The file of ``-pretrained_weights``, or None where the option was not given.
+
+    nnU-Net does not tell its trainers: ``maybe_load_checkpoint`` (nnunetv2 2.8.1, run/run_training.py) calls
+    ``trainer.initialize()`` and then loads the weights behind its back. The trainer has to know the file to check and
+    record whom it was pretrained on, so its argument ``pretrained_weights_file`` is read from the call that is under
+    way. With ``--val`` nnU-Net ignores the option, and so does this.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code is run_training.maybe_load_checkpoint.__code__:
+            file = frame.f_locals["pretrained_weights_file"]
+            return None if file is None or frame.f_locals["validation_only"] else Path(file)
+        frame = frame.f_back
+    return None
+
+
+def find_pretraining(results_folder: Path, plans_name: str, configuration: str, fold: int | str) -> Path:
+    """The result of the pretraining of the same plans, configuration and fold.
+
+    Args:
+        results_folder: The dataset's folder in ``nnUNet_results``.
+        plans_name: Name of the plans.
+        configuration: Name of the configuration.
+        fold: Number of the fold or ``all``.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    candidates = [
+        results_folder / f"{trainer}__{plans_name}__{configuration}" / f"fold_{fold}" / FINAL
+        for trainer in PRETRAINING_TRAINERS
+    ]
+    found = [file for file in candidates if file.is_file()]
+    if not found:
+        raise UserError(
+            f"There is no finished pretraining of plans {plans_name}, configuration {configuration}, fold {fold}: "
+            f"looked for {' and '.join(map(str, candidates))}. Run nnUNetv2_train with -tr {PRETRAINING_TRAINERS[0]} "
+            "first, or name a checkpoint with -pretrained_weights."
+        )
+    if len(found) > 1:
+        raise UserError(
+            f"There are several pretrainings to start from: {', '.join(map(str, found))}. Choose one with "
+            "-pretrained_weights."
+        )
+    return found[0]
+
+
+def transfer_weights(
+    checkpoint: dict[str, Any], network: nn.Module, source: Path, log: Callable[[str], None]
+) -> list[str]:
+    """Loads all weights but the segmentation layers' into a network and logs what was loaded, skipped and mismatched.
+
+    Returns:
+        The loaded keys.
+
+    Raises:
+        UserError: a key outside the segmentation layers is missing or has another shape; nothing is loaded then.
+    """
+    weights = {key: value for key, value in checkpoint["network_weights"].items() if SEGMENTATION_KEY_PART not in key}
+    comparison = compare_weights(weights, network)
+    missing = [key for key in comparison.missing if SEGMENTATION_KEY_PART not in key]
+    skipped = [key for key in (*comparison.missing, *comparison.unused) if key not in missing]
+    log(
+        f"Pretrained weights from {source}: {len(comparison.matching)} tensors match, {len(skipped)} skipped, "
+        f"{len(comparison.mismatched)} of another shape, {len(missing)} missing."
+    )
+    for title, keys in (("skipped", skipped), ("missing", missing)):
+        for key in keys:
+            log(f"  {title}: {key}")
+    for key, (found, wanted) in comparison.mismatched.items():
+        log(f"  mismatched: {key} has shape {found} in the checkpoint, {wanted} in the network")
+    if comparison.mismatched or missing or not comparison.matching:
+        raise UserError(
+            f"{source} does not fit the network of these plans: {_first_difference(comparison, missing, network)} "
+            f"({len(comparison.matching)} tensors match). Pretrain with the same plans and configuration. Nothing was "
+            "loaded."
+        )
+    with torch.no_grad():
+        own = network.state_dict()
+        for key in comparison.matching:
+            own[key].copy_(weights[key])
+    return list(comparison.matching)
+
+
+def _first_difference(comparison: WeightComparison, missing: list[str], network: nn.Module) -> str:
+    """The first key, in the order of the network, that a checkpoint has in another shape or not at all."""
+    own = network.state_dict()
+    first = next((key for key in own if key in comparison.mismatched or key in missing), next(iter(own)))
+    found = f"shape {comparison.mismatched[first][0]}" if first in comparison.mismatched else "no such tensor"
+    return f"{first} has {found} there and shape {tuple(own[first].shape)} in this network"
+
+
+def origin_of(checkpoint: dict[str, Any], source: Path) -> dict[str, Any]:
+    """Where weights come from, for the record of what starts from them: file, training, the cases they have seen."""
+    record = checkpoint.get(RECORD_KEY, {})
+    return {"file": str(source)} | {key: record[key] for key in _ORIGIN if key in record}

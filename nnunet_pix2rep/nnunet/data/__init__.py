@@ -1,0 +1,1 @@
+"""Reading and writing nnU-Net's datasets: folders, raw images, preprocessed images."""

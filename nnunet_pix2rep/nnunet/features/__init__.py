@@ -1,0 +1,1 @@
+"""Pixel features of whole images from a checkpoint."""

@@ -1,0 +1,181 @@
+"""Raw images, and their labels, preprocessed as the checkpoint's plans say, with the checks that nnU-Net leaves out.
+
+Read against nnunetv2 2.8.1, preprocessing/preprocessors/default_preprocessor.py: ``run_case`` takes images without a
+segmentation, as in prediction, or with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.data.raw_images import check_complete, list_raw_cases
+from nnunet_pix2rep.nnunet.features.model import FeatureModel
+
+GEOMETRY_TOLERANCE = 1e-3  # mm, and of direction cosines
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """One preprocessed image.
+
+    Attributes:
+        data: Shape (C, Z, Y, X), float32.
+        labels: Shape (Z, Y, X), int, -1 where the label is to be ignored; None without labels.
+        properties: What nnU-Net's export wants to know.
+    """
+
+    data: np.ndarray
+    labels: np.ndarray | None
+    properties: dict[str, Any]
+
+
+def find_cases(folder: Path, file_ending: str, what: str) -> dict[str, list[Path]]:
+    """Case -> its files; see :func:`list_raw_cases`.
+
+    Raises:
+        UserError: there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder. It should hold the {what}.")
+    cases = list_raw_cases(folder, file_ending)
+    if not cases:
+        raise UserError(
+            f"{folder} holds no {what} named as nnU-Net wants it: <case>_0000{file_ending}, one file per channel. (The "
+            f"ending {file_ending} is the one of the dataset that the checkpoint was trained on.)"
+        )
+    return cases
+
+
+def find_labels(folder: Path, file_ending: str, images: dict[str, list[Path]], images_folder: Path) -> dict[str, Path]:
+    """Case -> its label file, for all labels in a folder; images may be without label.
+
+    Raises:
+        UserError: there is no label, or one without image.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder. It should hold the labels of the support images.")
+    labels = {
+        path.name.removesuffix(file_ending): path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name.endswith(file_ending) and not path.name.startswith(".")
+    }
+    if not labels:
+        raise UserError(f"{folder} holds no label: they are named <case>{file_ending}, without a channel number.")
+    lacking = [name for name in labels if name not in images]
+    if lacking:
+        raise UserError(
+            f"{folder} has labels without an image in {images_folder}: {', '.join(lacking)}. The image of "
+            f"{lacking[0]}{file_ending} is {lacking[0]}_0000{file_ending}."
+        )
+    return labels
+
+
+def prepare_image(
+    model: FeatureModel, case: str, files: Sequence[Path], label_file: Path | None = None
+) -> PreparedImage:
+    """Preprocesses an image with the plans of a checkpoint.
+
+    Args:
+        model: The checkpoint.
+        case: Name of the image, for error messages.
+        files: Its files, one per channel.
+        label_file: Its labels, if wanted.
+
+    Raises:
+        UserError: a file is damaged, the channels do not match the dataset, or the labels do not match the image or
+            ``dataset.json``.
+    """
+    try:
+        _check_files([*files, *([label_file] if label_file else [])])
+        reader = model.plans_manager.image_reader_writer_class()
+        image, geometry = reader.read_images([str(file) for file in files])
+        if len(image) != model.num_input_channels:
+            raise UserError(
+                f"it has {len(image)} channel(s) ({', '.join(file.name for file in files)}), but the checkpoint wants "
+                f"{model.num_input_channels}: {', '.join(_channel_names(model))}"
+            )
+        if not np.isfinite(image).all():
+            raise UserError("it has NaN or infinite voxels")
+        if label_file is not None:
+            _check_labels(model, reader, label_file, image, geometry)
+        preprocessor = model.configuration.preprocessor_class(verbose=False)
+        data, labels, properties = preprocessor.run_case(
+            [str(file) for file in files],
+            None if label_file is None else str(label_file),
+            model.plans_manager,
+            model.configuration,
+            model.dataset_json,
+        )
+    except UserError as error:
+        raise UserError(f"{case}: {error}.") from error
+    except RuntimeError as error:  # of nnU-Net's readers and of SimpleITK
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else "channels of different size or spacing"
+        raise UserError(f"{case} ({files[0].name}) cannot be read: {reason}.") from error
+    return PreparedImage(data, None if label_file is None else _usable_labels(model, labels[0]), properties)
+
+
+def _check_files(files: Sequence[Path]) -> None:
+    for file in files:
+        try:
+            check_complete(file)
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from error
+
+
+def _usable_labels(model: FeatureModel, labels: np.ndarray) -> np.ndarray:
+    """Background where nnU-Net's preprocessing writes -1 (empty margins), as in training; -1 for what to ignore."""
+    labels = np.maximum(labels, 0)
+    if model.label_manager.has_ignore_label:
+        labels[labels == model.label_manager.ignore_label] = -1
+    return labels
+
+
+def _channel_names(model: FeatureModel) -> list[str]:
+    return [str(name) for name in (model.dataset_json.get("channel_names") or model.dataset_json["modality"]).values()]
+
+
+def _check_labels(
+    model: FeatureModel, reader: Any, label_file: Path, image: np.ndarray, geometry: dict[str, Any]
+) -> None:
+    labels, label_geometry = reader.read_seg(str(label_file))
+    if labels.shape != (1, *image.shape[1:]):
+        raise UserError(
+            f"its size is {image.shape[1:]}, that of its label {label_file} is {labels.shape[1:]} (in the order z, y, "
+            "x). Labels must lie on the grid of their image"
+        )
+    wanted, found = _numbers_of(geometry), _numbers_of(label_geometry)
+    for key in wanted.keys() & found.keys():
+        if not np.allclose(wanted[key], found[key], atol=GEOMETRY_TOLERANCE, rtol=0):
+            raise UserError(
+                f"its {key} is {_rounded(wanted[key])}, that of its label {label_file} is {_rounded(found[key])}. "
+                "Labels must lie on the grid of their image"
+            )
+    known = [*model.label_manager.all_labels]
+    known += [model.label_manager.ignore_label] if model.label_manager.has_ignore_label else []
+    unknown = sorted(set(np.unique(labels).tolist()) - set(map(float, known)))
+    if unknown:
+        raise UserError(
+            f"its label {label_file} has the value(s) {', '.join(f'{value:g}' for value in unknown)}, but dataset.json "
+            f"knows only {', '.join(map(str, known))}"
+        )
+
+
+def _numbers_of(geometry: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Spacing, and origin, direction or affine where nnU-Net's reader gives them."""
+    numbers = {"spacing": np.asarray(geometry["spacing"], dtype=float)}
+    for content in (geometry.get("sitk_stuff", {}), geometry.get("nibabel_stuff", {})):
+        for key in ("origin", "direction", "original_affine"):
+            if key in content:
+                numbers[key] = np.asarray(content[key], dtype=float)
+    return numbers
+
+
+def _rounded(numbers: np.ndarray) -> list[Any]:
+    return np.round(numbers, 3).tolist()

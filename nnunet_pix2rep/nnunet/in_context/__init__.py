@@ -1,0 +1,1 @@
+"""Segmentation of images by nearest neighbours among annotated pixels."""

@@ -1,0 +1,165 @@
+"""Segments a 4D series (x, y, z, t) from one annotated frame: each frame by the one before it and the annotated one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import SimpleITK
+from tqdm import tqdm
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import atomic_path
+from nnunet_pix2rep.in_context import propagation_order
+from nnunet_pix2rep.nnunet.data.raw_images import ITK_ENDINGS, check_complete
+from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor
+from nnunet_pix2rep.nnunet.features.model import FeatureModel
+from nnunet_pix2rep.nnunet.features.prepared_images import PreparedImage, prepare_image
+from nnunet_pix2rep.nnunet.in_context.classifier import (
+    InContextSettings,
+    PixelClassifier,
+    Support,
+    class_shares,
+    export,
+    refine,
+    support_of_image,
+)
+
+FRAME_FILE = "frame"
+
+
+class SeriesPropagator:
+    """Carries the labels of one frame through a series.
+
+    Args:
+        model: The checkpoint.
+        files: The series, one 4D file per channel of the dataset.
+        settings: How pixels vote; half of ``max_support`` is for the annotated frame, half for the one before.
+        scratch: Folder for the frame that is worked on.
+
+    Raises:
+        UserError: the files are damaged, not 4D, or differ in size.
+    """
+
+    def __init__(self, model: FeatureModel, files: Sequence[Path], settings: InContextSettings, scratch: Path):
+        self.model = model
+        self.settings = settings
+        self.scratch = scratch
+        self.series = [_read_series(file) for file in files]
+        if len({series.GetSize() for series in self.series}) > 1:
+            sizes = ", ".join(str(series.GetSize()) for series in self.series)
+            raise UserError(f"The channels of the series differ in size: {sizes} (x, y, z, t).")
+        self.extractor = FeatureExtractor(model, settings.mirroring, settings.tile_step_size)
+        self.all_labels = model.label_manager.all_labels
+
+    @property
+    def num_frames(self) -> int:
+        """Length of the series."""
+        return self.series[0].GetSize()[3]
+
+    def run(self, label_file: Path, anchor: int) -> np.ndarray:
+        """Segments all frames.
+
+        Args:
+            label_file: Labels of the annotated frame, 3D.
+            anchor: Its index, from 0.
+
+        Returns:
+            Labels of all frames, shape (T, Z, Y, X); the annotated one is what the file holds.
+
+        Raises:
+            UserError: the label does not match the frame or the dataset.
+        """
+        image = self._prepare(anchor, label_file)
+        if not (image.labels >= 0).any():
+            raise UserError(f"{label_file} has nothing but the ignore label.")
+        half = self.settings.max_support // 2
+        anchor_support = self._support(image, half, anchor)
+        known: dict[int, Support] = {}
+        result: dict[int, np.ndarray] = {anchor: _read_labels(label_file)}
+        order = list(propagation_order(self.num_frames, anchor))
+        for frame, previous in tqdm(order, desc="frames", unit="frame"):
+            # the frame beside the annotated one has no other support
+            supports = [anchor_support] if previous == anchor else [anchor_support, known.pop(previous)]
+            image = self._prepare(frame)
+            classifier = PixelClassifier(supports, len(self.all_labels), self.settings, self.model.device)
+            shares = class_shares(self.extractor, classifier, image.data)
+            labels = np.asarray(self.all_labels)[shares.argmax(dim=0).numpy()]
+            if self.settings.refine:
+                labels = refine(labels, self.model.label_manager)
+            known[frame] = self._support(PreparedImage(image.data, labels, image.properties), half, frame)
+            file = export(self.model, shares, image.properties, self.scratch / "labels", self.settings.refine)
+            result[frame] = _read_labels(file)
+        return np.stack([result[frame] for frame in range(self.num_frames)])
+
+    def _support(self, image: PreparedImage, max_pixels: int, frame: int) -> Support:
+        return support_of_image(self.extractor, image, self.all_labels, max_pixels, (self.settings.seed, frame))
+
+    def _prepare(self, frame: int, label_file: Path | None = None) -> PreparedImage:
+        """Preprocesses a frame from files of its own, so that any of nnU-Net's readers takes it as a 3D image."""
+        ending = self.model.file_ending.removesuffix(".gz")  # compressing would take longer than the preprocessing
+        files = [self.scratch / f"{FRAME_FILE}_{channel:04d}{ending}" for channel in range(len(self.series))]
+        for series, file in zip(self.series, files, strict=True):
+            SimpleITK.WriteImage(series[:, :, :, frame], str(file))
+        return prepare_image(self.model, f"{FRAME_FILE} {frame + 1}", files, label_file)
+
+
+def propagate(
+    model: FeatureModel, files: Sequence[Path], label_file: Path, frame: int, output: Path, settings: InContextSettings
+) -> int:
+    """Segments a series and writes a 4D label file with its geometry, whole or not at all.
+
+    Args:
+        model: The checkpoint.
+        files: The series, one 4D file per channel.
+        label_file: Labels of the annotated frame, 3D.
+        frame: Number of that frame, from 1.
+        output: The file to write.
+        settings: How pixels vote.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        UserError: bad input.
+    """
+    if not output.name.endswith(ITK_ENDINGS):
+        raise UserError(f"-o {output} must end with one of {', '.join(ITK_ENDINGS)}.")
+    if not label_file.is_file():
+        raise UserError(f"There is no label file {label_file}.")
+    if model.file_ending not in ITK_ENDINGS:
+        raise UserError(f"The checkpoint is of {model.file_ending} images, which have no 4D series.")
+    with TemporaryDirectory() as scratch:
+        propagator = SeriesPropagator(model, files, settings, Path(scratch))
+        if not 1 <= frame <= propagator.num_frames:
+            raise UserError(f"--frame {frame} is not in the series, which has the frames 1 to {propagator.num_frames}.")
+        labels = propagator.run(label_file, frame - 1)
+    kind = np.uint8 if labels.max() < 256 else np.uint16
+    volume = SimpleITK.GetImageFromArray(labels.astype(kind), isVector=False)
+    volume.CopyInformation(propagator.series[0])
+    with atomic_path(output) as temporary:
+        SimpleITK.WriteImage(volume, str(temporary), useCompression=True)
+    return propagator.num_frames
+
+
+def _read_series(file: Path) -> SimpleITK.Image:
+    if not file.is_file():
+        raise UserError(f"There is no series {file}.")
+    try:
+        check_complete(file)
+        series = SimpleITK.ReadImage(str(file))
+    except (RuntimeError, UserError) as error:
+        raise UserError(f"{file} cannot be read: {str(error).strip().splitlines()[-1]}") from error
+    if series.GetDimension() != 4 or series.GetNumberOfComponentsPerPixel() != 1:
+        raise UserError(
+            f"{file} is {series.GetDimension()}D with {series.GetNumberOfComponentsPerPixel()} value(s) per voxel; "
+            "propagate wants a 4D series (x, y, z, t), one file per channel. Segment 3D images with segment_in_context."
+        )
+    return series
+
+
+def _read_labels(file: Path) -> np.ndarray:
+    """Labels (Z, Y, X) as they are stored, whatever the axes of nnU-Net's reader."""
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))

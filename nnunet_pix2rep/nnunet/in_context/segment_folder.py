@@ -1,0 +1,198 @@
+"""Segments a folder of images from some annotated ones, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.checkpoints.files import package_versions
+from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor
+from nnunet_pix2rep.nnunet.features.model import FeatureModel
+from nnunet_pix2rep.nnunet.features.prepared_images import find_cases, find_labels, prepare_image
+from nnunet_pix2rep.nnunet.in_context.classifier import (
+    InContextSettings,
+    PixelClassifier,
+    class_shares,
+    export,
+    support_of_image,
+)
+
+RECORD_FILE = "in_context.json"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run did.
+
+    Attributes:
+        segmented: Cases whose segmentation was written.
+        skipped: Cases whose segmentation was there before.
+        notes: What the user should know.
+    """
+
+    segmented: list[str]
+    skipped: list[str]
+    notes: list[str]
+
+
+def segment_in_context(
+    model: FeatureModel,
+    support_images: Path,
+    support_labels: Path,
+    query: Path,
+    output: Path,
+    settings: InContextSettings,
+    support_cases: Sequence[str] | None = None,
+    save_probabilities: bool = False,
+    overwrite: bool = False,
+) -> Written:
+    """Segments all images of a folder; the files are written one by one, each whole or not at all.
+
+    Args:
+        model: The checkpoint.
+        support_images: Folder of the annotated images, in nnU-Net's naming.
+        support_labels: Folder of their labels; images without label are left out.
+        query: Folder of the images to segment.
+        output: Gets ``<case><file ending>``, ``in_context.json``, and nnU-Net's ``dataset.json`` and ``plans.json``.
+        settings: How pixels vote.
+        support_cases: Only these annotated images; None: all.
+        save_probabilities: Whether to write nnU-Net's ``.npz`` and ``.pkl`` too.
+        overwrite: Whether to segment again what is there.
+
+    Raises:
+        UserError: bad input, or an output folder with results of other settings.
+    """
+    ending = model.file_ending
+    images = find_cases(support_images, ending, "support images")
+    labels = find_labels(support_labels, ending, images, support_images)
+    labels = _choose_cases(labels, support_cases, support_labels)
+    queries = find_cases(query, ending, "images to segment")
+    _check_output(output, [support_images, support_labels, query])
+    record = _record(model, settings, labels)
+    _check_record(output / RECORD_FILE, record, overwrite)
+    skipped = [case for case in queries if not overwrite and _is_complete(output, case, ending, save_probabilities)]
+    notes = _notes_on_queries(model, queries, labels)
+    todo = [case for case in queries if case not in skipped]
+    if not todo:
+        return Written([], skipped, notes)
+
+    extractor = FeatureExtractor(model, settings.mirroring, settings.tile_step_size)
+    classifier = _build_classifier(model, extractor, {case: images[case] for case in labels}, labels, settings)
+    notes += _notes_on_support(model, classifier)
+    output.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+        (RECORD_FILE, record),
+        ("dataset.json", model.dataset_json),
+        ("plans.json", model.plans_manager.plans),
+    ):
+        write_json(content, output / name)
+    for case in tqdm(todo, desc="segmenting", unit="image"):
+        image = prepare_image(model, case, queries[case])
+        shares = class_shares(extractor, classifier, image.data)
+        with TemporaryDirectory(dir=output, prefix=".incomplete_") as scratch:
+            export(model, shares, image.properties, Path(scratch) / case, settings.refine, save_probabilities)
+            # the segmentation last: where it stands, the rest does too
+            for file in sorted(Path(scratch).iterdir(), key=lambda path: path.name.endswith(ending)):
+                file.replace(output / file.name)
+    return Written(todo, skipped, notes)
+
+
+def _build_classifier(
+    model: FeatureModel,
+    extractor: FeatureExtractor,
+    images: dict[str, list[Path]],
+    labels: dict[str, Path],
+    settings: InContextSettings,
+) -> PixelClassifier:
+    all_labels = model.label_manager.all_labels
+    supports = []
+    share = settings.max_support // len(labels)
+    if share < 2:
+        raise UserError(f"--max-support {settings.max_support} is too few for {len(labels)} support images.")
+    for number, case in enumerate(tqdm(labels, desc="support", unit="image")):
+        image = prepare_image(model, case, images[case], labels[case])
+        if (image.labels >= 0).any():
+            supports.append(support_of_image(extractor, image, all_labels, share, (settings.seed, number)))
+    if not supports:
+        raise UserError("The support labels have nothing but the ignore label.")
+    return PixelClassifier(supports, len(all_labels), settings, model.device)
+
+
+def _choose_cases(labels: dict[str, Path], wanted: Sequence[str] | None, folder: Path) -> dict[str, Path]:
+    if wanted is None:
+        return labels
+    missing = [case for case in wanted if case not in labels]
+    if missing:
+        raise UserError(f"{folder} has no label of the support case(s) {', '.join(missing)}.")
+    return {case: labels[case] for case in dict.fromkeys(wanted)}
+
+
+def _check_output(output: Path, inputs: Sequence[Path]) -> None:
+    if output.exists() and not output.is_dir():
+        raise UserError(f"-o {output} is a file; it should be a folder.")
+    for folder in inputs:
+        if output.resolve() == folder.resolve():
+            raise UserError(f"-o {output} is a folder of input images or labels: choose another one.")
+
+
+def _is_complete(output: Path, case: str, ending: str, with_probabilities: bool) -> bool:
+    files = [f"{case}{ending}"] + ([f"{case}.npz"] if with_probabilities else [])
+    return all((output / file).is_file() for file in files)
+
+
+def _record(model: FeatureModel, settings: InContextSettings, labels: dict[str, Path]) -> dict[str, Any]:
+    return {
+        "checkpoint": str(model.source.resolve()),
+        "features": model.features,
+        **settings.to_record(),
+        "support_labels": {case: str(path.resolve()) for case, path in labels.items()},
+        "package_versions": package_versions(),
+    }
+
+
+def _check_record(path: Path, record: dict[str, Any], overwrite: bool) -> None:
+    """Refuses to mix results of different settings in one folder."""
+    if overwrite or not path.is_file():
+        return
+    earlier = read_json(path)
+    changed = [key for key in record if key != "package_versions" and earlier.get(key) != record[key]]
+    if changed:
+        key = changed[0]
+        raise UserError(
+            f"{path.parent} holds segmentations with other settings: {key} was {earlier.get(key)} and is now "
+            f"{record[key]}. Choose another folder with -o, or --overwrite them."
+        )
+
+
+def _notes_on_queries(model: FeatureModel, queries: dict[str, Any], labels: dict[str, Any]) -> list[str]:
+    notes = []
+    seen = sorted(set(queries) & set(model.record.get("cases", [])))
+    if seen:
+        notes.append(
+            f"{len(seen)} of {len(queries)} images to segment were in the pretraining, without their labels, such as "
+            f"{seen[0]}: results on them are transductive."
+        )
+    both = sorted(set(queries) & set(labels))
+    if both:
+        notes.append(f"{len(both)} images to segment are support too, such as {both[0]}: results on them mean nothing.")
+    return notes
+
+
+def _notes_on_support(model: FeatureModel, classifier: PixelClassifier) -> list[str]:
+    counts = torch.bincount(classifier.classes, minlength=classifier.num_classes).tolist()
+    per_label = dict(zip(model.label_manager.all_labels, counts, strict=True))
+    notes = ["Support pixels: " + ", ".join(f"label {label}: {count}" for label, count in per_label.items())]
+    absent = [label for label, count in per_label.items() if count == 0]
+    if absent:
+        notes.append(
+            f"Warning: no support pixel has the label(s) {', '.join(map(str, absent))}, so they are never predicted."
+        )
+    return notes

@@ -1,0 +1,1 @@
+"""The networks that nnU-Net planned, and their pixel features."""

@@ -1,0 +1,89 @@
+"""Plans files with Pix2Rep's settings."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+from nnunet_pix2rep.config import BLOCK_NAME, Pix2RepConfig, parse_settings
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json
+
+
+def read_config(configuration: ConfigurationManager | dict[str, Any], source: str) -> Pix2RepConfig:
+    """Reads Pix2Rep's settings of one configuration; without a block ``"pix2rep"`` they are the defaults.
+
+    Args:
+        configuration: nnU-Net's configuration, or its dict with inheritance resolved.
+        source: The file that it comes from, for error messages.
+
+    Raises:
+        UserError: an unknown key or a value out of its range.
+    """
+    content = configuration if isinstance(configuration, dict) else configuration.configuration
+    return Pix2RepConfig.from_block(content.get(BLOCK_NAME), source)
+
+
+def add_settings(plans: dict[str, Any], configuration: str, settings: Sequence[str], source: str) -> dict[str, Any]:
+    """Returns a copy of the plans with the settings in the block ``"pix2rep"`` of one configuration.
+
+    Settings that the configuration has already, of its own or inherited, are kept unless they are set anew.
+
+    Raises:
+        UserError: the configuration is missing or a cascade, or a setting is unknown or out of its range.
+    """
+    plans = copy.deepcopy(plans)
+    block = copy.deepcopy(resolve_configuration(plans, configuration).get(BLOCK_NAME) or {})
+    Pix2RepConfig.from_block(block, source)
+    given = parse_settings(settings)
+    Pix2RepConfig.from_block(given, "--set")
+    for part, values in given.items():
+        block.setdefault(part, {}).update(values)
+    # The values as they were understood, for instance 200 for 2e2.
+    understood = Pix2RepConfig.from_block(block, source).to_block()
+    plans["configurations"][configuration][BLOCK_NAME] = {
+        part: {name: understood[part][name] for name in values} for part, values in block.items()
+    }
+    return plans
+
+
+def resolve_configuration(plans: dict[str, Any], configuration: str) -> dict[str, Any]:
+    """Returns one configuration of the plans with its inheritance resolved by nnU-Net.
+
+    Raises:
+        UserError: the plans do not have it, or it is the second stage of a cascade.
+    """
+    if configuration not in plans["configurations"]:
+        known = ", ".join(plans["configurations"])
+        raise UserError(f"The plans {plans['plans_name']} have no configuration {configuration!r}. They have: {known}.")
+    resolved = PlansManager(copy.deepcopy(plans)).get_configuration(configuration).configuration
+    if resolved.get("previous_stage") is not None:
+        raise UserError(
+            f"The configuration {configuration} is the second stage of a cascade: its network also takes the "
+            f"segmentation of {resolved['previous_stage']}, which pretraining does not have. Use another configuration."
+        )
+    return resolved
+
+
+def read_plans(path: Path) -> dict[str, Any]:
+    """Reads a plans file.
+
+    Raises:
+        UserError: the file does not exist, or is no plans file.
+    """
+    if not path.is_file():
+        number = convert_dataset_name_to_id(path.parent.name)
+        existing = ", ".join(sorted(file.stem for file in path.parent.glob("*Plans*.json"))) or "none"
+        raise UserError(
+            f"{path} does not exist (plans found there: {existing}). Name existing plans with -p, or make them with "
+            f"nnUNetv2_plan_experiment -d {number}."
+        )
+    plans = read_json(path)
+    if not isinstance(plans, dict) or "configurations" not in plans:
+        raise UserError(f"{path} is not an nnU-Net plans file: it has no configurations.")
+    return plans

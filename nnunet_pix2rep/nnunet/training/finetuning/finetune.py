@@ -1,0 +1,221 @@
+"""Supervised fine-tuning that keeps what was pretrained.
+
+Data, augmentation, loss and deep supervision are nnU-Net's; optimiser, learning rates and schedule come from the
+``finetuning`` part of the plans' ``pix2rep`` block. First the segmentation layers train alone, since their random start
+would otherwise tear at the pretrained features; then the backbone warms up; then both decay as nnU-Net's do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
+from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak, seen_cases
+from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining, requested_pretrained_weights, transfer_weights
+from nnunet_pix2rep.nnunet.networks.decoder_features import check_architecture
+from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
+
+POLYNOMIAL_EXPONENT = 0.9  # nnunetv2 2.8.1, training/lr_scheduler/polylr.py
+NNUNET_MOMENTUM = 0.99
+STOCK_TRAINER = "nnUNetTrainer"
+
+
+class FinetuningSchedule:
+    """Learning rates of a backbone (group 0) and of segmentation layers (group 1) over the training.
+
+    Args:
+        optimizer: Has these two parameter groups.
+        peak_rates: Their highest rates.
+        num_epochs: Length of the training.
+        head_first_fraction: Part of it in which the backbone rests.
+        warmup_fraction: Part of it, after that, in which the backbone's rate rises.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        peak_rates: tuple[float, float],
+        num_epochs: int,
+        head_first_fraction: float,
+        warmup_fraction: float,
+    ):
+        self.optimizer = optimizer
+        self.peak_rates = peak_rates
+        self.num_epochs = num_epochs
+        self.head_first_fraction = head_first_fraction
+        self.warmup_fraction = warmup_fraction
+        self.step(0)
+
+    def step(self, epoch: float) -> None:
+        """Sets the rates for a point of time in the training, in epochs from its start."""
+        factors = finetuning_factors(epoch / self.num_epochs, self.head_first_fraction, self.warmup_fraction)
+        for group, peak, factor in zip(self.optimizer.param_groups, self.peak_rates, factors, strict=True):
+            group["lr"] = peak * factor
+
+
+def finetuning_factors(progress: float, head_first_fraction: float, warmup_fraction: float) -> tuple[float, float]:
+    """Factors of the backbone's and the segmentation layers' learning rate, 0 to 1, at a progress from 0 to 1."""
+    warm = head_first_fraction + warmup_fraction
+    if progress < head_first_fraction:
+        return 0.0, 1.0
+    if progress < warm:
+        return (progress - head_first_fraction) / warmup_fraction, 1.0
+    decayed = max(0.0, 1 - (progress - warm) / (1 - warm)) ** POLYNOMIAL_EXPONENT if warm < 1 else 1.0
+    return decayed, decayed
+
+
+def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """Parameters of encoder, decoder without segmentation layers, and segmentation layers of a planned U-Net."""
+    encoder = list(network.encoder.parameters())
+    heads = list(network.decoder.seg_layers.parameters())
+    known = {id(parameter) for parameter in (*encoder, *heads)}
+    return encoder, [parameter for parameter in network.parameters() if id(parameter) not in known], heads
+
+
+class Pix2RepFinetuneTrainer(Pix2RepTrainer):
+    """Fine-tuning from a pretraining; see the module."""
+
+    needs_pretrained_weights = True
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),
+    ):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.settings = self.config.finetuning
+        self.set_length(self.settings)
+        self.initial_lr = self.settings.backbone_lr
+        self.weight_decay = self.settings.weight_decay
+        self._iteration_in_epoch = 0
+        self.pretrained_record: dict[str, Any] | None = None
+        self.cases_used: list[str] = []
+
+    # ----------------------------------------------------------------------------------------------- network, optimiser
+
+    def initialize(self) -> None:
+        """nnU-Net's; a file given by ``-pretrained_weights`` is checked and loaded here, with a report."""
+        requested = requested_pretrained_weights()
+        if requested is not None and not self.needs_pretrained_weights:
+            raise UserError(
+                f"{type(self).__name__} trains from random weights, but -pretrained_weights {requested} was given. "
+                f"Leave the option out, or use {type(self).__name__.removesuffix('Scratch')}."
+            )
+        super().initialize()
+        if requested is not None:
+            self.load_pretrained(requested)
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, FinetuningSchedule]:
+        """Two parameter groups, backbone and segmentation layers; frozen parts are left out."""
+        settings = self.settings
+        check_architecture(self.planned_network)
+        encoder, decoder, heads = split_parameters(self.planned_network)
+        for frozen in {"all": [], "decoder": [encoder], "heads": [encoder, decoder]}[settings.trainable]:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+        backbone = [parameter for parameter in (*encoder, *decoder) if parameter.requires_grad]
+        groups = [{"params": backbone, "lr": settings.backbone_lr}, {"params": heads, "lr": settings.head_lr}]
+        if settings.optimizer == "adamw":
+            fused = self.device.type in ("cpu", "cuda")  # one pass over all weights
+            optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=fused)
+        else:
+            optimizer = torch.optim.SGD(
+                groups, weight_decay=settings.weight_decay, momentum=NNUNET_MOMENTUM, nesterov=True
+            )
+        optimizer.register_step_pre_hook(_rest_backbone)
+        rates = (settings.backbone_lr, settings.head_lr)
+        return optimizer, FinetuningSchedule(
+            optimizer, rates, self.num_epochs, settings.head_first_fraction, settings.warmup_fraction
+        )
+
+    # ---------------------------------------------------------------------------------------------- pretrained weights
+
+    def load_pretrained(self, file: Path) -> None:
+        """Loads pretrained weights after the leak guard; says what was loaded.
+
+        Raises:
+            UserError: the weights do not fit, or the pretraining has seen this fold's validation patients.
+        """
+        checkpoint = load_checkpoint_file(file)
+        validation = self.do_split()[1] if self.fold != "all" else []
+        dataset_name = self.plans_manager.dataset_name
+        leaked = check_leak(checkpoint, file, dataset_name, Path(self.preprocessed_dataset_folder_base), validation)
+        if leaked:
+            self.print_to_log_file(
+                f"WARNING: transductive: pretraining has seen the validation cases {', '.join(leaked)}"
+            )
+        loaded = transfer_weights(checkpoint, self.planned_network, file, self.print_to_log_file)
+        source_record = checkpoint.get(RECORD_KEY, {})
+        recorded = ("loss", "dataset_name", "plans_name", "fold", "config", "started_from")
+        self.pretrained_record = {
+            "file": str(file),
+            "num_loaded_tensors": len(loaded),
+            "transductive_cases": leaked,
+            **{key: source_record[key] for key in recorded if key in source_record},
+        }
+        self.cases_used = sorted(seen_cases(source_record, dataset_name))
+
+    def provide_pretrained_weights(self) -> Path:
+        """Where the weights come from when ``-pretrained_weights`` is not given: this fold's own pretraining."""
+        results_folder = Path(self.output_folder_base).parent
+        return find_pretraining(results_folder, self.plans_manager.plans_name, self.configuration_name, self.fold)
+
+    def on_train_start(self) -> None:
+        """nnU-Net's; a new training without weights looks for them first, before any worker starts."""
+        if not self.was_initialized:
+            self.initialize()
+        if self.needs_pretrained_weights and self.pretrained_record is None:
+            self.load_pretrained(self.provide_pretrained_weights())
+        self.cases_used = sorted({*self.cases_used, *self.do_split()[0]})
+        super().on_train_start()
+
+    # ----------------------------------------------------------------------------------------------------------- steps
+
+    def on_train_epoch_start(self) -> None:
+        """nnU-Net's, and logs the second learning rate."""
+        super().on_train_epoch_start()
+        self._iteration_in_epoch = 0
+        self.print_to_log_file(f"Learning rate of the segmentation layers: {self.optimizer.param_groups[1]['lr']:.5f}")
+
+    def train_step(self, batch: dict) -> dict:
+        """nnU-Net's step; the schedule moves within the epoch."""
+        self.lr_scheduler.step(self.current_epoch + self._iteration_in_epoch / self.num_iterations_per_epoch)
+        self._iteration_in_epoch += 1
+        return super().train_step(batch)
+
+    # ----------------------------------------------------------------------------------------------------- checkpoints
+
+    def record(self) -> dict[str, Any]:
+        """Adds where the weights came from, and all cases that they have seen, in the pretraining too."""
+        return super().record() | {
+            "stage": "finetuning",
+            "pretrained": self.pretrained_record,
+            "cases": self.cases_used,
+        }
+
+    def checkpoint_content(self, next_epoch: int) -> dict[str, Any]:
+        """Names the stock trainer, so that a nnU-Net without this package predicts with it; ours is in the record."""
+        return super().checkpoint_content(next_epoch) | {"trainer_name": STOCK_TRAINER}
+
+    def load_further_weights(self, checkpoint: dict[str, Any], source: str) -> None:
+        """Takes over where the weights of the continued training came from, and what they have seen."""
+        del source
+        record = checkpoint.get(RECORD_KEY, {})
+        self.pretrained_record = record.get("pretrained")
+        self.cases_used = record.get("cases", [])
+
+
+def _rest_backbone(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+    """Drops the gradients of a backbone whose learning rate is 0: momentum and averages do not take them in either."""
+    backbone = optimizer.param_groups[0]
+    if backbone["lr"] == 0:
+        for parameter in backbone["params"]:
+            parameter.grad = None

@@ -1,0 +1,116 @@
+"""Pretraining and fine-tuning in one command.
+
+One pretraining serves every fold that holds out the same patients: few-shot folds share one validation set, so a
+benchmark over many of them pretrains once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from torch import distributed
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, RECORD_KEY, load_checkpoint_file
+from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
+
+LOCK_POLLING_SECONDS = 1
+OTHER_PRETRAINING = (
+    "{folder} holds a pretraining with other settings or other held-out patients than this fold's, which is not "
+    "overwritten. Move it away, or use plans of another name."
+)
+
+
+class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
+    """Fine-tuning that first does the pretraining it needs, unless it is there already; subclasses name its trainer."""
+
+    pretraining_class: type[Pix2RepPretrainTrainer]
+
+    def provide_pretrained_weights(self) -> Path:
+        """A pretraining that held out this fold's validation patients: waits for it, resumes it or does it."""
+        held_out = self.find_held_out_patients()
+        name = f"{self.pretraining_class.__name__}__{self.plans_manager.plans_name}__{self.configuration_name}"
+        folder = Path(self.output_folder_base).parent / name
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f".held_out_{hashlib.sha256(json.dumps(held_out).encode()).hexdigest()[:16]}.lock")
+        if self.local_rank == 0:
+            self._acquire(lock)
+        try:
+            settings = self.config.to_block()["pretraining"]
+            found = self._agree(find_finished(folder, settings, held_out) if self.local_rank == 0 else None)
+            if found is None:
+                found = self._pretrain(settings, held_out)
+        finally:
+            lock.release()
+        return found
+
+    def _acquire(self, lock: FileLock) -> None:
+        waiting = False
+        while True:
+            try:
+                lock.acquire(timeout=LOCK_POLLING_SECONDS if waiting else 0)
+            except Timeout:
+                if not waiting:
+                    self.print_to_log_file("Another process pretrains with the same held-out patients; waiting for it.")
+                waiting = True
+                self._sigterm.raise_if_requested()
+            else:
+                return
+
+    def _agree(self, found: Path | None) -> Path | None:
+        """What process 0 found, in every process."""
+        if not self.is_ddp:
+            return found
+        box = [found]
+        distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def _pretrain(self, settings: dict[str, Any], held_out: list[str]) -> Path:
+        plans = deepcopy(self.plans_manager.plans) | {"continue_training": True}
+        pretraining = self.pretraining_class(plans, self.configuration_name, self.fold, self.dataset_json, self.device)
+        folder = Path(pretraining.output_folder)
+        final, latest = folder / FINAL, folder / LATEST
+        if final.is_file():
+            raise UserError(OTHER_PRETRAINING.format(folder=folder))
+        self.print_to_log_file(f"Stage 1, pretraining, in {folder}")
+        if latest.is_file():
+            checkpoint, source = pretraining.read_checkpoint(str(latest))
+            if not is_pretraining_of(checkpoint.get(RECORD_KEY, {}), settings, held_out):
+                raise UserError(OTHER_PRETRAINING.format(folder=folder))
+            pretraining.load_checkpoint(checkpoint)
+            pretraining.print_to_log_file(f"Going on from {source}, epoch {pretraining.current_epoch}.")
+        pretraining.disable_checkpointing = False  # stage 2 starts from the file, whatever the user wants of its own
+        pretraining.run_training()
+        pretraining.perform_actual_validation()
+        self.print_to_log_file("Stage 2, fine-tuning")
+        return final
+
+    def record(self) -> dict[str, Any]:
+        """Adds the pretraining trainer's name."""
+        return super().record() | {"pretraining_trainer": self.pretraining_class.__name__}
+
+
+def is_pretraining_of(record: dict[str, Any], settings: dict[str, Any], held_out: list[str]) -> bool:
+    """Whether the record of a checkpoint is of a pretraining with these settings and held-out patients."""
+    recorded_settings = record.get("config", {}).get("pretraining")
+    return recorded_settings == settings and record.get("held_out_patients") == held_out
+
+
+def find_finished(folder: Path, settings: dict[str, Any], held_out: list[str]) -> Path | None:
+    """A finished pretraining in any fold with the same settings and the same held-out patients, or None.
+
+    Args:
+        folder: The pretraining trainer's folder, which holds ``fold_*``.
+        settings: The part ``pretraining`` of the configuration.
+        held_out: Names of patients, sorted.
+    """
+    for final in sorted(folder.glob(f"fold_*/{FINAL}")):
+        if is_pretraining_of(load_checkpoint_file(final).get(RECORD_KEY, {}), settings, held_out):
+            return final
+    return None

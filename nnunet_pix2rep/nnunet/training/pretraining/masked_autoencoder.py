@@ -1,0 +1,96 @@
+"""A masked autoencoder on the planned network, the peer that Pix2Rep is measured against.
+
+Images, folds, optimiser, schedule, length, checkpoints and hand-over are those of Pix2Rep's pretraining; only patches,
+head and loss differ, see :mod:`nnunet_pix2rep.masked_autoencoder`. (nnssl trains its own with SGD.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from nnunet_pix2rep.geometry.grids import TransformRanges
+from nnunet_pix2rep.masked_autoencoder import (
+    MaskedPatch,
+    MaskedPatchMaker,
+    MaskedReconstructor,
+    block_size_of,
+    explained_variance,
+    masked_squared_error,
+)
+from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader
+from nnunet_pix2rep.nnunet.networks.decoder_features import DecoderFeatures
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import PretrainTrainer
+
+NNUNET_ZOOM = (0.7, 1.4)  # nnunetv2 2.8.1, nnUNetTrainer.get_training_transforms
+
+
+class MaskedPatchLoader(ViewPairLoader):
+    """Batches of masked patches; drawn as view pairs are."""
+
+    def collate(self, patches: Sequence[MaskedPatch]) -> dict[str, torch.Tensor]:
+        """``images`` (B, C, *S) float32, ``visible`` and ``counted`` (B, 1, *S) bool."""
+        names = {"images": "image", "visible": "visible", "counted": "counted"}
+        return {key: torch.stack([getattr(patch, name) for patch in patches]) for key, name in names.items()}
+
+
+class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
+    """Masked autoencoder: see the module."""
+
+    loss_name = "masked_squared_error"
+    head_name = "reconstruction_layer"
+    diagnostics = ("explained_variance",)
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """The planned network with a reconstruction layer in the place of its segmentation layers.
+
+        These have no part in the pretraining and are frozen, since DistributedDataParallel takes a parameter without
+        gradient for an error.
+        """
+        planned = nnUNetTrainer.build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        )
+        features = DecoderFeatures(planned, "last_stage")
+        planned.decoder.seg_layers.requires_grad_(False)
+        dimension = len(configuration_manager.patch_size)
+        return MaskedReconstructor(features, features.num_channels, num_input_channels, dimension)
+
+    def build_loading(self, augmentation: tuple) -> tuple[type[ViewPairLoader], MaskedPatchMaker]:
+        """Loaders of masked patches, moved as nnU-Net moves them."""
+        rotation, in_plane_only, _, mirror_axes = augmentation
+        settings = self.config.pretraining
+        ranges = TransformRanges(
+            rotation=rotation, mirror_axes=mirror_axes, zoom=NNUNET_ZOOM, translation=0.0, in_plane_only=in_plane_only
+        )
+        block_size = block_size_of(self.configuration_manager.pool_op_kernel_sizes, settings.mask_block_size)
+        patch_size = self.configuration_manager.patch_size
+        return MaskedPatchLoader, MaskedPatchMaker(patch_size, ranges, block_size, settings.mask_ratio)
+
+    def _build_loss(self) -> nn.Module:
+        return masked_squared_error
+
+    def _reconstruct(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        images, visible, counted = self.tensors_of(batch, "images", "visible", "counted")
+        return self.network(images * visible), images, counted
+
+    def compute_loss(self, batch: dict) -> torch.Tensor:
+        """The squared error in the blanked voxels."""
+        return self.loss(*self._reconstruct(batch))
+
+    def validation_step(self, batch: dict) -> dict:
+        """The same, and the part of the variance that is explained."""
+        with self.autocast():
+            reconstructed = self._reconstruct(batch)
+            loss = self.loss(*reconstructed)
+        return {"loss": loss, "explained_variance": explained_variance(*reconstructed)}

@@ -1,0 +1,101 @@
+"""``patients.json`` for images that are added to a dataset."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients
+from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage
+
+Records = dict[str, dict[str, Any]]
+
+
+def extend_patients(
+    raw: Path,
+    images: Sequence[FoundImage],
+    present: Sequence[str],
+    patient_regex: str | None,
+    table: Path | None,
+) -> tuple[Records | None, str]:
+    """The content of ``patients.json`` with the new images, and a line that says where their patients are known from.
+
+    Args:
+        raw: The raw dataset.
+        images: The new images.
+        present: The cases that the dataset has already. A new ``patients.json`` must name their patients too.
+        patient_regex: As in :func:`nnunet_pix2rep.nnunet.patients.patients.read_patients`.
+        table: A CSV file with the columns ``case``, ``patient`` and, if wanted, ``group``.
+
+    Returns:
+        None instead of a content where no file is needed: without regex or table, in a dataset that has no such file.
+
+    Raises:
+        UserError: a patient is not given, or another one than the file names already.
+    """
+    file = find_patients_file(raw)
+    records: Records = read_json(file) if file is not None else {}
+    names = [image.name for image in images]
+    if patient_regex is None and table is None:
+        own = "each new case is taken as a patient of its own; --patient-regex or --patients says otherwise"
+        new = {name: {"patient": name, "group": None} for name in names if name not in records}
+        return (records | new if file is not None else None), own
+    wanted = [*names, *(case for case in present if case not in records)]
+    if patient_regex is not None:
+        patients = read_patients(set(wanted), patient_regex=patient_regex)
+        given = {case: {"patient": patient.name, "group": None} for case, patient in patients.items()}
+        source = f"regular expression {patient_regex}"
+    else:
+        given = _from_table(table, wanted, {image.label: image.name for image in images})
+        source = str(table)
+    return _merge(records, given, source), source
+
+
+def _from_table(table: Path, wanted: Sequence[str], name_of_label: Mapping[str, str]) -> Records:
+    if not table.is_file():
+        raise UserError(f"{table} does not exist. Give a CSV file with the columns case and patient.")
+    with table.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
+        rows = csv.DictReader(file)
+        missing = {"case", "patient"} - set(rows.fieldnames or [])
+        if missing:
+            raise UserError(f"{table} has no column {sorted(missing)[0]!r}, only {', '.join(rows.fieldnames or [])}.")
+        given = {
+            name_of_label.get(row["case"].strip(), row["case"].strip()): {
+                "patient": (row["patient"] or "").strip(),
+                "group": (row.get("group") or "").strip() or None,
+            }
+            for row in rows
+        }
+    unnamed = [case for case in wanted if not given.get(case, {}).get("patient")]
+    if unnamed:
+        raise UserError(
+            f"{table} names no patient for: {', '.join(unnamed[:5])} ({len(unnamed)} in all). The column case holds "
+            "case names, or paths below the folder given with -i. The labelled cases must be named too, unless "
+            "patients.json does it."
+        )
+    return {case: given[case] for case in wanted}
+
+
+def _merge(records: Records, given: Records, source: str) -> Records:
+    """Adds what is given. A patient that only repeats the case name is a default, and gives way."""
+    groups = {record["patient"]: record.get("group") for record in records.values()}
+    merged = dict(records)
+    for case, record in given.items():
+        group = record["group"] or groups.get(record["patient"])
+        known = records.get(case)
+        if known is not None and known["patient"] not in (case, record["patient"]):
+            raise UserError(
+                f"patients.json names {known['patient']} as the patient of {case}, but {source} says "
+                f"{record['patient']}. Correct one of them."
+            )
+        if groups.setdefault(record["patient"], group) != group:
+            raise UserError(
+                f"Patient {record['patient']} has the group {groups[record['patient']]} in patients.json and {group} "
+                f"in {source}. A patient has one group."
+            )
+        merged[case] = {"patient": record["patient"], "group": group}
+    return merged

@@ -1,0 +1,87 @@
+"""Patients of unlabelled images, so that no image of a validation or test patient is trained on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.data.dataset_folders import raw_folder
+from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
+from nnunet_pix2rep.nnunet.patients.patients import Patient, find_patients_file, read_patients
+from nnunet_pix2rep.nnunet.patients.split_files import RECORD_FILE, known_patients
+from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX, PoolImage, read_pool
+
+REGEX_SOURCE = "regular expression "  # how patients.describe_source begins, in the record of nnunet_pix2rep split
+
+
+class PatientLookup:
+    """Patients of images that ``patients.json`` need not list.
+
+    A regular expression that the dataset's folds were made with comes first, then ``patients.json``.
+    """
+
+    def __init__(self, dataset_folder: Path):
+        self._file = find_patients_file(raw_folder(dataset_folder.name), dataset_folder)
+        self._listed = set(read_json(self._file)) if self._file is not None else set()
+        self._expression = _split_expression(dataset_folder)
+
+    def find(self, names: Sequence[Sequence[str]]) -> list[Patient | None]:
+        """For each image the patient by the first of its names that is known, or None."""
+        wanted = {name for alternatives in names for name in alternatives if name in self._listed}
+        by_file = read_patients(wanted, self._file) if wanted else {}
+        return [self._find(alternatives, by_file) for alternatives in names]
+
+    def _find(self, alternatives: Sequence[str], by_file: Mapping[str, Patient]) -> Patient | None:
+        for name in alternatives:
+            match = self._expression.match(name) if self._expression is not None else None
+            if match is not None and match[1]:
+                return Patient(match[1])
+        return next((by_file[name] for name in alternatives if name in by_file), None)
+
+
+def pool_patients(dataset_folder: Path, images: Mapping[str, PoolImage]) -> dict[str, Patient]:
+    """The patient of every image of a pool.
+
+    Known by the folds' regular expression, by the dataset's ``patients.json`` (by the identifier or by the name of the
+    raw case), or by the ``patients.json`` of the dataset that the image comes from; otherwise by the name of the raw
+    case, so that all frames of a cine are of one patient.
+    """
+    found = PatientLookup(dataset_folder).find([(name, image.raw_case) for name, image in images.items()])
+    by_name = read_patients({image.raw_case for image in images.values()})
+    return {
+        name: patient or (Patient(image.patient) if image.patient else by_name[image.raw_case])
+        for (name, image), patient in zip(images.items(), found, strict=True)
+    }
+
+
+def patients_with_pool(dataset_folder: Path, cases: Iterable[str]) -> dict[str, Patient]:
+    """The patient of every case, labelled or of the pool of any configuration of the dataset.
+
+    An image of the pool whose raw case bears the name of one of the labelled cases is taken for the same patient.
+    """
+    cases = list(cases)
+    records = (read_pool(path.with_suffix("")) for path in sorted(dataset_folder.glob(f"*{SUFFIX}.json")))
+    images = {name: image for pool in records if pool is not None for name, image in pool.images.items()}
+    patients = known_patients(dataset_folder, [case for case in cases if case not in images])
+    unlabelled = {case: images[case] for case in cases if case in images}
+    by_pool = pool_patients(dataset_folder, unlabelled)
+    return patients | {case: patients.get(image.raw_case, by_pool[case]) for case, image in unlabelled.items()}
+
+
+def patients_of_test_set(dataset_folder: Path) -> set[str]:
+    """Names of the patients in ``imagesTs``, none where the raw dataset is not on this machine."""
+    raw = raw_folder(dataset_folder.name)
+    if raw is None:
+        return set()
+    cases = sorted(list_raw_cases(raw / "imagesTs", read_json(raw / "dataset.json")["file_ending"]))
+    by_name = read_patients(cases)
+    found = PatientLookup(dataset_folder).find([(case,) for case in cases])
+    return {(patient or by_name[case]).name for case, patient in zip(cases, found, strict=True)}
+
+
+def _split_expression(dataset_folder: Path) -> re.Pattern[str] | None:
+    path = dataset_folder / RECORD_FILE
+    source = read_json(path).get("settings", {}).get("patients_from", "") if path.is_file() else ""
+    return re.compile(source.removeprefix(REGEX_SOURCE)) if source.startswith(REGEX_SOURCE) else None

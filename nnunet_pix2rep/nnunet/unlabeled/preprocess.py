@@ -1,0 +1,183 @@
+"""Preprocessing of images without labels, by nnU-Net's own preprocessor and under the plans of the labelled images."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from nnunetv2.configuration import default_num_processes
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from tqdm import tqdm
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
+from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
+from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage, pool_folder, preprocessing_of, read_pool
+from nnunet_pix2rep.nnunet.unlabeled.preprocess_worker import SCRATCH_PREFIX, RawCaseTask, preprocess_raw_case
+from nnunet_pix2rep.nnunet.unlabeled.selection import Selection, find_source, select_images
+
+
+@dataclass
+class Report:
+    """What :func:`preprocess_unlabeled` did.
+
+    Attributes:
+        folder: The pool's folder.
+        selection: What was chosen and left out.
+        num_made: Images preprocessed now.
+        num_kept: Images that were there already.
+        removed: Reason -> identifiers of images that were removed from the pool.
+        failures: Identifier, or name of a raw case, -> why it could not be preprocessed.
+    """
+
+    folder: Path
+    selection: Selection
+    num_made: int = 0
+    num_kept: int = 0
+    removed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def preprocess_unlabeled(
+    dataset_name_or_id: str | int,
+    configuration: str,
+    plans_name: str = "nnUNetPlans",
+    folder: Path | None = None,
+    num_processes: int | None = None,
+) -> Report:
+    """Preprocesses unlabelled images into the pool of a configuration; those that are done are left as they are.
+
+    Args:
+        dataset_name_or_id: nnU-Net's dataset, by name or number.
+        configuration: Such as ``2d``.
+        plans_name: The plans.
+        folder: Raw images in nnU-Net's naming; None: ``imagesUn`` of the raw dataset.
+        num_processes: Worker processes, with 1 everything runs in this one; None: nnU-Net's default.
+
+    Raises:
+        UserError: plans or images are missing, another process fills the same pool, or a worker was killed. An image
+            that cannot be preprocessed is no error but stands in the report.
+    """
+    dataset_folder = preprocessed_folder(dataset_name_or_id)
+    plans = _read_plans(dataset_folder, plans_name)
+    data_identifier = resolve_configuration(plans, configuration)["data_identifier"]
+    dataset_json = read_json(dataset_folder / "dataset.json")
+    manager = PlansManager(plans)
+    num_channels = determine_num_input_channels(manager, configuration, dataset_json)
+    selection = select_images(find_source(dataset_folder, folder), dataset_folder, num_channels)
+    report = Report(pool_folder(dataset_folder, data_identifier), selection)
+    with _only_process(report.folder):
+        for leftover in report.folder.glob(f"{SCRATCH_PREFIX}*"):
+            shutil.rmtree(leftover)
+        pool = _update_record(report, preprocessing_of(manager, manager.get_configuration(configuration)))
+        accepted = {name: image for name, image in selection.images.items() if name not in report.failures}
+        todo = {name: image for name, image in accepted.items() if not pool.is_done(name)}
+        report.num_kept = len(accepted) - len(todo)
+        tasks = [
+            RawCaseTask(raw_case, images, pool.folder, plans, configuration, dataset_json)
+            for raw_case, images in _by_raw_case(todo).items()
+        ]
+        for failures in _run_all(tasks, min(num_processes or default_num_processes, len(tasks))):
+            report.failures |= failures
+        report.num_made = sum(pool.is_done(name) for name in todo)
+    return report
+
+
+def _read_plans(dataset_folder: Path, plans_name: str) -> dict[str, Any]:
+    path = dataset_folder / f"{plans_name}.json"
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist. Plan the dataset with nnUNetv2_plan_experiment, or name other plans with -p."
+        )
+    return read_json(path)
+
+
+@contextmanager
+def _only_process(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"Another process is writing to {folder}. Wait for it to end.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _update_record(report: Report, preprocessing: dict[str, Any]) -> Pool:
+    """Brings the record up to date before anything is preprocessed, and deletes what is not valid any more.
+
+    Files are deleted before the record says that they are to be made anew: a run that is killed in between starts over.
+    """
+    earlier = read_pool(report.folder) or Pool(report.folder, preprocessing)
+    pool = Pool(report.folder, preprocessing)
+    for name, image in earlier.images.items():
+        reason = _why_invalid(name, image, report.selection)
+        if earlier.preprocessing != preprocessing:
+            reason = f"made under other plans, from {image.folder}"
+        if reason is None:
+            pool.images[name] = image
+        else:
+            report.removed[reason].append(name)
+    for path in report.folder.glob("*.b2nd"):
+        if (name := path.name.removesuffix(".b2nd")) not in pool.images:
+            pool.remove(name)
+    for name, image in report.selection.images.items():
+        if name in pool.images and not image.same_source(pool.images[name]):
+            report.failures[name] = f"the pool has another image of this name, from {pool.images[name].folder}"
+        else:
+            pool.images[name] = image
+    pool.write()
+    return pool
+
+
+def _why_invalid(name: str, image: PoolImage, selection: Selection) -> str | None:
+    """Why an image of the pool is to be removed, or made anew if it is selected; None: it stays."""
+    same_folder = image.folder == str(selection.folder)
+    if name not in selection.images:
+        return "no longer among the raw images, or left out now" if same_folder else None
+    moved = not Path(image.folder).is_dir()
+    if (same_folder or moved) and not image.same_source(selection.images[name]):
+        return "the raw image has changed"
+    return None
+
+
+def _by_raw_case(images: Mapping[str, PoolImage]) -> dict[str, dict[str, PoolImage]]:
+    by_case: dict[str, dict[str, PoolImage]] = defaultdict(dict)
+    for name, image in images.items():
+        by_case[image.raw_case][name] = image
+    return by_case
+
+
+def _run_all(tasks: list[RawCaseTask], num_processes: int) -> Iterator[dict[str, str]]:
+    """Yields the failures of each raw case as it is done."""
+    show = {"desc": "Preprocessing", "unit": "case", "total": len(tasks), "disable": not tasks}
+    if num_processes <= 1:
+        yield from map(preprocess_raw_case, tqdm(tasks, **show))
+        return
+    # spawn, as nnU-Net does: forked processes may hang in libraries that have threads
+    with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn")) as executor:
+        running = [executor.submit(preprocess_raw_case, task) for task in tasks]
+        try:
+            for future in tqdm(as_completed(running), **show):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "A worker process was killed, most likely for want of memory. Run the same command again with fewer "
+                "processes (-np 1); what is done is kept."
+            ) from error
+        finally:
+            executor.shutdown(cancel_futures=True)

@@ -1,0 +1,1 @@
+"""What a pretraining costs on this machine, in ratios to named peers."""

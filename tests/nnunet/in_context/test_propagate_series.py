@@ -1,0 +1,139 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK
+from in_context_folders import raw_of
+
+from nnunet_pix2rep.cli.main import main
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.in_context import propagate_series
+from nnunet_pix2rep.nnunet.in_context.classifier import InContextSettings
+from nnunet_pix2rep.nnunet.in_context.propagate_series import propagate
+
+SETTINGS = InContextSettings(k=5, max_support=2000)
+NUM_FRAMES, ANCHOR = 4, 2  # counted from 1
+SHAPE = (4, 32, 32)
+
+
+def truth_of(frame):
+    """A disc that shrinks from frame to frame, with a smaller one in it."""
+    y, x = np.indices(SHAPE[1:]) - 16
+    radius = np.hypot(y, x)
+    labels = (radius < 11 - frame).astype(np.uint8) + (radius < 5)
+    return np.broadcast_to(labels, SHAPE).copy()
+
+
+@pytest.fixture
+def series(tmp_path):
+    """A series, the labels of its second frame, and the file to write."""
+    generator = np.random.default_rng(0)
+    frames = []
+    for frame in range(1, NUM_FRAMES + 1):
+        array = truth_of(frame) + generator.normal(0.1, 0.1, SHAPE)
+        frames.append(SimpleITK.GetImageFromArray(array.astype(np.float32)))
+    for image in frames:
+        image.SetSpacing((1.0, 1.0, 1.0))
+        image.SetOrigin((3.0, -4.0, 5.0))
+        image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    joined = SimpleITK.JoinSeries(frames, 0.0, 25.0)
+    SimpleITK.WriteImage(joined, str(tmp_path / "series.nii.gz"))
+    label = SimpleITK.GetImageFromArray(truth_of(ANCHOR))
+    label.CopyInformation(frames[0])
+    SimpleITK.WriteImage(label, str(tmp_path / "label.nii.gz"))
+    return tmp_path / "series.nii.gz", tmp_path / "label.nii.gz", tmp_path / "out" / "labels.nii.gz"
+
+
+def test_all_frames_are_segmented_in_the_geometry_of_the_series(series, pretraining, load):
+    file, label, output = series
+    settings = replace(SETTINGS, refine=True)
+    assert propagate(load(pretraining, "hypercolumn"), [file], label, ANCHOR, output, settings) == NUM_FRAMES
+    result, image = SimpleITK.ReadImage(str(output)), SimpleITK.ReadImage(str(file))
+    for geometry in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+        assert getattr(result, geometry)() == pytest.approx(getattr(image, geometry)())
+    labels = SimpleITK.GetArrayFromImage(result)
+    assert np.array_equal(labels[ANCHOR - 1], truth_of(ANCHOR))
+    for frame in range(1, NUM_FRAMES + 1):
+        found, truth = labels[frame - 1] > 0, truth_of(frame) > 0
+        assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.7
+
+
+def test_the_support_is_the_annotated_frame_and_the_one_before(series, pretraining, load, monkeypatch):
+    file, label, output = series
+    used, made = [], []
+
+    class Recorder(propagate_series.PixelClassifier):
+        def __init__(self, supports, *arguments):
+            used.append([made.index(id(support)) for support in supports])
+            super().__init__(supports, *arguments)
+
+    original, kept = propagate_series.support_of_image, []
+
+    def record(*arguments):
+        support = original(*arguments)
+        kept.append(support)  # so that no other support gets its identity
+        made.append(id(support))
+        return support
+
+    monkeypatch.setattr(propagate_series, "PixelClassifier", Recorder)
+    monkeypatch.setattr(propagate_series, "support_of_image", record)
+    propagate(load(pretraining), [file], label, ANCHOR, output, SETTINGS)
+    # supports in the order of their making: the annotated frame 2, then frames 3, 4 and 1
+    assert used == [[0], [0, 1], [0]]
+
+
+@pytest.mark.parametrize(
+    ("frame", "series_name", "label_name", "message"),
+    [
+        (0, "series.nii.gz", "label.nii.gz", "--frame 0 is not in the series, which has the frames 1 to 4"),
+        (5, "series.nii.gz", "label.nii.gz", "--frame 5"),
+        (1, "missing.nii.gz", "label.nii.gz", "There is no series"),
+        (1, "series.nii.gz", "missing.nii.gz", "There is no label file"),
+        (1, "label.nii.gz", "label.nii.gz", "is 3D with 1 value"),
+    ],
+)
+def test_bad_input_is_named(frame, series_name, label_name, message, series, pretraining, load):
+    folder, output = series[0].parent, series[2]
+    with pytest.raises(UserError, match=message):
+        propagate(load(pretraining), [folder / series_name], folder / label_name, frame, output, SETTINGS)
+    assert not output.exists()
+
+
+def test_a_label_of_another_geometry_and_a_wrong_number_of_channels_are_refused(series, pretraining, load):
+    file, label, output = series
+    model = load(pretraining)
+    with pytest.raises(UserError, match="has 2 channel"):
+        propagate(model, [file, file], label, ANCHOR, output, SETTINGS)
+    image = SimpleITK.ReadImage(str(label))
+    SimpleITK.WriteImage(image[1:], str(label))
+    with pytest.raises(UserError, match=r"frame 2: its size is"):
+        propagate(model, [file], label, ANCHOR, output, SETTINGS)
+    with pytest.raises(UserError, match="must end with"):
+        propagate(model, [file], label, ANCHOR, output.with_suffix(".txt"), SETTINGS)
+
+
+@pytest.mark.slow
+def test_the_three_commands_from_end_to_end(series, pretraining, folders, tiny_dataset, capsys):
+    file, label, output = series
+    pretraining = str(pretraining)
+    command = ["propagate", pretraining, "-i", str(file), "-l", str(label), "--frame", "2", "-o", str(output)]
+    assert main([*command, "-k", "5", "--max-support", "2000", "--refine"]) == 0
+    assert "Wrote 4 frames" in capsys.readouterr().out
+    assert main(command) == 0
+    assert "nothing was done" in capsys.readouterr().out
+
+    inputs = ["-s", str(raw_of(tiny_dataset) / "imagesTr"), "-l", str(folders["labels"]), "-i", str(folders["query"])]
+    command = ["segment_in_context", pretraining, *inputs, "-o", str(folders["output"])]
+    assert main([*command, "--class-balance", "--mirroring", "--max-support", "2000"]) == 0
+    assert "Segmented 1 images" in capsys.readouterr().out
+    assert main(command) == 1
+    assert "other settings" in capsys.readouterr().err
+
+    pictures = folders["output"] / "pictures"
+    command = ["features", pretraining, "-i", str(folders["images"]), "-o", str(pictures), "--point", "9,9,3"]
+    assert main([*command, "--raw", "nifti"]) == 0
+    names = {path.name for path in pictures.iterdir()}
+    assert names == {
+        *(f"case_0{number}{ending}" for number in (0, 1) for ending in (".png", "_features.nii.gz")),
+        "features.json",
+    }

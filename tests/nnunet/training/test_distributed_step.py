@@ -1,0 +1,107 @@
+"""Whole training steps of two processes with half a batch each are those of one process with the joined batch.
+
+The network is nnU-Net's with projection head, wrapped as nnU-Net wraps it. nnU-Net makes the head's BatchNorm a
+SyncBatchNorm, which torch has for GPUs only; here one of the same statistics stands for it.
+"""
+
+import pytest
+import torch
+from small_networks import small_network
+from torch import distributed, nn
+from torch.distributed.nn import functional as differentiable
+from torch.nn.parallel import DistributedDataParallel
+
+from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.nnunet.networks.decoder_features import build_pixel_embedder
+from nnunet_pix2rep.pretraining import build_loss
+
+CONFIGS = {
+    "info_nce": ("info_nce", PretrainingConfig(projection_hidden_channels=12, projection_channels=10)),
+    "info_nce_few_negatives": (
+        "info_nce",
+        PretrainingConfig(projection_hidden_channels=12, projection_channels=10, info_nce_negatives=6),
+    ),
+    "barlow_twins": ("barlow_twins", PretrainingConfig(projection_hidden_channels=12, projection_channels=10)),
+}
+NUM_STEPS = 3
+
+
+def all_reduce_sum(values):
+    """Sum over processes that gradients flow through."""
+    return differentiable.all_reduce(values) if distributed.is_initialized() else values
+
+
+class BatchNormOfAllProcesses(nn.BatchNorm1d):
+    """Training mode only."""
+
+    def forward(self, rows):
+        count = all_reduce_sum(rows.new_full((), len(rows)))
+        centred = rows - all_reduce_sum(rows.sum(dim=0)) / count
+        variance = all_reduce_sum(centred.square().sum(dim=0)) / count
+        return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
+
+
+def make_network(config):
+    network = build_pixel_embedder(small_network(), config)
+    norm = BatchNormOfAllProcesses(config.projection_hidden_channels)
+    norm.load_state_dict(network.head[1].state_dict())
+    network.head[1] = norm
+    return network.double()
+
+
+def make_batch(images):
+    """The part of a batch of four pairs of views that belongs to some of them."""
+    generator = torch.Generator().manual_seed(5)
+    views = torch.randn(2, 4, 1, 16, 16, dtype=torch.float64, generator=generator)
+    points = torch.rand(2, 4, 9, 2, dtype=torch.float64, generator=generator) * 2 - 1
+    return views[:, images].flatten(0, 1), points[:, images].flatten(0, 1)
+
+
+def train(name, images, wrap):
+    """Losses and gradients of the first step, and the weights after a few."""
+    loss_name, config = CONFIGS[name]
+    network, loss = make_network(config), build_loss(loss_name, config)
+    wrapped = wrap(network)
+    optimizer = torch.optim.AdamW([weight for weight in network.parameters() if weight.requires_grad], lr=1e-3)
+    views, points = make_batch(images)
+    values, gradients = [], None
+    for _ in range(NUM_STEPS):
+        optimizer.zero_grad(set_to_none=True)
+        value = loss(*wrapped(views, points).chunk(2))
+        value.backward()
+        values.append(value.detach())
+        gradients = gradients or [weight.grad.clone() for weight in network.parameters() if weight.requires_grad]
+        optimizer.step()
+    return {"losses": torch.stack(values), "gradients": gradients, "weights": dict(network.state_dict())}
+
+
+def work(rank, images, init_file, results_folder):
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=2)
+    results = {name: train(name, images[rank], DistributedDataParallel) for name in CONFIGS}
+    torch.save(results, f"{results_folder}/{rank}.pth")
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(
+    scope="module", params=[(slice(0, 2), slice(2, 4)), (slice(0, 1), slice(1, 4))], ids=["equal", "unequal"]
+)
+def two_processes(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("steps")
+    torch.multiprocessing.spawn(work, (request.param, str(folder / "init"), str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pth") for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_losses_gradients_and_weights_are_those_of_the_joined_batch(two_processes, name):
+    single, parts = train(name, slice(None), lambda network: network), [results[name] for results in two_processes]
+    joined = (parts[0]["losses"] + parts[1]["losses"]) / 2
+    torch.testing.assert_close(joined, single["losses"], rtol=1e-8, atol=0)
+    for part in parts:
+        torch.testing.assert_close(part["gradients"], single["gradients"], rtol=1e-7, atol=1e-10)
+        torch.testing.assert_close(part["weights"], single["weights"], rtol=1e-6, atol=1e-7)
+
+
+def test_the_batch_norm_of_one_process_is_torchs():
+    rows = torch.randn(20, 3)
+    torch.testing.assert_close(BatchNormOfAllProcesses(3)(rows), nn.BatchNorm1d(3)(rows))

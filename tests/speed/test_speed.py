@@ -1,0 +1,102 @@
+"""The benchmark on its own synthetic dataset, tiny, in this process."""
+
+import os
+
+import pytest
+import torch
+
+from nnunet_pix2rep.cli.speed import PARTS as PARTS_OF_COMMAND
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
+from nnunet_pix2rep.speed.dataset import environment, make_synthetic_dataset, nnunet_folders
+from nnunet_pix2rep.speed.run import PARTS, SpeedSettings, map_shapes, run_speed, summary_lines
+from nnunet_pix2rep.speed.trainers import PRETRAINERS, make_trainer, quiet
+
+CPU = torch.device("cpu")
+TINY = (
+    "pretraining.num_points=64",
+    "pretraining.projection_hidden_channels=8",
+    "pretraining.projection_channels=8",
+    "pretraining.info_nce_negatives=14",
+)
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory):
+    root = tmp_path_factory.mktemp("speed")
+    with environment(nnunet_folders(root)), quiet():
+        yield make_synthetic_dataset(root, "2d_compact", width=32, num_cases=2)
+
+
+def test_the_command_offers_all_parts():
+    assert PARTS_OF_COMMAND == PARTS
+
+
+def test_the_synthetic_dataset_has_the_patch_of_its_images_and_the_compact_batch(synthetic):
+    configuration = resolve_configuration(synthetic.plans({}), "2d_compact")
+    assert configuration["patch_size"] == [32, 32]
+    assert configuration["batch_size"] == 8
+
+
+def test_settings_are_added_to_the_plans(synthetic):
+    plans = synthetic.plans({"pretraining": {"num_points": 7}})
+    assert plans["configurations"]["2d_compact"]["pix2rep"] == {"pretraining": {"num_points": 7}}
+
+
+def test_the_maps_are_those_of_the_planned_network(synthetic):
+    shapes, batch_size = map_shapes(synthetic, CPU)
+    assert batch_size == 8
+    assert shapes["one map of 32 channels"] == [(32, 32, 32)]
+    channels = [shape[0] for shape in shapes["hypercolumn"]]
+    assert channels[-1] == 16
+    assert channels == sorted(channels, reverse=True)
+    assert shapes["hypercolumn"][-1] == (16, 32, 32)
+
+
+def test_trainers_leave_the_threads_that_the_command_has_set(synthetic, monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(2)
+    try:
+        make_trainer(PRETRAINERS["barlow_twins"], synthetic, CPU)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_all_parts_in_this_process_without_variables(monkeypatch):
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    lines = []
+    settings = SpeedSettings(repetitions=1, num_batches=1, max_points=2048, settings=TINY, width=32)
+    results = run_speed(settings, lines.append)
+    assert "nnUNet_results" not in os.environ
+    assert list(results) == ["format_version", "machine", "settings", *PARTS]
+    overhead = {item["loss"]: item for item in results["step_overhead"]}
+    assert overhead.keys() == {"barlow_twins", "info_nce"}
+    assert overhead["info_nce"]["info_nce_negatives"] == 14
+    for item in overhead.values():
+        assert item["views"] == [16, 1, 32, 32]
+        assert item["pixel_pairs"] == 64
+        assert item["ratio"] == pytest.approx(item["seconds"]["step"] / item["seconds"]["bare_network"])
+    assert results["loader"]["workers"] == 0
+    rates = results["loader"]["views_per_second"]
+    assert results["loader"]["ratio"] == pytest.approx(rates["pix2rep"] / rates["nnunet"])
+    assert results["fine_tuning"]["ratio"] > 0
+    assert lines == [line for part in PARTS for line in summary_lines(part, results[part])]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"configuration": "3d_fullres"}, "2d_compact"),
+        ({"device": "cuda"}, "usable: cpu"),
+        ({"settings": ("pretraining.nothing=1",)}, "nothing"),
+    ],
+)
+def test_what_is_not_there_is_named(settings, message):
+    if settings.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError, match=message):
+        run_speed(SpeedSettings(width=32, parts=("step_overhead",), **settings))
