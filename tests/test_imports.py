@@ -13,6 +13,7 @@ PACKAGE = "nnunet_pix2rep"
 LEVELS = (
     {"cli"},
     {"benchmark", "demo", "doctor", "speed"},
+    {"annotation"},
     {"nnunet"},
     {"pretraining", "views", "masked_autoencoder"},
     {"feature_pictures", "in_context"},
@@ -33,6 +34,7 @@ FLOORS = {
         {"plans", "patients"},
         {"data", "random_state", "subprocesses"},
     ),
+    "annotation": ({"start", "suggest", "collect"}, {"work_folder", "label_files", "selectors"}, {"slices"}),
     "benchmark": ({"launch"}, {"report"}, {"execution"}, {"design"}, {"schema"}),
 }
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}

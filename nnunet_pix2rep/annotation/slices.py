@@ -1,0 +1,76 @@
+"""Slices, the unit of annotation: along which axis they lie, and which of a label array are annotated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnunet_pix2rep.errors import UserError
+
+AXIS_NAMES = ("z", "y", "x")
+
+
+@dataclass(frozen=True, order=True)
+class Slice:
+    """A slice of a case.
+
+    Attributes:
+        case: nnU-Net's case identifier.
+        index: Place along the case's slice axis in the array that nnU-Net's reader makes of the raw image, from 0.
+    """
+
+    case: str
+    index: int
+
+
+def slice_axis(
+    patch_size: Sequence[int], transpose_forward: Sequence[int], spacing: Sequence[float], wanted: int | None = None
+) -> int:
+    """The axis that slices are counted along, in the array (z, y, x) that nnU-Net's reader makes of a raw image.
+
+    Args:
+        patch_size: Of the configuration; two numbers: 2D.
+        transpose_forward: Of the plans.
+        spacing: Of the image as the reader gives it (z, y, x), in mm.
+        wanted: The axis that the user asks for.
+
+    Returns:
+        In 2D the axis that the plans slice along. In 3D the wanted one, without it that of the largest spacing, of
+        several the first.
+
+    Raises:
+        UserError: another axis is wanted than a 2D configuration slices along.
+    """
+    if len(patch_size) == 2:
+        planned = int(transpose_forward[0])
+        if wanted not in (None, planned):
+            raise UserError(
+                f"--axis {AXIS_NAMES[wanted]} is not the axis that this 2D configuration slices along, which is "
+                f"{AXIS_NAMES[planned]}. Leave out --axis."
+            )
+        return planned
+    return int(np.argmax(spacing)) if wanted is None else wanted
+
+
+def annotated_slices(labels: np.ndarray, axis: int, ignore_label: int | None) -> list[int]:
+    """The slices with any voxel that is not to be ignored.
+
+    Args:
+        labels: Shape (Z, Y, X), integers.
+        axis: Which of its axes.
+        ignore_label: nnU-Net's; None: the dataset has none, and all slices are annotated.
+
+    Returns:
+        Indices along the axis, ascending.
+    """
+    if ignore_label is None:
+        return list(range(labels.shape[axis]))
+    others = tuple(other for other in range(labels.ndim) if other != axis)
+    return np.flatnonzero((labels != ignore_label).any(axis=others)).tolist()
+
+
+def relative_position(index: int, count: int) -> float:
+    """Where the middle of a slice lies in its scan of ``count`` slices, 0 to 1."""
+    return (index + 0.5) / count

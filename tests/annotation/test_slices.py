@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from nnunet_pix2rep.annotation.slices import annotated_slices, relative_position, slice_axis
+from nnunet_pix2rep.errors import UserError
+
+
+def test_in_2d_the_plans_say_which_axis():
+    assert slice_axis([64, 64], [0, 1, 2], (1.0, 5.0, 1.0)) == 0
+    assert slice_axis([64, 64], [2, 0, 1], (5.0, 1.0, 1.0)) == 2
+    assert slice_axis([64, 64], [1, 0, 2], (5.0, 1.0, 1.0), wanted=1) == 1
+    with pytest.raises(UserError, match=r"--axis x .* is y"):
+        slice_axis([64, 64], [1, 0, 2], (5.0, 1.0, 1.0), wanted=2)
+
+
+def test_in_3d_it_is_the_axis_of_the_largest_spacing_of_several_the_first():
+    assert slice_axis([8, 64, 64], [0, 1, 2], (1.0, 5.0, 1.0)) == 1
+    assert slice_axis([8, 64, 64], [1, 0, 2], (1.0, 1.0, 1.0)) == 0
+    assert slice_axis([8, 64, 64], [0, 1, 2], (1.0, 5.0, 1.0), wanted=2) == 2
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_with_a_single_voxel_that_counts_is_annotated(axis):
+    labels = np.full((4, 5, 6), 3)
+    labels[1, 2, 3] = 0
+    assert annotated_slices(labels, axis, 3) == [(1, 2, 3)[axis]]
+    assert annotated_slices(labels, axis, None) == list(range(labels.shape[axis]))
+    assert annotated_slices(np.full((4, 5, 6), 3), axis, 3) == []
+
+
+def test_positions_are_the_middles_of_slices():
+    assert [relative_position(index, 4) for index in range(4)] == [0.125, 0.375, 0.625, 0.875]
