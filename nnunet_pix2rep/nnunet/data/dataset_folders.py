@@ -12,6 +12,8 @@ from nnunetv2.utilities.utils import get_identifiers_from_splitted_dataset_folde
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 
+UNLABELLED_FOLDER = "imagesUn"
+
 
 def dataset_name_of(dataset_name_or_id: str | int) -> str:
     """Returns the full name, such as ``Dataset027_ACDC``, of a dataset given by name or number.
@@ -39,7 +41,8 @@ def preprocessed_folder(dataset_name_or_id: str | int) -> Path:
     name = dataset_name_of(dataset_name_or_id)
     folder = Path(nnUNet_preprocessed) / name
     if not folder.is_dir():
-        raise UserError(f"{folder} does not exist. Run nnUNetv2_plan_and_preprocess for {name} first.")
+        command = "nnunet_pix2rep plan_unlabeled" if is_without_labels(name) else "nnUNetv2_plan_and_preprocess"
+        raise UserError(f"{folder} does not exist. Run {command} for {name} first.")
     return folder
 
 
@@ -51,34 +54,52 @@ def raw_folder(dataset_name: str) -> Path | None:
     return folder if (folder / "dataset.json").is_file() else None
 
 
-def training_cases(dataset_name_or_id: str | int) -> list[str]:
-    """Lists the labelled training cases, sorted.
+def is_without_labels(dataset_name: str) -> bool:
+    """Whether a raw dataset has a folder of unlabelled images and no labelled case."""
+    raw = raw_folder(dataset_name)
+    return raw is not None and (raw / UNLABELLED_FOLDER).is_dir() and not _raw_labelled_cases(raw)
+
+
+def labelled_cases(dataset_name_or_id: str | int) -> list[str]:
+    """Lists the labelled training cases, sorted; none in a dataset that starts from scans without labels.
 
     They come from the raw dataset by nnU-Net's own rule (``get_filenames_of_train_images_and_targets`` in
     nnunetv2/utilities/utils.py: the key ``dataset`` of dataset.json, else the files in ``imagesTr``). Where the raw
     data is gone, as on many compute clusters, they are the files in ``gt_segmentations`` of the preprocessed dataset.
-
-    Raises:
-        UserError: no case was found.
     """
     folder = preprocessed_folder(dataset_name_or_id)
     raw = raw_folder(folder.name)
     if raw is not None:
-        dataset_json = read_json(raw / "dataset.json")
-        searched = raw / "imagesTr"
-        if "dataset" in dataset_json:
-            cases = list(dataset_json["dataset"])
-        else:
-            cases = _files_with_ending(searched, dataset_json["file_ending"], with_channel=True)
-    else:
-        dataset_json = read_json(folder / "dataset.json")
-        searched = folder / "gt_segmentations"
-        cases = _files_with_ending(searched, dataset_json["file_ending"], with_channel=False)
-    if not cases:
+        return _raw_labelled_cases(raw)
+    ending = read_json(folder / "dataset.json")["file_ending"]
+    return sorted(_files_with_ending(folder / "gt_segmentations", ending, with_channel=False))
+
+
+def training_cases(dataset_name_or_id: str | int) -> list[str]:
+    """Lists the labelled training cases, sorted, see :func:`labelled_cases`.
+
+    Raises:
+        UserError: no case was found.
+    """
+    cases = labelled_cases(dataset_name_or_id)
+    if cases:
+        return cases
+    folder = preprocessed_folder(dataset_name_or_id)
+    raw = raw_folder(folder.name)
+    if is_without_labels(folder.name):
         raise UserError(
-            f"No training cases found in {searched}. Run nnUNetv2_plan_and_preprocess for {folder.name} first."
+            f"{folder.name} has no labelled case yet. It can be pretrained in fold all; everything else needs images "
+            f"in {raw / 'imagesTr'} and their labels in labelsTr first."
         )
-    return sorted(cases)
+    searched = folder / "gt_segmentations" if raw is None else raw / "imagesTr"
+    raise UserError(f"No training cases found in {searched}. Run nnUNetv2_plan_and_preprocess for {folder.name} first.")
+
+
+def _raw_labelled_cases(raw: Path) -> list[str]:
+    dataset_json = read_json(raw / "dataset.json")
+    if "dataset" in dataset_json:
+        return sorted(dataset_json["dataset"])
+    return sorted(_files_with_ending(raw / "imagesTr", dataset_json["file_ending"], with_channel=True))
 
 
 def _files_with_ending(folder: Path, ending: str, with_channel: bool) -> list[str]:

@@ -68,13 +68,18 @@ def _open_zip(file: Path) -> np.ndarray:
         return content["data"]
 
 
+def has_cases(folder: Path) -> bool:
+    """Whether a folder of nnU-Net's preprocessed data exists and holds a case."""
+    return folder.is_dir() and any(file.suffix in (".b2nd", ".npz") for file in folder.iterdir())
+
+
 def preprocessed_cases(folder: str) -> list[ImageCase]:
     """All cases in a folder of nnU-Net's preprocessed data, sorted.
 
     Raises:
         UserError: the folder does not exist or holds no case.
     """
-    if not Path(folder).is_dir() or not any(file.suffix in (".b2nd", ".npz") for file in Path(folder).iterdir()):
+    if not has_cases(Path(folder)):
         raise UserError(
             f"There is no preprocessed data in {folder}. Run nnUNetv2_preprocess for this configuration first."
         )

@@ -24,10 +24,15 @@ def check_fold(fold: int | str, dataset_folder: Path, cases: Sequence[str]) -> N
 
     Raises:
         UserError: a fold beyond ``splits_final.json`` (nnU-Net would take a random 80:20 split), a split with cases
-            that are not there, or no split and fewer than five cases.
+            that are not there, no split and fewer than five cases, or no case at all.
     """
     if fold == "all":
         return
+    if not cases:
+        raise UserError(
+            f"{dataset_folder.name} has no labelled case yet, so it has no fold {fold}: pretrain in fold all. Folds "
+            "are made of labelled cases, by nnunet_pix2rep split, when there are some."
+        )
     splits_file = dataset_folder / SPLITS_FILE
     if not splits_file.is_file():
         if len(cases) < MIN_CASES_OF_NNUNET_SPLIT:

@@ -11,18 +11,33 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase, preprocessed_cases
+from nnunet_pix2rep.nnunet.data.dataset_folders import labelled_cases
+from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase, has_cases, preprocessed_cases
 from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, pool_folder, preprocessing_of, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_of_test_set, patients_with_pool, pool_patients
+
+
+def labelled_images(folder: Path) -> list[ImageCase]:
+    """The preprocessed images of labelled cases; none in a dataset that has no labelled case.
+
+    Args:
+        folder: A configuration's folder of preprocessed data.
+
+    Raises:
+        UserError: there are labelled cases, but none is preprocessed.
+    """
+    if not has_cases(folder) and not labelled_cases(folder.parent.name):
+        return []
+    return preprocessed_cases(str(folder))
 
 
 def available_images(trainer: nnUNetTrainer) -> dict[str, ImageCase]:
     """Identifier -> image of a trainer's configuration: all labelled cases, and what may be used of the pool.
 
     Raises:
-        UserError: there is no preprocessed data, or the pool was made under other plans.
+        UserError: there is no preprocessed image, or the pool was made under other plans.
     """
-    labelled = preprocessed_cases(trainer.preprocessed_dataset_folder)
+    labelled = labelled_images(Path(trainer.preprocessed_dataset_folder))
     unlabelled, remarks = usable_pool_cases(
         Path(trainer.preprocessed_dataset_folder_base),
         trainer.plans_manager,
@@ -31,6 +46,12 @@ def available_images(trainer: nnUNetTrainer) -> dict[str, ImageCase]:
     )
     for remark in remarks:
         trainer.print_to_log_file(remark)
+    if not labelled and not unlabelled:
+        raise UserError(
+            f"{trainer.plans_manager.dataset_name} has no labelled case, and no unlabelled image is preprocessed. Run "
+            f"nnunet_pix2rep preprocess_unlabeled -d {trainer.plans_manager.dataset_name} "
+            f"-c {trainer.configuration_name} -p {trainer.plans_manager.plans_name}."
+        )
     return {case.identifier: case for case in [*labelled, *unlabelled]}
 
 

@@ -17,8 +17,8 @@ from torch import nn
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import FORMAT_VERSION, package_versions
-from nnunet_pix2rep.nnunet.data.preprocessed_images import preprocessed_cases
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold, patients_of, warn_of_leaks
+from nnunet_pix2rep.nnunet.loading.training_images import labelled_images
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config
 from nnunet_pix2rep.nnunet.training.cpu_threads import honour_omp_num_threads
 from nnunet_pix2rep.nnunet.training.resumable import ResumableTrainer
@@ -79,12 +79,19 @@ class Pix2RepTrainer(ResumableTrainer):
 
     # ------------------------------------------------------------------------------------------------------------ folds
 
+    def check_fold(self) -> None:
+        """Refuses folds that nnU-Net would make up or fail on.
+
+        Raises:
+            UserError: see :func:`nnunet_pix2rep.nnunet.loading.fold_cases.check_fold`.
+        """
+        cases = [case.identifier for case in labelled_images(Path(self.preprocessed_dataset_folder))]
+        check_fold(self.fold, Path(self.preprocessed_dataset_folder_base), cases)
+
     def do_split(self) -> tuple[list[str], list[str]]:
         """nnU-Net's split, refused where nnU-Net would make one up, with the patients in it checked."""
         folder = Path(self.preprocessed_dataset_folder_base)
-        check_fold(
-            self.fold, folder, [case.identifier for case in preprocessed_cases(self.preprocessed_dataset_folder)]
-        )
+        self.check_fold()
         training, validation = super().do_split()
         if self.fold != "all" and not self._has_checked_split:
             warn_of_leaks(training, validation, folder, self.print_to_log_file)

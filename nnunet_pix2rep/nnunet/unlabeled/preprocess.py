@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +14,6 @@ from filelock import FileLock, Timeout
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from tqdm import tqdm
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
@@ -26,6 +22,7 @@ from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage, pool_folder, preprocessing_of, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.preprocess_worker import SCRATCH_PREFIX, RawCaseTask, preprocess_raw_case
 from nnunet_pix2rep.nnunet.unlabeled.selection import Selection, find_source, select_images
+from nnunet_pix2rep.nnunet.worker_processes import run_in_processes
 
 
 @dataclass
@@ -88,7 +85,9 @@ def preprocess_unlabeled(
             RawCaseTask(raw_case, images, pool.folder, plans, configuration, dataset_json)
             for raw_case, images in _by_raw_case(todo).items()
         ]
-        for failures in _run_all(tasks, min(num_processes or default_num_processes, len(tasks))):
+        for failures in run_in_processes(
+            preprocess_raw_case, tasks, num_processes or default_num_processes, "Preprocessing"
+        ):
             report.failures |= failures
         report.num_made = sum(pool.is_done(name) for name in todo)
     return report
@@ -160,24 +159,3 @@ def _by_raw_case(images: Mapping[str, PoolImage]) -> dict[str, dict[str, PoolIma
     for name, image in images.items():
         by_case[image.raw_case][name] = image
     return by_case
-
-
-def _run_all(tasks: list[RawCaseTask], num_processes: int) -> Iterator[dict[str, str]]:
-    """Yields the failures of each raw case as it is done."""
-    show = {"desc": "Preprocessing", "unit": "case", "total": len(tasks), "disable": not tasks}
-    if num_processes <= 1:
-        yield from map(preprocess_raw_case, tqdm(tasks, **show))
-        return
-    # spawn, as nnU-Net does: forked processes may hang in libraries that have threads
-    with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn")) as executor:
-        running = [executor.submit(preprocess_raw_case, task) for task in tasks]
-        try:
-            for future in tqdm(as_completed(running), **show):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "A worker process was killed, most likely for want of memory. Run the same command again with fewer "
-                "processes (-np 1); what is done is kept."
-            ) from error
-        finally:
-            executor.shutdown(cancel_futures=True)

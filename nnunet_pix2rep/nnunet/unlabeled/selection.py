@@ -9,14 +9,12 @@ from pathlib import Path
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.dataset_folders import raw_folder, training_cases
+from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELLED_FOLDER, labelled_cases, raw_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
 from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients
 from nnunet_pix2rep.nnunet.patients.split_files import known_patients
 from nnunet_pix2rep.nnunet.unlabeled.pool import PoolImage
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import PatientLookup, patients_of_test_set, pool_patients
-
-UNLABELLED_FOLDER = "imagesUn"
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def select_images(source: Source, dataset_folder: Path, num_channels: int) -> Se
         for pair in _images_of_case(source, case, files, num_channels, patients.get(case))
     ]
     twice = {identifier for identifier, count in Counter(name for name, _ in images).items() if count > 1}
-    labelled = set(training_cases(dataset_folder.name))
+    labelled = set(labelled_cases(dataset_folder.name))
     of_test = _of_test_patients(dataset_folder, dict(images))
     for identifier, image in images:
         if identifier in labelled:

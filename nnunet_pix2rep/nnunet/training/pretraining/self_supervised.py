@@ -7,16 +7,22 @@ training/nnUNetTrainer/nnUNetTrainer.py.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import distributed, nn
 
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.data.preprocessed_images import has_cases
+from nnunet_pix2rep.nnunet.loading.training_images import labelled_images
 from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
 from nnunet_pix2rep.nnunet.random_state import global_seed
 from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
 from nnunet_pix2rep.nnunet.training.pretraining.logger import PretrainingLogger
+from nnunet_pix2rep.nnunet.unlabeled.pool import pool_folder
 from nnunet_pix2rep.pretraining import WarmupCosineSchedule
 
 
@@ -59,9 +65,30 @@ class SelfSupervisedTrainer(Pix2RepTrainer):
     # ----------------------------------------------------------------------------------------------- network and loss
 
     def initialize(self) -> None:
-        """nnU-Net's, with the configured seed for the initial weights."""
-        with global_seed(self.config.pretraining.seed):
+        """nnU-Net's, with the configured seed for the initial weights.
+
+        Raises:
+            UserError: a numbered fold of a dataset that has no labelled case.
+        """
+        if not labelled_images(Path(self.preprocessed_dataset_folder)):
+            self.check_fold()
+        with global_seed(self.config.pretraining.seed), self._pool_for_want_of_labels():
             super().initialize()
+
+    @contextmanager
+    def _pool_for_want_of_labels(self) -> Iterator[None]:
+        """Without labelled cases, leads nnU-Net to the pool: it infers from files how the data is stored.
+
+        nnunetv2 2.8.1, ``nnUNetTrainer.initialize``: ``infer_dataset_class`` fails on a folder without files.
+        """
+        folder = self.preprocessed_dataset_folder
+        pool = pool_folder(Path(self.preprocessed_dataset_folder_base), self.configuration_manager.data_identifier)
+        if not has_cases(Path(folder)) and has_cases(pool):
+            self.preprocessed_dataset_folder = str(pool)
+        try:
+            yield
+        finally:
+            self.preprocessed_dataset_folder = folder
 
     @property
     def planned_network(self) -> nn.Module:
