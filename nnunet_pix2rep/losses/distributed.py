@@ -1,6 +1,8 @@
-"""Sums and gathers over processes.
+"""Sums and gathers over processes that gradients flow through, so that a loss in plain autograd is exact under DDP.
 
-Without an initialised process group they return their input. The losses that use them know their own gradients.
+Without an initialised process group they return their input. A loss that every process works out from what these give
+is the loss of the joined batch, the same in every process. Going back they add up the gradients of all processes, and
+DistributedDataParallel takes the mean over as many: that leaves the gradient of one process with the joined batch.
 """
 
 from __future__ import annotations
@@ -9,20 +11,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import distributed
+from torch.nn.functional import pad
 
 
 def is_distributed() -> bool:
     """Whether several processes train together."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-
-
-def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
-    """Sum over processes; any shape. Gradients do not flow through it."""
-    if not is_distributed():
-        return values
-    values = values.detach().clone()
-    distributed.all_reduce(values)
-    return values
 
 
 def number_of_processes() -> int:
@@ -35,6 +29,44 @@ def process_rank() -> int:
     return distributed.get_rank() if is_distributed() else 0
 
 
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(_context, values: torch.Tensor) -> torch.Tensor:
+        return _summed(values)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(_context, gradient: torch.Tensor) -> torch.Tensor:
+        return _summed(gradient)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(context, rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        start = sum(counts[: process_rank()])
+        context.mine = slice(start, start + len(rows))
+        padded = pad(rows, (0, 0, 0, max(counts) - len(rows))).contiguous()
+        gathered = [torch.empty_like(padded) for _ in counts]
+        distributed.all_gather(gathered, padded)
+        return torch.cat([part[:count] for part, count in zip(gathered, counts, strict=True)])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return _summed(gradient)[context.mine], None
+
+
+def _summed(values: torch.Tensor) -> torch.Tensor:
+    total = values.clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(total)
+    return total
+
+
+def all_reduce_sum(values: torch.Tensor) -> torch.Tensor:
+    """Sum over processes; any shape."""
+    return _Sum.apply(values) if is_distributed() else values
+
+
 def numbers_of_rows(rows: torch.Tensor) -> list[int]:
     """How many rows each process has, in order of rank; the one thing that makes processes wait for their devices."""
     if not is_distributed():
@@ -45,7 +77,7 @@ def numbers_of_rows(rows: torch.Tensor) -> list[int]:
 
 
 def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
-    """Concatenates the rows of all processes, whose numbers may differ; gradients do not flow through it.
+    """Concatenates the rows of all processes, whose numbers may differ.
 
     Args:
         rows: Shape (n, d).
@@ -54,10 +86,4 @@ def gather_rows(rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
     Returns:
         Shape (N, d) with the processes in order of rank.
     """
-    if len(counts) == 1:
-        return rows
-    padded = rows.new_zeros(max(counts), *rows.shape[1:])
-    padded[: len(rows)] = rows.detach()
-    gathered = [torch.empty_like(padded) for _ in counts]
-    distributed.all_gather(gathered, padded)
-    return torch.cat([part[:count] for part, count in zip(gathered, counts, strict=True)])
+    return rows if len(counts) == 1 else _Gather.apply(rows, counts)

@@ -3,16 +3,27 @@ import torch
 from embeddings import random_pairs, value_and_gradients
 from lightly.loss import BarlowTwinsLoss as LightlyBarlowTwinsLoss
 
-from nnunet_pix2rep.losses.barlow_twins import barlow_twins, cross_correlation
+from nnunet_pix2rep.losses.barlow_twins import barlow_twins, cross_correlation, plain_barlow_twins
 
 
+@pytest.mark.parametrize("loss", [barlow_twins, plain_barlow_twins])
 @pytest.mark.parametrize("redundancy_weight", [5e-3, 1.0])
-def test_value_and_gradients_are_those_of_lightly(redundancy_weight):
+def test_value_and_gradients_are_those_of_lightly(loss, redundancy_weight):
     pairs = random_pairs(40, 16)
     expected = value_and_gradients(LightlyBarlowTwinsLoss(redundancy_weight), *pairs)
-    found = value_and_gradients(lambda z_1, z_2: barlow_twins(z_1, z_2, redundancy_weight), *pairs)
+    found = value_and_gradients(lambda z_1, z_2: loss(z_1, z_2, redundancy_weight), *pairs)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("num_rows", "num_channels"), [(2, 3), (9, 4), (50, 64)])
+def test_value_and_gradients_are_those_of_the_plain_version(num_rows, num_channels):
+    pairs = random_pairs(num_rows, num_channels, torch.float64)
+    found, expected = (
+        value_and_gradients(lambda z_1, z_2, loss=loss: loss(z_1, z_2, 0.3), *pairs)
+        for loss in (barlow_twins, plain_barlow_twins)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_the_gradient_scales_with_what_follows_the_loss():

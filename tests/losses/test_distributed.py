@@ -6,16 +6,35 @@ from embeddings import random_pairs
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunet_pix2rep.losses.barlow_twins import barlow_twins
+from nnunet_pix2rep.losses.barlow_twins import barlow_twins, plain_barlow_twins
 from nnunet_pix2rep.losses.distributed import all_reduce_sum, gather_rows, numbers_of_rows, process_rank
-from nnunet_pix2rep.losses.info_nce import info_nce
+from nnunet_pix2rep.losses.info_nce import info_nce, plain_info_nce
 
 LOSSES = {
     "info_nce": lambda z_1, z_2: info_nce(z_1, z_2, chunk_size=3),
     "info_nce_few_negatives": lambda z_1, z_2: info_nce(z_1, z_2, chunk_size=3, negatives=8),
     "info_nce_several_groups_at_once": lambda z_1, z_2: info_nce(z_1, z_2, negatives=8),
     "barlow_twins": barlow_twins,
+    "plain_info_nce": plain_info_nce,
+    "plain_info_nce_few_negatives": lambda z_1, z_2: plain_info_nce(z_1, z_2, negatives=8),
+    "plain_barlow_twins": plain_barlow_twins,
+    "distances_to_the_mean": lambda z_1, z_2: distances_to_the_mean(z_1, z_2),
+    "all_distances": lambda z_1, z_2: all_distances(z_1, z_2),
 }
+
+
+def distances_to_the_mean(z_1, z_2):
+    """A loss of sums over processes."""
+    count = all_reduce_sum(z_1.new_full((), len(z_1)))
+    return all_reduce_sum((z_1 - all_reduce_sum(z_2.sum(dim=0)) / count).pow(4).sum() / count)
+
+
+def all_distances(z_1, z_2):
+    """A loss of gathered rows, both as they are and as what they are compared with."""
+    counts = numbers_of_rows(z_1)
+    return (gather_rows(z_1, counts)[:, None] - gather_rows(z_2, counts)).square().sum(dim=2).sqrt().mean()
+
+
 ROWS = {"equal": (8, 8), "unequal": (4, 12)}
 SCENARIOS = [(loss, rows) for loss in LOSSES for rows in ROWS]
 

@@ -8,17 +8,29 @@ from embeddings import random_pairs, value_and_gradients
 from lightly.loss import NTXentLoss
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nnunet_pix2rep.losses.info_nce import LOWEST_TEMPERATURE_OF_EXPONENTIALS, info_nce
+from nnunet_pix2rep.losses.info_nce import info_nce, plain_info_nce
+from nnunet_pix2rep.losses.info_nce_fast import LOWEST_TEMPERATURE_OF_EXPONENTIALS
 
 
+@pytest.mark.parametrize("loss", [info_nce, plain_info_nce])
 @pytest.mark.parametrize("temperature", [0.01, 0.017, 0.07, 0.5, 5.0])
-def test_value_and_gradients_are_those_of_lightly(temperature):
+def test_value_and_gradients_are_those_of_lightly(loss, temperature):
     # the lower the temperature, the more float32 rounds, theirs as well as ours
     pairs = [z.double() if temperature < 0.05 else z for z in random_pairs(40, 16)]
     expected = value_and_gradients(NTXentLoss(temperature), *pairs)
-    found = value_and_gradients(lambda z_1, z_2: info_nce(z_1, z_2, temperature), *pairs)
+    found = value_and_gradients(lambda z_1, z_2: loss(z_1, z_2, temperature), *pairs)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.5])
+@pytest.mark.parametrize("negatives", [None, 2, 9, 30])
+@pytest.mark.parametrize("chunk_size", [5, 512])
+def test_value_and_gradients_are_those_of_the_plain_version(temperature, negatives, chunk_size):
+    pairs = random_pairs(41, 6, torch.float64)
+    expected = value_and_gradients(lambda z_1, z_2: plain_info_nce(z_1, z_2, temperature, negatives), *pairs)
+    found = value_and_gradients(lambda z_1, z_2: info_nce(z_1, z_2, temperature, chunk_size, negatives), *pairs)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("temperature", [0.017, 0.07, 0.5])

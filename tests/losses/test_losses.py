@@ -1,4 +1,4 @@
-"""What holds for both losses."""
+"""What holds for all losses."""
 
 import itertools
 
@@ -6,10 +6,10 @@ import pytest
 import torch
 from embeddings import random_pairs, value_and_gradients
 
-from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss, barlow_twins
-from nnunet_pix2rep.losses.info_nce import InfoNCELoss, info_nce
+from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss, barlow_twins, plain_barlow_twins
+from nnunet_pix2rep.losses.info_nce import InfoNCELoss, info_nce, plain_info_nce
 
-LOSSES = pytest.mark.parametrize("loss", [info_nce, barlow_twins])
+LOSSES = pytest.mark.parametrize("loss", [info_nce, plain_info_nce, barlow_twins, plain_barlow_twins])
 
 
 @LOSSES
