@@ -7,6 +7,8 @@ from pathlib import Path
 
 from nnunet_pix2rep.errors import UserError
 
+PRETRAINING_SUFFIX = "Pretrain"  # what the name of every trainer of a self-supervised stage ends with
+
 
 def trainers_folder() -> Path:
     """The folder for nnU-Net's environment variable ``nnUNet_extTrainer``: it holds ``nnUNetTrainerPix2Rep*.py``.
@@ -29,3 +31,12 @@ def trainers_folder() -> Path:
         f"There is no package nnunet_pix2rep.trainers in {Path(__file__).parent}. "
         "Install the package again: pip install --force-reinstall nnunet_pix2rep"
     )
+
+
+def pretraining_trainers() -> tuple[str, ...]:
+    """Names of the trainers of a self-supervised stage, sorted, by the names of their files.
+
+    Raises:
+        UserError: the trainers are not there.
+    """
+    return tuple(sorted(file.stem for file in trainers_folder().glob(f"nnUNetTrainer*{PRETRAINING_SUFFIX}.py")))

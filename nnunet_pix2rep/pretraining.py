@@ -8,12 +8,8 @@ import torch
 from torch import nn
 
 from nnunet_pix2rep.config import PretrainingConfig
-from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
-from nnunet_pix2rep.losses.info_nce import InfoNCELoss
 from nnunet_pix2rep.projection_head import ProjectionHead
 from nnunet_pix2rep.sampling import features_at_points
-
-LOSSES = ("info_nce", "barlow_twins")
 
 
 class PixelEmbedder(nn.Module):
@@ -48,19 +44,6 @@ class PixelEmbedder(nn.Module):
             Shape (B * m, d), image by image.
         """
         return self.head.at_points(self.feature_network(images), points)
-
-
-def build_loss(name: str, config: PretrainingConfig) -> nn.Module:
-    """Returns the loss named ``info_nce`` (Pix2Rep) or ``barlow_twins`` (Pix2Rep-v2).
-
-    Raises:
-        ValueError: any other name.
-    """
-    if name == "info_nce":
-        return InfoNCELoss(config.temperature, config.info_nce_chunk_size, config.info_nce_negatives)
-    if name == "barlow_twins":
-        return BarlowTwinsLoss(config.redundancy_weight)
-    raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
 
 
 class WarmupCosineSchedule:

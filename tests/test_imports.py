@@ -5,7 +5,6 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "nnunet_pix2rep"
@@ -118,19 +117,6 @@ def test_nothing_imports_a_trainer(module):
     path = (MODULES | OUTSIDE)[module]
     names = {f"{PACKAGE}.trainers", "trainers", *(trainer.stem for trainer in TRAINERS)}
     assert not {imported for imported in imports_of(path) if imported in names or imported.split(".")[0] in names}
-
-
-@pytest.mark.parametrize("path", TRAINERS, ids=lambda path: path.stem)
-def test_a_trainer_imports_nothing_but_the_installed_package_nnunet_and_torch(path):
-    """nnU-Net's resolver imports these files top-level and drops them from sys.modules afterwards."""
-    assert {imported.split(".")[0] for imported in imports_of(path)} <= {PACKAGE, "nnunetv2", "torch", "__future__"}
-
-
-@pytest.mark.parametrize("path", TRAINERS, ids=lambda path: path.stem)
-def test_nnunet_finds_every_trainer_by_the_name_of_its_file(path, monkeypatch):
-    monkeypatch.setenv("nnUNet_extTrainer", str(ROOT / "trainers"))
-    found = recursive_find_trainer_class_by_name(path.stem)
-    assert found.__name__ == path.stem
 
 
 @pytest.mark.parametrize(

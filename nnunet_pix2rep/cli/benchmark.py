@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_pix2rep.benchmark.design.methods import DEFAULT_METHODS, METHODS, WEIGHTS_PREFIX
+
 if TYPE_CHECKING:
     from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
     from nnunet_pix2rep.benchmark.launch.setup import Benchmark
@@ -65,9 +67,7 @@ def _add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
         "--methods",
         nargs="+",
         metavar="METHOD",
-        help="scratch, scratch_same_schedule, scratch_long, pix2rep, pix2rep_v2, pix2rep_linear, pix2rep_v2_linear, "
-        "mean_teacher, mean_teacher_scratch, masked_autoencoder, weights:PATH. Default: scratch scratch_same_schedule "
-        "pix2rep pix2rep_v2 masked_autoencoder.",
+        help=f"{', '.join(METHODS)}, {WEIGHTS_PREFIX}PATH. Default: {' '.join(DEFAULT_METHODS)}.",
     )
     parser.add_argument(
         "--shots",

@@ -54,16 +54,18 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code.
 
-    An error that the user can mend (bad input, missing file, unset variable) is printed as one message with exit code
-    1; any other error keeps its traceback.
+    An error that the user can put right (bad input, missing file, unset variable) is printed as one message with exit
+    code 1; any other error keeps its traceback.
     """
     from nnunet_pix2rep.errors import UserError
 
-    arguments = build_parser().parse_args(argv)
+    command = "nnunet_pix2rep"
     try:
+        arguments = build_parser().parse_args(argv)
+        command += f" {arguments.subcommand}"
         return arguments.run(arguments)
     except UserError as error:
-        print(f"nnunet_pix2rep {arguments.subcommand}: error: {error}", file=sys.stderr)
+        print(f"{command}: error: {error}", file=sys.stderr)
         return 1
 
 

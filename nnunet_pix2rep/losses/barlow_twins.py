@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
+from nnunet_pix2rep.config import PretrainingConfig
 from nnunet_pix2rep.losses.distributed import all_reduce_sum, number_of_processes
-from nnunet_pix2rep.losses.pairs import in_float32
+from nnunet_pix2rep.losses.pairs import PairLoss, in_float32
 
 STANDARDISATION_EPSILON = 1e-5
 
@@ -124,12 +124,19 @@ def barlow_twins(z_1: torch.Tensor, z_2: torch.Tensor, redundancy_weight: float 
     return _BarlowTwins.apply(z_1, z_2, redundancy_weight)
 
 
-class BarlowTwinsLoss(nn.Module):
+class BarlowTwinsLoss(PairLoss):
     """Module of :func:`barlow_twins`."""
+
+    name = "barlow_twins"
 
     def __init__(self, redundancy_weight: float = 5e-3):
         super().__init__()
         self.redundancy_weight = redundancy_weight
+
+    @classmethod
+    def from_config(cls, config: PretrainingConfig) -> BarlowTwinsLoss:
+        """The loss with its settings."""
+        return cls(config.redundancy_weight)
 
     def forward(self, z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
         """See :func:`barlow_twins`."""

@@ -12,13 +12,13 @@ compared within its group, and the cost is linear.
 from __future__ import annotations
 
 import torch
-from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
+from nnunet_pix2rep.config import PretrainingConfig
 from nnunet_pix2rep.losses.distributed import gather_rows, numbers_of_rows
 from nnunet_pix2rep.losses.groups import number_of_groups
 from nnunet_pix2rep.losses.info_nce_fast import sum_of_cross_entropies
-from nnunet_pix2rep.losses.pairs import check_pairs, in_float32
+from nnunet_pix2rep.losses.pairs import PairLoss, check_pairs, in_float32
 
 
 @in_float32
@@ -75,14 +75,21 @@ def info_nce(
         return total * len(counts) / (2 * sum(counts))
 
 
-class InfoNCELoss(nn.Module):
+class InfoNCELoss(PairLoss):
     """Module of :func:`info_nce`."""
+
+    name = "info_nce"
 
     def __init__(self, temperature: float = 0.5, chunk_size: int = 512, negatives: int | None = None):
         super().__init__()
         self.temperature = temperature
         self.chunk_size = chunk_size
         self.negatives = negatives
+
+    @classmethod
+    def from_config(cls, config: PretrainingConfig) -> InfoNCELoss:
+        """The loss with its settings."""
+        return cls(config.temperature, config.info_nce_chunk_size, config.info_nce_negatives)
 
     def forward(self, z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
         """See :func:`info_nce`."""

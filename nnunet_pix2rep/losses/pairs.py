@@ -1,12 +1,32 @@
-"""What all losses between paired embeddings have in common."""
+"""What all losses between paired embeddings have in common. A new loss: docs/how-to/add-a-loss.md."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from torch import nn
+
+from nnunet_pix2rep.config import PretrainingConfig
+
+
+class PairLoss(nn.Module):
+    """A loss between paired pixels, which a pretraining trainer names as its ``loss_class``.
+
+    Its ``forward`` takes two views (N, d), row i of one paired with row i of the other, and returns a scalar. Under
+    torch.distributed the mean over the processes must be the loss of the joined batch, and the gradients those of the
+    sum over the processes; what is built of :mod:`nnunet_pix2rep.losses.distributed` is so by itself.
+    """
+
+    name: ClassVar[str]
+    """What the loss is called in checkpoints and reports."""
+
+    @classmethod
+    def from_config(cls, config: PretrainingConfig) -> PairLoss:
+        """The loss with its settings."""
+        raise NotImplementedError(f"{cls.__name__} does not say which settings it takes")
 
 
 def check_pairs(z_1: torch.Tensor, z_2: torch.Tensor) -> None:

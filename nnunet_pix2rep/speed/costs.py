@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from nnunet_pix2rep.config import PretrainingConfig
-from nnunet_pix2rep.pretraining import build_loss
+from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
+from nnunet_pix2rep.losses.info_nce import InfoNCELoss
+from nnunet_pix2rep.losses.pairs import PairLoss
 from nnunet_pix2rep.projection_head import ProjectionHead
 from nnunet_pix2rep.speed.measure import alternate, fit_exponent, median_ratio, medians, peak_memory
 from nnunet_pix2rep.speed.paths import dense_path, draw_pairs, sampled_path
@@ -21,17 +23,22 @@ Measurement = dict[str, Any]
 Clock = Callable[[], float]
 
 
-def losses_of(config: PretrainingConfig) -> dict[str, tuple[str, PretrainingConfig]]:
-    """Name in the results -> loss and its settings: both losses, InfoNCE as configured and with all negatives."""
-    losses = {"barlow_twins": ("barlow_twins", config)}
+def losses_of(config: PretrainingConfig) -> dict[str, PairLoss]:
+    """Name in the results -> loss: both papers' losses, InfoNCE as configured and with all negatives."""
+    losses: dict[str, PairLoss] = {"barlow_twins": BarlowTwinsLoss.from_config(config)}
     if config.info_nce_negatives is not None:
-        losses[f"info_nce, {config.info_nce_negatives} negatives"] = ("info_nce", config)
-    losses["info_nce, all negatives"] = ("info_nce", replace(config, info_nce_negatives=None))
+        losses[f"info_nce, {config.info_nce_negatives} negatives"] = InfoNCELoss.from_config(config)
+    losses["info_nce, all negatives"] = InfoNCELoss.from_config(replace(config, info_nce_negatives=None))
     return losses
 
 
 def make_paths(
-    map_shapes: MapShapes, batch_size: int, num_points: int, loss: tuple[str, PretrainingConfig], device: torch.device
+    map_shapes: MapShapes,
+    batch_size: int,
+    num_points: int,
+    loss: PairLoss,
+    config: PretrainingConfig,
+    device: torch.device,
 ) -> dict[str, Callable[[], None]]:
     """Both paths, forward and backward, on random feature maps of both views.
 
@@ -39,21 +46,20 @@ def make_paths(
         map_shapes: (C_i, *S_i) of every feature map, the last one of the size of the image.
         batch_size: Number B of images.
         num_points: Pixel pairs of the batch.
-        loss: Name and settings.
+        loss: The loss.
+        config: Sizes of the head.
         device: Where to compute.
     """
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(2 * batch_size, *shape, generator=generator) for shape in map_shapes]
     maps = [feature_map.to(device).requires_grad_() for feature_map in maps]
-    name, config = loss
     channels = sum(shape[0] for shape in map_shapes)
     head = ProjectionHead(channels, config.projection_hidden_channels, config.projection_channels).to(device)
-    loss_module = build_loss(name, config)
     pairs = draw_pairs(batch_size, map_shapes[-1][1:], num_points // batch_size).to(device)
     points = pairs.points()
 
     def run(path: Callable[..., torch.Tensor], pixels: Any) -> None:
-        path(maps, pixels, head, loss_module).backward()
+        path(maps, pixels, head, loss).backward()
         for tensor in (*maps, *head.parameters()):
             tensor.grad = None
 
@@ -81,7 +87,7 @@ def measure_head_and_loss(
     results = []
     for features, shapes in map_shapes.items():
         for name, loss in losses_of(config).items():
-            paths = make_paths(shapes, batch_size, config.num_points, loss, device)
+            paths = make_paths(shapes, batch_size, config.num_points, loss, config, device)
             seconds = alternate(paths, repetitions, device, f"head_and_loss, {features}, {name}", clock=clock)
             memory = {path: peak_memory(function, device) for path, function in paths.items()}
             results.append(
@@ -126,11 +132,11 @@ def measure_scaling(
     }
     results = []
     for name, loss in losses_of(config).items():
-        is_exact = loss[0] == "info_nce" and loss[1].info_nce_negatives is None
+        is_exact = isinstance(loss, InfoNCELoss) and loss.negatives is None
         for against, settings in series.items():
             chosen = [item for item in settings if not is_exact or item[3] <= EXACT_LOSS_MAX_POINTS]
             paths = {
-                str(size): make_paths([(NARROW_CHANNELS, width, width)], batch, number, loss, device)["sampled"]
+                str(size): make_paths([(NARROW_CHANNELS, width, width)], batch, number, loss, config, device)["sampled"]
                 for size, width, batch, number in chosen
             }
             seconds = medians(alternate(paths, repetitions, device, f"scaling, {name}, {against}", clock=clock))

@@ -22,7 +22,9 @@ from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import (
     nnUNetTrainerPix2RepV2Pretrain,
 )
 
-PRETRAINERS = {"barlow_twins": nnUNetTrainerPix2RepV2Pretrain, "info_nce": nnUNetTrainerPix2RepPretrain}
+PRETRAINERS = {
+    trainer.loss_class.name: trainer for trainer in (nnUNetTrainerPix2RepV2Pretrain, nnUNetTrainerPix2RepPretrain)
+}
 FOLD = "all"  # needs no splits file
 
 

@@ -5,8 +5,7 @@ import pytest
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-from nnunet_pix2rep.installation import trainers_folder
-from nnunet_pix2rep.nnunet.checkpoints.transfer import PRETRAINING_TRAINERS
+from nnunet_pix2rep.installation import pretraining_trainers, trainers_folder
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 
 FILES = sorted(trainers_folder().glob("nnUNet*.py"))
@@ -21,7 +20,7 @@ def find(monkeypatch):
 
 
 def test_there_are_trainers():
-    assert {"nnUNetTrainerPix2Rep", "nnUNetTrainerPix2RepFinetune", *PRETRAINING_TRAINERS} <= set(NAMES)
+    assert {"nnUNetTrainerPix2Rep", "nnUNetTrainerPix2RepFinetune", *pretraining_trainers()} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,9 +38,10 @@ def test_the_signature_is_the_one_that_nnunet_calls(find, name):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_files_are_thin_and_import_installed_packages_only(file):
-    text = file.read_text(encoding="utf-8")
-    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+def test_files_import_installed_packages_only(file):
+    """nnU-Net's resolver imports these files top-level and drops them from sys.modules afterwards."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     modules = {
         name.split(".")[0]
         for node in imports
@@ -49,16 +49,15 @@ def test_files_are_thin_and_import_installed_packages_only(file):
     }
     assert modules <= {"nnunet_pix2rep", "nnunetv2", "torch"}
     assert not any(getattr(node, "level", 0) for node in imports)
-    assert len(text.splitlines()) < 40
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("Scratch")])
 def test_scratch_twins_differ_in_the_need_of_weights_alone(find, name):
     scratch, twin = find(name), find(name.removesuffix("Scratch"))
     assert (scratch.needs_pretrained_weights, twin.needs_pretrained_weights) == (False, True)
-    assert scratch.__bases__ == twin.__bases__
-    own = {key for key in vars(scratch) if not key.startswith("__") and not key.startswith("_abc")}
-    assert own == {"needs_pretrained_weights"}
+    assert scratch.mro()[1:] == twin.mro()[1:]  # all else is what they share
+    for name in ("initialize", "configure_optimizers", "train_step", "build_network_architecture"):
+        assert getattr(scratch, name) is getattr(twin, name)
 
 
 @pytest.mark.parametrize("name", ["nnUNetTrainerPix2Rep", "nnUNetTrainerPix2RepV2"])

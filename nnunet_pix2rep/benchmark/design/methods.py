@@ -1,19 +1,20 @@
-"""The methods that a benchmark compares. To add one, add an entry to :data:`METHODS`."""
+"""The methods that a benchmark compares.
+
+Every pretraining trainer is a method, and with a linear probe another. To add one of another kind, add an entry to
+``_SPECIAL_METHODS``. The help of the command line reads this module, so it imports neither torch nor nnU-Net.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file
+from nnunet_pix2rep.installation import PRETRAINING_SUFFIX, pretraining_trainers
 
 WEIGHTS_PREFIX = "weights:"
-PIX2REP, PIX2REP_V2 = "nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepV2Pretrain"
-MASKED_AUTOENCODER = "nnUNetTrainerMaskedAutoencoderPretrain"
+PIX2REP_V2 = "nnUNetTrainerPix2RepV2Pretrain"
 FINETUNE, FINETUNE_SCRATCH = "nnUNetTrainerPix2RepFinetune", "nnUNetTrainerPix2RepFinetuneScratch"
 LINEAR_PROBE = "nnUNetTrainerPix2RepLinearProbe"
 MEAN_TEACHER, MEAN_TEACHER_SCRATCH = "nnUNetTrainerPix2RepMeanTeacher", "nnUNetTrainerPix2RepMeanTeacherScratch"
@@ -56,55 +57,33 @@ class Method:
         return self.adds_pretraining_length or bool(self.settings)
 
 
+def name_of(pretraining_trainer: str) -> str:
+    """``nnUNetTrainerMaskedAutoencoderPretrain`` is ``masked_autoencoder``: in small letters, parted at capitals."""
+    words = pretraining_trainer.removeprefix("nnUNetTrainer").removesuffix(PRETRAINING_SUFFIX)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", words).lower()
+
+
+def _methods_of(pretraining_trainer: str) -> tuple[Method, Method]:
+    name = name_of(pretraining_trainer)
+    return (
+        Method(name, FINETUNE, pretraining_trainer),
+        Method(f"{name}_linear", LINEAR_PROBE, pretraining_trainer),
+    )
+
+
+_SPECIAL_METHODS = (
+    # The stock trainer in everything but its length, which comes from the plans.
+    Method("scratch", "nnUNetTrainerConfiguredLength"),
+    # What the schedule of our fine-tuning does without any weights.
+    Method("scratch_same_schedule", FINETUNE_SCRATCH),
+    # The baseline of equal computing time.
+    Method("scratch_long", "nnUNetTrainerConfiguredLength", adds_pretraining_length=True),
+    Method("mean_teacher", MEAN_TEACHER, PIX2REP_V2, needs_unlabelled=True),
+    Method("mean_teacher_scratch", MEAN_TEACHER_SCRATCH, needs_unlabelled=True),
+)
 METHODS: dict[str, Method] = {
     method.name: method
-    for method in (
-        # The stock trainer in everything but its length, which comes from the plans.
-        Method("scratch", "nnUNetTrainerConfiguredLength"),
-        # What the schedule of our fine-tuning does without any weights.
-        Method("scratch_same_schedule", FINETUNE_SCRATCH),
-        # The baseline of equal computing time.
-        Method("scratch_long", "nnUNetTrainerConfiguredLength", adds_pretraining_length=True),
-        Method("pix2rep", FINETUNE, PIX2REP),
-        Method("pix2rep_v2", FINETUNE, PIX2REP_V2),
-        Method("pix2rep_linear", LINEAR_PROBE, PIX2REP),
-        Method("pix2rep_v2_linear", LINEAR_PROBE, PIX2REP_V2),
-        Method("mean_teacher", MEAN_TEACHER, PIX2REP_V2, needs_unlabelled=True),
-        Method("mean_teacher_scratch", MEAN_TEACHER_SCRATCH, needs_unlabelled=True),
-        Method("masked_autoencoder", FINETUNE, MASKED_AUTOENCODER),
-    )
+    for methods in (_SPECIAL_METHODS, *map(_methods_of, pretraining_trainers()))
+    for method in methods
 }
 DEFAULT_METHODS = ("scratch", "scratch_same_schedule", "pix2rep", "pix2rep_v2", "masked_autoencoder")
-
-
-def find_methods(names: Sequence[str]) -> list[Method]:
-    """The methods of the given names, ``weights:PATH`` among them.
-
-    Raises:
-        UserError: an unknown name, one that is given twice, or weights that are no checkpoint.
-    """
-    if not names:
-        raise UserError(f"--methods needs at least one of {_known()}.")
-    twice = sorted({name for name in names if list(names).count(name) > 1})
-    if twice:
-        raise UserError(f"--methods names {', '.join(twice)} twice.")
-    return [find_method(name) for name in names]
-
-
-def find_method(name: str) -> Method:
-    """The method of a name; see :func:`find_methods`."""
-    if name.startswith(WEIGHTS_PREFIX):
-        return _method_of_weights(name)
-    if name not in METHODS:
-        raise UserError(f"There is no method {name!r}. Known are {_known()}.")
-    return METHODS[name]
-
-
-def _method_of_weights(name: str) -> Method:
-    path = Path(name.removeprefix(WEIGHTS_PREFIX)).expanduser().resolve()
-    load_checkpoint_file(path)
-    return Method(f"{WEIGHTS_PREFIX}{path}", FINETUNE, weights=path)
-
-
-def _known() -> str:
-    return f"{', '.join(METHODS)} and {WEIGHTS_PREFIX}PATH"

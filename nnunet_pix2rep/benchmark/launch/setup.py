@@ -19,7 +19,8 @@ from nnunet_pix2rep.benchmark.design.linked_dataset import (
     write_own_plans,
 )
 from nnunet_pix2rep.benchmark.design.matrix import Matrix, MatrixBuilder
-from nnunet_pix2rep.benchmark.design.methods import Method, find_methods
+from nnunet_pix2rep.benchmark.design.method_names import find_methods
+from nnunet_pix2rep.benchmark.design.methods import Method
 from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
 from nnunet_pix2rep.benchmark.design.test_patients import TestSet, read_test_folder
 from nnunet_pix2rep.benchmark.design.training_lengths import BenchmarkPlans

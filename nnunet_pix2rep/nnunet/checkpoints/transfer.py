@@ -12,6 +12,7 @@ from nnunetv2.run import run_training
 from torch import nn
 
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.installation import PRETRAINING_SUFFIX, pretraining_trainers
 from nnunet_pix2rep.nnunet.checkpoints.files import (
     FINAL,
     RECORD_KEY,
@@ -20,11 +21,6 @@ from nnunet_pix2rep.nnunet.checkpoints.files import (
     compare_weights,
 )
 
-PRETRAINING_TRAINERS = (
-    "nnUNetTrainerPix2RepPretrain",
-    "nnUNetTrainerPix2RepV2Pretrain",
-    "nnUNetTrainerMaskedAutoencoderPretrain",
-)
 _ORIGIN = (
     "stage", "trainer", "loss", "dataset_name", "plans_name", "configuration", "fold", "cases", "package_versions",
     "started_from",
@@ -49,7 +45,7 @@ def requested_pretrained_weights() -> Path | None:
 
 
 def find_pretraining(results_folder: Path, plans_name: str, configuration: str, fold: int | str) -> Path:
-    """The result of the pretraining of the same plans, configuration and fold.
+    """The result of the pretraining of the same plans, configuration and fold, by any trainer named ...Pretrain.
 
     Args:
         results_folder: The dataset's folder in ``nnUNet_results``.
@@ -60,16 +56,15 @@ def find_pretraining(results_folder: Path, plans_name: str, configuration: str, 
     Raises:
         UserError: there is none, or there are several.
     """
-    candidates = [
-        results_folder / f"{trainer}__{plans_name}__{configuration}" / f"fold_{fold}" / FINAL
-        for trainer in PRETRAINING_TRAINERS
-    ]
+    result = f"{PRETRAINING_SUFFIX}__{plans_name}__{configuration}"
+    folders = sorted(folder for folder in results_folder.glob("*") if folder.name.endswith(result))
+    candidates = [folder / f"fold_{fold}" / FINAL for folder in folders]
     found = [file for file in candidates if file.is_file()]
     if not found:
         raise UserError(
             f"There is no finished pretraining of plans {plans_name}, configuration {configuration}, fold {fold}: "
-            f"looked for {' and '.join(map(str, candidates))}. Run nnUNetv2_train with -tr {PRETRAINING_TRAINERS[0]} "
-            "first, or name a checkpoint with -pretrained_weights."
+            f"looked for {results_folder / f'*{result}' / f'fold_{fold}' / FINAL}. Run nnUNetv2_train with -tr "
+            f"{' or '.join(pretraining_trainers())} first, or name a checkpoint with -pretrained_weights."
         )
     if len(found) > 1:
         raise UserError(

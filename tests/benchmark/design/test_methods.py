@@ -1,17 +1,36 @@
 import pytest
 import torch
 
-from nnunet_pix2rep.benchmark.design.methods import DEFAULT_METHODS, METHODS, find_method, find_methods
+from nnunet_pix2rep.benchmark.design.method_names import find_method, find_methods
+from nnunet_pix2rep.benchmark.design.methods import DEFAULT_METHODS, METHODS
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.installation import trainers_folder
-from nnunet_pix2rep.nnunet.checkpoints.transfer import PRETRAINING_TRAINERS
+from nnunet_pix2rep.installation import pretraining_trainers, trainers_folder
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 def test_every_trainer_of_the_registry_exists(method):
     for trainer in filter(None, (method.training, method.pretraining)):
         assert (trainers_folder() / f"{trainer}.py").is_file()
-    assert method.pretraining is None or method.pretraining in PRETRAINING_TRAINERS
+    assert method.pretraining is None or method.pretraining in pretraining_trainers()
+
+
+def test_every_pretraining_is_a_method_with_fine_tuning_and_with_a_linear_probe():
+    for trainer in pretraining_trainers():
+        trainings = {method.training for method in METHODS.values() if method.pretraining == trainer}
+        assert trainings >= {"nnUNetTrainerPix2RepFinetune", "nnUNetTrainerPix2RepLinearProbe"}
+
+
+def test_the_names_of_methods_are_those_of_before():
+    """Folders and tables of benchmarks hold them."""
+    earlier = {
+        "pix2rep": "nnUNetTrainerPix2RepPretrain",
+        "pix2rep_linear": "nnUNetTrainerPix2RepPretrain",
+        "pix2rep_v2": "nnUNetTrainerPix2RepV2Pretrain",
+        "pix2rep_v2_linear": "nnUNetTrainerPix2RepV2Pretrain",
+        "masked_autoencoder": "nnUNetTrainerMaskedAutoencoderPretrain",
+    }
+    assert {name: METHODS[name].pretraining for name in earlier} == earlier
+    assert len({method.name for method in METHODS.values()}) == len(METHODS)
 
 
 def test_methods_without_pretraining_use_trainers_that_need_none():

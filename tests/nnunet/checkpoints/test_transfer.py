@@ -11,7 +11,7 @@ from tiny_training import make_trainer, training_log
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak
-from nnunet_pix2rep.nnunet.checkpoints.transfer import requested_pretrained_weights, transfer_weights
+from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining, requested_pretrained_weights, transfer_weights
 from nnunet_pix2rep.nnunet.loading.fold_cases import pretraining_cases
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 
@@ -29,6 +29,29 @@ def make_network(features=4):
             ),
         }
     )
+
+
+# --------------------------------------------------------------------------------------------------------- where it is
+
+
+@pytest.mark.parametrize("trainer", ["nnUNetTrainerPix2RepPretrain", "nnUNetTrainerOfSomeoneElsePretrain"])
+def test_a_pretraining_is_found_by_the_ending_of_its_trainers_name(tmp_path, trainer):
+    for folder in (
+        f"{trainer}__Plans__2d/fold_0",
+        f"{trainer}__Plans__2d/fold_1",
+        f"{trainer}__OtherPlans__2d/fold_0",
+        f"{trainer}__Plans__3d_fullres/fold_0",
+        "nnUNetTrainerPix2RepFinetune__Plans__2d/fold_0",
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "checkpoint_final.pth").touch()
+    found = find_pretraining(tmp_path, "Plans", "2d", 0)
+    assert found == tmp_path / f"{trainer}__Plans__2d" / "fold_0" / "checkpoint_final.pth"
+
+
+def test_without_a_pretraining_the_message_says_where_it_was_looked_for_and_which_trainers_make_one(tmp_path):
+    with pytest.raises(UserError, match=r"Pretrain__Plans__2d.fold_0.checkpoint_final.*nnUNetTrainerPix2RepPretrain"):
+        find_pretraining(tmp_path, "Plans", "2d", 0)
 
 
 # ------------------------------------------------------------------------------------------------------------ transfer

@@ -12,16 +12,17 @@ from torch.distributed.nn import functional as differentiable
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
+from nnunet_pix2rep.losses.info_nce import InfoNCELoss
 from nnunet_pix2rep.nnunet.networks.decoder_features import build_pixel_embedder
-from nnunet_pix2rep.pretraining import build_loss
 
 CONFIGS = {
-    "info_nce": ("info_nce", PretrainingConfig(projection_hidden_channels=12, projection_channels=10)),
+    "info_nce": (InfoNCELoss, PretrainingConfig(projection_hidden_channels=12, projection_channels=10)),
     "info_nce_few_negatives": (
-        "info_nce",
+        InfoNCELoss,
         PretrainingConfig(projection_hidden_channels=12, projection_channels=10, info_nce_negatives=6),
     ),
-    "barlow_twins": ("barlow_twins", PretrainingConfig(projection_hidden_channels=12, projection_channels=10)),
+    "barlow_twins": (BarlowTwinsLoss, PretrainingConfig(projection_hidden_channels=12, projection_channels=10)),
 }
 NUM_STEPS = 3
 
@@ -59,8 +60,8 @@ def make_batch(images):
 
 def train(name, images, wrap):
     """Losses and gradients of the first step, and the weights after a few."""
-    loss_name, config = CONFIGS[name]
-    network, loss = make_network(config), build_loss(loss_name, config)
+    loss_class, config = CONFIGS[name]
+    network, loss = make_network(config), loss_class.from_config(config)
     wrapped = wrap(network)
     optimizer = torch.optim.AdamW([weight for weight in network.parameters() if weight.requires_grad], lr=1e-3)
     views, points = make_batch(images)

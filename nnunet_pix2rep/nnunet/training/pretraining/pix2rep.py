@@ -20,6 +20,8 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunet_pix2rep.diagnostics import MAX_ROWS
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
+from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
+from nnunet_pix2rep.losses.info_nce import InfoNCELoss
 from nnunet_pix2rep.monitoring import PretrainingWarning, find_warnings
 from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, RECORD_KEY, compare_weights
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
@@ -225,7 +227,7 @@ class PretrainTrainer(StartedPretrainTrainer):
 
 
 class Pix2RepPretrainTrainer(PixelEmbeddingTrainer, PretrainTrainer):
-    """Pretraining with paired pixels; subclasses name the loss."""
+    """Pretraining with paired pixels; subclasses name the loss as their ``loss_class``."""
 
     head_name = "projection_head"
 
@@ -252,10 +254,10 @@ class Pix2RepPretrainTrainer(PixelEmbeddingTrainer, PretrainTrainer):
 class nnUNetTrainerPix2RepPretrain(Pix2RepPretrainTrainer):
     """Pixel InfoNCE: Pix2Rep, MIDL 2024, arXiv 2407.20395."""
 
-    loss_name = "info_nce"
+    loss_class = InfoNCELoss
 
 
 class nnUNetTrainerPix2RepV2Pretrain(Pix2RepPretrainTrainer):
     """Pixel Barlow Twins: Pix2Rep-v2, arXiv 2609.01427."""
 
-    loss_name = "barlow_twins"
+    loss_class = BarlowTwinsLoss

@@ -12,11 +12,12 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_pix2rep.diagnostics import summarise
+from nnunet_pix2rep.losses.pairs import PairLoss
 from nnunet_pix2rep.nnunet.networks.decoder_features import build_pixel_embedder, unwrap
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config
 from nnunet_pix2rep.nnunet.training.pretraining.logger import DIAGNOSTICS
 from nnunet_pix2rep.nnunet.training.pretraining.self_supervised import SelfSupervisedTrainer
-from nnunet_pix2rep.pretraining import PixelEmbedder, build_loss
+from nnunet_pix2rep.pretraining import PixelEmbedder
 from nnunet_pix2rep.shortcuts import ProbeRows, probe_shortcuts
 
 
@@ -24,6 +25,12 @@ class PixelEmbeddingTrainer(SelfSupervisedTrainer):
     """Trains the planned network to embed pixels; subclasses name the loss and bring the data."""
 
     diagnostics = DIAGNOSTICS
+    loss_class: type[PairLoss]
+
+    @property
+    def loss_name(self) -> str:
+        """Name of the loss, for the record."""
+        return self.loss_class.name
 
     # ----------------------------------------------------------------------------------------------- network and loss
 
@@ -48,7 +55,7 @@ class PixelEmbeddingTrainer(SelfSupervisedTrainer):
         return unwrap(self.network)
 
     def _build_loss(self) -> nn.Module:
-        return build_loss(self.loss_name, self.config.pretraining)
+        return self.loss_class.from_config(self.config.pretraining)
 
     # ----------------------------------------------------------------------------------------------------------- steps
 
