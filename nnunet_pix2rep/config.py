@@ -63,6 +63,13 @@ class PretrainingConfig:
         512, "rows and columns of the part of InfoNCE's similarity matrix that is in memory at once", "ours", 1
     )
     redundancy_weight: float = setting(5e-3, "lambda of Barlow Twins: weight of the off-diagonal terms", "v2", 0.0)
+    vicreg_invariance_weight: float = setting(
+        25.0, "VICReg: weight of the distance of the pairs", "Bardes et al. 2022", 0.0
+    )
+    vicreg_variance_weight: float = setting(
+        25.0, "VICReg: weight of channels that vary too little", "Bardes et al. 2022", 0.0
+    )
+    vicreg_covariance_weight: float = setting(1.0, "VICReg: weight of channels that agree", "Bardes et al. 2022", 0.0)
 
     rotation_degrees: tuple[float, float] | None = setting(
         None, "rotation range; null: nnU-Net's rule for the patch", "nnU-Net", -180, 180

@@ -7,6 +7,7 @@ import pytest
 import torch
 from nnssl_contract import check_contract, read_as_nnunet
 
+from nnunet_pix2rep.installation import pretraining_trainers
 from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import installed_commands
 from nnunet_pix2rep.nnunet.subprocesses import nnunet_environment, run_command
 
@@ -127,6 +128,17 @@ def test_stock_fine_tuning_and_stock_prediction(heart, heart_pretraining, tmp_pa
         "-tr nnUNetTrainerConfiguredLength -device cpu -npp 1 -nps 1 --disable_tta"
     )
     assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 2
+
+
+@pytest.mark.parametrize("trainer", sorted({*pretraining_trainers()} - {*PRETRAINING_TRAINERS}))
+def test_every_other_pretraining_trains_and_hands_over(heart, trainer):
+    folder, _ = heart.train(501, "2d_compact", 1, "Pix2RepPlans", trainer)
+    checkpoint = torch.load(folder / "checkpoint_final.pth", weights_only=True)
+    assert checkpoint["pix2rep"]["trainer"] == trainer
+    assert all(torch.isfinite(value).all() for value in checkpoint["network_weights"].values())
+    options = f"-pretrained_weights {folder / 'checkpoint_final.pth'}"
+    _, log = heart.train(501, "2d_compact", 1, "Pix2RepPlans", "nnUNetTrainerPix2RepFinetune", options)
+    assert "0 of another shape, 0 missing" in log
 
 
 def test_a_finished_pretraining_is_summarised_again_by_val(heart, heart_pretraining):

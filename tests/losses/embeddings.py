@@ -1,6 +1,19 @@
-"""Paired embeddings for the tests of the losses."""
+"""Paired embeddings for the tests of the losses, and all losses that there are."""
+
+import importlib
+import pkgutil
 
 import torch
+
+from nnunet_pix2rep import losses
+from nnunet_pix2rep.losses.pairs import PairLoss
+
+
+def all_losses():
+    """Every loss of the package with the settings of its class, by name."""
+    for module in pkgutil.iter_modules(losses.__path__):
+        importlib.import_module(f"{losses.__name__}.{module.name}")
+    return {loss_class.name: loss_class() for loss_class in PairLoss.__subclasses__()}
 
 
 def random_pairs(num_rows=12, num_channels=6, dtype=torch.float32, seed=0):

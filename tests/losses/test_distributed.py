@@ -1,26 +1,16 @@
 """Two processes with half the pairs each give the loss and the gradients of one process with all of them."""
 
+from functools import partial
+
 import pytest
 import torch
-from embeddings import random_pairs
+from embeddings import all_losses, random_pairs
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunet_pix2rep.losses.barlow_twins import barlow_twins, plain_barlow_twins
+from nnunet_pix2rep.losses.barlow_twins import plain_barlow_twins
 from nnunet_pix2rep.losses.distributed import all_reduce_sum, gather_rows, numbers_of_rows, process_rank
 from nnunet_pix2rep.losses.info_nce import info_nce, plain_info_nce
-
-LOSSES = {
-    "info_nce": lambda z_1, z_2: info_nce(z_1, z_2, chunk_size=3),
-    "info_nce_few_negatives": lambda z_1, z_2: info_nce(z_1, z_2, chunk_size=3, negatives=8),
-    "info_nce_several_groups_at_once": lambda z_1, z_2: info_nce(z_1, z_2, negatives=8),
-    "barlow_twins": barlow_twins,
-    "plain_info_nce": plain_info_nce,
-    "plain_info_nce_few_negatives": lambda z_1, z_2: plain_info_nce(z_1, z_2, negatives=8),
-    "plain_barlow_twins": plain_barlow_twins,
-    "distances_to_the_mean": lambda z_1, z_2: distances_to_the_mean(z_1, z_2),
-    "all_distances": lambda z_1, z_2: all_distances(z_1, z_2),
-}
 
 
 def distances_to_the_mean(z_1, z_2):
@@ -35,6 +25,16 @@ def all_distances(z_1, z_2):
     return (gather_rows(z_1, counts)[:, None] - gather_rows(z_2, counts)).square().sum(dim=2).sqrt().mean()
 
 
+LOSSES = all_losses() | {
+    "info_nce_in_blocks": partial(info_nce, chunk_size=3),
+    "info_nce_few_negatives": partial(info_nce, chunk_size=3, negatives=8),
+    "info_nce_several_groups_at_once": partial(info_nce, negatives=8),
+    "plain_info_nce": plain_info_nce,
+    "plain_info_nce_few_negatives": partial(plain_info_nce, negatives=8),
+    "plain_barlow_twins": plain_barlow_twins,
+    "distances_to_the_mean": distances_to_the_mean,
+    "all_distances": all_distances,
+}
 ROWS = {"equal": (8, 8), "unequal": (4, 12)}
 SCENARIOS = [(loss, rows) for loss in LOSSES for rows in ROWS]
 

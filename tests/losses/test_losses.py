@@ -4,12 +4,17 @@ import itertools
 
 import pytest
 import torch
-from embeddings import random_pairs, value_and_gradients
+from embeddings import all_losses, random_pairs, value_and_gradients
 
 from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss, barlow_twins, plain_barlow_twins
 from nnunet_pix2rep.losses.info_nce import InfoNCELoss, info_nce, plain_info_nce
 
-LOSSES = pytest.mark.parametrize("loss", [info_nce, plain_info_nce, barlow_twins, plain_barlow_twins])
+BY_NAME = all_losses() | {"plain_info_nce": plain_info_nce, "plain_barlow_twins": plain_barlow_twins}
+LOSSES = pytest.mark.parametrize("loss", BY_NAME.values(), ids=BY_NAME.keys())
+
+
+def test_there_are_the_losses_of_both_papers():
+    assert {"info_nce", "barlow_twins"} <= set(BY_NAME)
 
 
 @LOSSES
