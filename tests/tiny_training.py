@@ -51,10 +51,19 @@ def make_tiny_dataset(
     num_channels: int = 1,
     configurations: Sequence[str] = ("2d",),
     ignored_value: int | None = None,
+    annotated_slices: Mapping[str, Sequence[int]] | None = None,
 ) -> Path:
     """Makes, plans and preprocesses six volumes of 12 x 32 x 32 voxels of 1 mm; returns their preprocessed folder.
 
     Two plans, of plain and of residual blocks, share the data; folds 0 and 1 hold out the same two cases.
+
+    Args:
+        root: Folder for nnU-Net's folders.
+        labels: As in dataset.json.
+        num_channels: Channels of the images.
+        configurations: Of the plans.
+        ignored_value: What stands where nothing is annotated; None: everything is annotated.
+        annotated_slices: Case -> slices that are annotated; None: two of three, in every case.
     """
     raw, preprocessed = root / "nnUNet_raw" / DATASET, root / "nnUNet_preprocessed" / DATASET
     dataset_json = {
@@ -65,7 +74,7 @@ def make_tiny_dataset(
     }
     if any(isinstance(values, list) for values in labels.values()):
         dataset_json["regions_class_order"] = [1, 2]
-    _write_raw(raw, num_channels, ignored_value)
+    _write_raw(raw, num_channels, ignored_value, annotated_slices)
     write_json(dataset_json, raw / "dataset.json")
     write_json(_fingerprint(num_channels), preprocessed / "dataset_fingerprint.json")
     with environment_of(root):
@@ -81,7 +90,9 @@ def make_tiny_dataset(
     return preprocessed
 
 
-def _write_raw(raw: Path, num_channels: int, ignored_value: int | None) -> None:
+def _write_raw(
+    raw: Path, num_channels: int, ignored_value: int | None, annotated_slices: Mapping[str, Sequence[int]] | None
+) -> None:
     generator = np.random.default_rng(0)
     distance = np.linalg.norm(np.indices(SHAPE) - np.array(SHAPE).reshape(3, 1, 1, 1) / 2, axis=0)
     for folder in ("imagesTr", "labelsTr"):
@@ -95,7 +106,9 @@ def _write_raw(raw: Path, num_channels: int, ignored_value: int | None) -> None:
                 str(raw / "imagesTr" / f"{case}_{channel:04d}.nii.gz"),
             )
         if ignored_value is not None:
-            labels[::3] = ignored_value
+            two_of_three = [index for index in range(SHAPE[0]) if index % 3]
+            annotated = two_of_three if annotated_slices is None else annotated_slices[case]
+            labels[np.isin(np.arange(SHAPE[0]), annotated, invert=True)] = ignored_value
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(labels), str(raw / "labelsTr" / f"{case}.nii.gz"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from nnunet_pix2rep.nnunet.patients.patients import Patient, describe_source, fi
 SPLITS_FILE = "splits_final.json"
 RECORD_FILE = "pix2rep_splits.json"
 FORMAT_VERSION = 1
+REGEX_SOURCE = "regular expression "  # how patients.describe_source begins, in the record
 
 
 @dataclass(frozen=True)
@@ -103,19 +105,33 @@ def read_recorded_folds(folder: Path) -> list[PatientFold]:
 def known_patients(folder: Path, cases: Iterable[str]) -> dict[str, Patient]:
     """Returns the patient of every case, for checks of splits that may come from anywhere.
 
-    The record of ``nnunet_pix2rep split`` decides where it names all cases, since it knows of a ``--patient-regex``;
-    otherwise ``patients.json``; otherwise the names of the cases.
+    The record of ``nnunet_pix2rep split`` decides for the cases that it names, and for others, which were annotated
+    after the split, by the ``--patient-regex`` that it was made with; otherwise ``patients.json``; otherwise the names
+    of the cases.
 
     Args:
         folder: The dataset's folder in ``nnUNet_preprocessed``.
         cases: nnU-Net's case identifiers.
     """
     cases = list(cases)
-    if (folder / RECORD_FILE).is_file():
-        recorded = _read_record(folder)["patients"]
-        if all(case in recorded for case in cases):
-            return {case: Patient(recorded[case]["patient"], recorded[case]["group"]) for case in cases}
-    return read_patients(cases, find_patients_file(raw_folder(folder.name), folder))
+    record = _read_record(folder)["patients"] if (folder / RECORD_FILE).is_file() else {}
+    recorded = {case: Patient(entry["patient"], entry["group"]) for case, entry in record.items()}
+    by_name = {patient.name: patient for patient in recorded.values()}
+    expression = split_expression(folder)
+    known = {case: recorded[case] for case in cases if case in recorded}
+    for case in cases:
+        match = expression.match(case) if expression is not None and case not in known else None
+        if match is not None and match[1]:
+            known[case] = by_name.get(match[1], Patient(match[1]))
+    others = [case for case in cases if case not in known]
+    return known | read_patients(others, find_patients_file(raw_folder(folder.name), folder))
+
+
+def split_expression(folder: Path) -> re.Pattern[str] | None:
+    """The ``--patient-regex`` that the folds in a dataset's preprocessed folder were made with, or None."""
+    path = folder / RECORD_FILE
+    source = read_json(path).get("settings", {}).get("patients_from", "") if path.is_file() else ""
+    return re.compile(source.removeprefix(REGEX_SOURCE)) if source.startswith(REGEX_SOURCE) else None
 
 
 _SEQUENCES = ("train_patients", "validation_patients", "train_cases", "validation_cases")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,10 +9,8 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import raw_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.patients.patients import Patient, find_patients_file, read_patients
-from nnunet_pix2rep.nnunet.patients.split_files import RECORD_FILE, known_patients
+from nnunet_pix2rep.nnunet.patients.split_files import known_patients, split_expression
 from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX, PoolImage, read_pool
-
-REGEX_SOURCE = "regular expression "  # how patients.describe_source begins, in the record of nnunet_pix2rep split
 
 
 class PatientLookup:
@@ -25,7 +22,7 @@ class PatientLookup:
     def __init__(self, dataset_folder: Path):
         self._file = find_patients_file(raw_folder(dataset_folder.name), dataset_folder)
         self._listed = set(read_json(self._file)) if self._file is not None else set()
-        self._expression = _split_expression(dataset_folder)
+        self._expression = split_expression(dataset_folder)
 
     def find(self, names: Sequence[Sequence[str]]) -> list[Patient | None]:
         """For each image the patient by the first of its names that is known, or None."""
@@ -79,9 +76,3 @@ def patients_of_test_set(dataset_folder: Path) -> set[str]:
     by_name = read_patients(cases)
     found = PatientLookup(dataset_folder).find([(case,) for case in cases])
     return {(patient or by_name[case]).name for case, patient in zip(cases, found, strict=True)}
-
-
-def _split_expression(dataset_folder: Path) -> re.Pattern[str] | None:
-    path = dataset_folder / RECORD_FILE
-    source = read_json(path).get("settings", {}).get("patients_from", "") if path.is_file() else ""
-    return re.compile(source.removeprefix(REGEX_SOURCE)) if source.startswith(REGEX_SOURCE) else None

@@ -4,7 +4,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import cross_validation_splits, few_shot_splits
-from nnunet_pix2rep.nnunet.patients.patients import Patient, read_patients
+from nnunet_pix2rep.nnunet.patients.patients import Patient, describe_source, read_patients
 from nnunet_pix2rep.nnunet.patients.split_files import known_patients, read_recorded_folds, write_splits
 
 PATIENTS = {
@@ -106,4 +106,13 @@ def test_patients_of_the_record_are_known_later(tmp_path):
     write(tmp_path)
     assert known_patients(tmp_path, PATIENTS) == PATIENTS
     cases = [*PATIENTS, "added_later"]
-    assert known_patients(tmp_path, cases) == read_patients(cases)
+    assert known_patients(tmp_path, cases) == PATIENTS | read_patients(["added_later"])
+
+
+def test_cases_annotated_after_a_split_are_of_the_patients_of_its_expression(tmp_path):
+    folds = few_shot_splits(PATIENTS, [1, 2], 2, 3, 1)
+    write_splits(tmp_path, folds, PATIENTS, {"patients_from": describe_source(PATIENTS, None, r"(heart_\d+)_.*")})
+    found = known_patients(tmp_path, [*PATIENTS, "heart_1_MID", "heart_99_ED", "unlike"])
+    assert found["heart_1_MID"] == PATIENTS["heart_1_ED"]
+    assert found["heart_99_ED"] == Patient("heart_99")
+    assert found["unlike"] == Patient("unlike")

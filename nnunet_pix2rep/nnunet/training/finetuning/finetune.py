@@ -7,6 +7,7 @@ would otherwise tear at the pretrained features; then the backbone warms up; the
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,16 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
         self.lr_scheduler.step(self.current_epoch + self._iteration_in_epoch / self.num_iterations_per_epoch)
         self._iteration_in_epoch += 1
         return super().train_step(batch)
+
+    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
+        """nnU-Net's; an epoch whose patches show no foreground, which has no Dice, is left out of the running average.
+
+        nnU-Net's average would stay undefined from then on, and ``checkpoint_best.pth`` would never be written again.
+        """
+        super().on_validation_epoch_end(val_outputs)
+        averages = self.logger.local_logger.my_fantastic_logging["ema_fg_dice"]
+        if math.isnan(averages[-1]):
+            averages[-1] = averages[-2] if len(averages) > 1 else 0.0
 
     # ----------------------------------------------------------------------------------------------------- checkpoints
 

@@ -1,9 +1,9 @@
 """Semi-supervised fine-tuning with a Mean Teacher (Tarvainen and Valpola, NeurIPS 2017, arXiv 1703.01780).
 
-The student is trained with nnU-Net's loss on the fold's annotated cases and with a consistency loss on images without
-annotation: the mean squared difference between its class probabilities and those of the teacher, which sees the same
-patch in another appearance (equation 1). The teacher is the moving average of the student (equation 2) and makes the
-predictions.
+The student is trained with nnU-Net's loss on the fold's annotated cases and with a consistency loss on images that are
+not annotated, or not completely: the mean squared difference between its class probabilities and those of the teacher,
+which sees the same patch in another appearance (equation 1). The teacher is the moving average of the student (equation
+2) and makes the predictions.
 """
 
 from __future__ import annotations
@@ -80,15 +80,20 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
     # ------------------------------------------------------------------------------------------------------------ data
 
     def get_unlabelled_cases(self) -> list[ImageCase]:
-        """Images that are neither annotated in this fold nor of a validation patient.
+        """Images that are neither annotated completely in this fold nor of a validation patient.
+
+        With an ignore label the annotated images take part too: most of their slices may be without annotation.
 
         Raises:
             UserError: there is none.
         """
         annotated, validation = self.do_split()
+        if self.fold == "all":
+            validation = []  # nnU-Net validates on the training cases there
         images = available_images(self)
         allowed = pretraining_cases(images, validation, Path(self.preprocessed_dataset_folder_base))
-        unlabelled = [images[case] for case in allowed if case not in set(annotated)]
+        complete = set() if self.label_manager.has_ignore_label else set(annotated)
+        unlabelled = [images[case] for case in allowed if case not in complete]
         if not unlabelled:
             raise UserError(
                 f"Fold {self.fold} annotates all images outside its validation set, which leaves nothing for a Mean "
