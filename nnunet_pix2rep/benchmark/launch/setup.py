@@ -31,6 +31,7 @@ from nnunet_pix2rep.benchmark.execution.result_tables import write_tables
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak
+from nnunet_pix2rep.nnunet.data.dataset_cases import LABELLED_FOLDER
 from nnunet_pix2rep.nnunet.data.dataset_folders import raw_folder
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
 from nnunet_pix2rep.nnunet.patients.patients import Patient
@@ -117,7 +118,9 @@ def _read_dataset(settings: BenchmarkSettings) -> _Dataset:
     drawn = draw_folds(patients, settings)
     raw = raw_folder(folder.name)
     cases = {case: patients[case].name for case in drawn[0].validation_cases}
-    images = raw / "imagesTr" if raw is not None else None
+    # images that dataset.json lists one by one are in no folder that could be named
+    listed = raw is None or "dataset" in read_json(raw / "dataset.json")
+    images = None if listed else raw / LABELLED_FOLDER
     test_set = TestSet(cases, (folder / REFERENCES).resolve(), images, has_own_images=False)
     return _Dataset(folder, plans, patients, drawn, test_set)
 
