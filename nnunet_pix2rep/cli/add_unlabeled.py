@@ -18,6 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-i", required=True, type=Path, metavar="FOLDER", help="Folder with the images, searched with its subfolders."
     )
+    add_patient_options(parser)
+    parser.add_argument("--dry-run", action="store_true", help="Check everything and write nothing.")
+
+
+def add_patient_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say whom an image shows."""
     patients = parser.add_mutually_exclusive_group()
     patients.add_argument(
         "--patient-regex",
@@ -27,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     patients.add_argument(
         "--patients", type=Path, metavar="CSV", help="Table with the columns case, patient and, if wanted, group."
     )
-    parser.add_argument("--dry-run", action="store_true", help="Check everything and write nothing.")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,13 +42,14 @@ def run(arguments: argparse.Namespace) -> int:
     report = add_unlabeled(
         arguments.d, arguments.i, arguments.patient_regex, arguments.patients, dry_run=arguments.dry_run
     )
-    _print_report(report, arguments.dry_run)
+    print_report(report, arguments.dry_run)
     if report.added and not arguments.dry_run:
         print(f"Next: nnunet_pix2rep preprocess_unlabeled -d {arguments.d} -c CONFIGURATION")
     return 1 if report.problems else 0
 
 
-def _print_report(report: AddReport, dry_run: bool) -> None:
+def print_report(report: AddReport, dry_run: bool) -> None:
+    """Prints what became of each image."""
     for label, name in sorted(report.added.items()):
         print(f"{label} -> {name}")
     for label, reason in sorted(report.skipped.items()):

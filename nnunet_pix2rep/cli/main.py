@@ -16,6 +16,8 @@ from nnunet_pix2rep import __version__
 
 SUBCOMMANDS = (
     "trainers",
+    "new_dataset",
+    "plan_unlabeled",
     "plan",
     "split",
     "add_unlabeled",

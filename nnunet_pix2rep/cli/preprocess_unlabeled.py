@@ -25,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Images named <case>_0000, also those of another nnU-Net dataset. Default: imagesUn of the raw dataset.",
     )
     parser.add_argument(
-        "-np", type=_positive, metavar="N", help="Number of processes. Default: nnU-Net's, nnUNet_def_n_proc or 8."
+        "-np",
+        type=positive_number,
+        metavar="N",
+        help="Number of processes. Default: nnU-Net's, nnUNet_def_n_proc or 8.",
     )
 
 
@@ -34,11 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
     report = preprocess_unlabeled(arguments.d, arguments.c, arguments.p, arguments.i, arguments.np)
-    _print_report(report)
+    print_report(report)
     return 1 if report.failures else 0
 
 
-def _print_report(report: Report) -> None:
+def print_report(report: Report) -> None:
+    """Prints what was preprocessed, left out and removed."""
     for reason, names in sorted(report.removed.items()):
         print(f"Removed from the pool, {reason}: {_names(names)}")
     for reason, names in sorted(report.selection.left_out.items()):
@@ -57,7 +61,8 @@ def _names(names: list[str]) -> str:
     return ", ".join(sorted(names)[:MAX_NAMES]) + more
 
 
-def _positive(text: str) -> int:
+def positive_number(text: str) -> int:
+    """The number of processes, for argparse."""
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, 1 or more")
     return int(text)

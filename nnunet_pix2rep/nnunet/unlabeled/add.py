@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +14,12 @@ from tqdm import tqdm
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of, raw_folder
+from nnunet_pix2rep.nnunet.data.dataset_folders import (
+    UNLABELLED_FOLDER,
+    dataset_name_of,
+    is_without_labels,
+    raw_folder,
+)
 from nnunet_pix2rep.nnunet.data.raw_dataset_writer import same_volume
 from nnunet_pix2rep.nnunet.data.raw_images import header_of, list_raw_cases
 from nnunet_pix2rep.nnunet.patients.patients import PATIENTS_FILE
@@ -27,8 +32,7 @@ from nnunet_pix2rep.nnunet.unlabeled.checks import (
     read_channels,
     read_reference,
 )
-from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, find_images
-from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELLED_FOLDER
+from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, FoundImages, find_images
 
 SCRATCH_PREFIX = ".adding_"
 GEOMETRY_TOLERANCE = 1e-4  # NIfTI stores single precision
@@ -71,7 +75,8 @@ def add_unlabeled(
     Nothing is overwritten, and what is there already stays as it is: the same command completes an interrupted run.
 
     Args:
-        dataset_name_or_id: nnU-Net's dataset, by name or number, which must have its labelled images.
+        dataset_name_or_id: nnU-Net's dataset, by name or number, which must have its labelled images, or unlabelled
+            ones that new ones are compared with.
         folder: NIfTI, NRRD, MetaImage or natural images, or DICOM series.
         patient_regex: Finds the patient in the name of a new case.
         patients_table: A CSV file with the columns ``case``, ``patient``, ``group``.
@@ -88,13 +93,44 @@ def add_unlabeled(
     dataset_json = read_json(raw / "dataset.json")
     ending = dataset_json["file_ending"]
     num_channels = len(dataset_json.get("channel_names", dataset_json.get("modality")))
-    reference = read_reference(raw / "imagesTr", num_channels, ending)
+    if is_without_labels(name):
+        reference = replace(read_reference(raw / UNLABELLED_FOLDER, num_channels, ending), images="the images there")
+    else:
+        reference = read_reference(raw / "imagesTr", num_channels, ending)
     found = find_images(folder.expanduser())
+    return add_images(raw, found, reference, patient_regex, patients_table, dry_run=dry_run)
+
+
+def add_images(
+    raw: Path,
+    found: FoundImages,
+    reference: Reference,
+    patient_regex: str | None = None,
+    patients_table: Path | None = None,
+    *,
+    is_new: bool = False,
+    dry_run: bool = False,
+) -> AddReport:
+    """Adds images that were found to ``imagesUn`` of a raw dataset; see :func:`add_unlabeled`.
+
+    Args:
+        raw: The raw dataset.
+        found: The images.
+        reference: What the dataset's images are like.
+        patient_regex: Finds the patient in the name of a new case.
+        patients_table: A CSV file with the columns ``case``, ``patient``, ``group``.
+        is_new: Whether the dataset is being made: it gets a ``patients.json`` in any case.
+        dry_run: Read and check everything, write nothing.
+
+    Raises:
+        UserError: as in :func:`add_unlabeled`.
+    """
+    ending = reference.file_ending
     report = AddReport(raw / UNLABELLED_FOLDER, problems=dict(found.problems), ignored=found.ignored)
     cases = {sub: list_raw_cases(raw / sub, ending) for sub in ("imagesTr", "imagesTs", UNLABELLED_FOLDER)}
     images = [image for image in found.images if not _is_named_like_a_case(image, cases, report)]
     present = [case for known in cases.values() for case in known]
-    records, report.patients = extend_patients(raw, images, present, patient_regex, patients_table)
+    records, report.patients = extend_patients(raw, images, present, patient_regex, patients_table, is_new=is_new)
     try:
         # before the images, so that no interrupted run leaves images whose patient is not known
         if records is not None and not dry_run:
@@ -119,7 +155,7 @@ def _add_all(
     images: Sequence[FoundImage], reference: Reference, known: KnownImages, report: AddReport, dry_run: bool
 ) -> None:
     if not dry_run:
-        report.folder.mkdir(exist_ok=True)
+        report.folder.mkdir(parents=True, exist_ok=True)
     for leftover in report.folder.parent.glob(f"{SCRATCH_PREFIX}*"):
         if not dry_run:
             shutil.rmtree(leftover)

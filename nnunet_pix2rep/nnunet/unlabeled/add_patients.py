@@ -9,7 +9,7 @@ from typing import Any
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients
+from nnunet_pix2rep.nnunet.patients.patients import describe_source, find_patients_file, read_patients
 from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage
 
 Records = dict[str, dict[str, Any]]
@@ -21,6 +21,8 @@ def extend_patients(
     present: Sequence[str],
     patient_regex: str | None,
     table: Path | None,
+    *,
+    is_new: bool = False,
 ) -> tuple[Records | None, str]:
     """The content of ``patients.json`` with the new images, and a line that says where their patients are known from.
 
@@ -30,6 +32,8 @@ def extend_patients(
         present: The cases that the dataset has already. A new ``patients.json`` must name their patients too.
         patient_regex: As in :func:`nnunet_pix2rep.nnunet.patients.patients.read_patients`.
         table: A CSV file with the columns ``case``, ``patient`` and, if wanted, ``group``.
+        is_new: Whether the dataset is being made, so that the file is wanted and the names of the cases may tell the
+            patients.
 
     Returns:
         None instead of a content where no file is needed: without regex or table, in a dataset that has no such file.
@@ -40,6 +44,10 @@ def extend_patients(
     file = find_patients_file(raw)
     records: Records = read_json(file) if file is not None else {}
     names = [image.name for image in images]
+    if patient_regex is None and table is None and is_new:
+        patients = read_patients(set(names))
+        given = {case: {"patient": patient.name, "group": patient.group} for case, patient in patients.items()}
+        return given | records, describe_source(patients, None, None) + "; --patient-regex or --patients says otherwise"
     if patient_regex is None and table is None:
         own = "each new case is taken as a patient of its own; --patient-regex or --patients says otherwise"
         new = {name: {"patient": name, "group": None} for name in names if name not in records}

@@ -31,6 +31,7 @@ class Reference:
         orientations: Their axes to the nearest anatomical direction, such as ``LPS``; empty in 2D.
         num_channels: Number of channels of the dataset.
         file_ending: Ending of the dataset's files.
+        images: What they are called in messages.
     """
 
     dimension: int
@@ -38,6 +39,7 @@ class Reference:
     orientations: frozenset[str]
     num_channels: int
     file_ending: str
+    images: str = "the labelled images"
 
     @property
     def channels_in_one_file(self) -> bool:
@@ -99,7 +101,7 @@ def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Ima
         )
     dimension = min(channels[0].GetDimension(), 3)
     if dimension != reference.dimension:
-        raise UserError(f"it is {dimension}D, the labelled images are {reference.dimension}D")
+        raise UserError(f"it is {dimension}D, {reference.images} are {reference.dimension}D")
     for channel in channels[1:]:
         if channel.GetSize() != channels[0].GetSize() or not np.allclose(
             channel.GetSpacing(), channels[0].GetSpacing()
@@ -115,10 +117,10 @@ def compare_geometry(image: SimpleITK.Image, reference: Reference) -> list[str]:
     ratios = np.array(spacing) / np.array(reference.spacing)
     if (np.maximum(ratios, 1 / ratios) > SPACING_FACTOR).any():
         shown = [tuple(round(float(width), 3) for width in widths) for widths in (spacing, reference.spacing)]
-        remarks.append(f"spacing {shown[0]} mm, the labelled images have {shown[1]} mm")
+        remarks.append(f"spacing {shown[0]} mm, {reference.images} have {shown[1]} mm")
     if reference.dimension == 3 and orientation_of(image.GetDirection()) not in reference.orientations:
         usual = ", ".join(sorted(reference.orientations))
-        remarks.append(f"orientation {orientation_of(image.GetDirection())}, the labelled images have {usual}")
+        remarks.append(f"orientation {orientation_of(image.GetDirection())}, {reference.images} have {usual}")
     return remarks
 
 

@@ -1,0 +1,77 @@
+"""``nnunet_pix2rep new_dataset``: a raw dataset from a folder of scans and no label at all."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_pix2rep.cli.add_unlabeled import add_patient_options, print_report
+
+if TYPE_CHECKING:
+    from nnunet_pix2rep.annotation.start.new_dataset import NewDataset
+
+HELP = "Make a dataset of scans without labels: dataset.json with nnU-Net's ignore label, all scans in imagesUn."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    parser.add_argument(
+        "-i", required=True, type=Path, metavar="SCANS", help="Folder with the scans, searched with its subfolders."
+    )
+    parser.add_argument("-d", required=True, type=int, metavar="ID", help="Number of the new dataset, 1 to 999.")
+    parser.add_argument(
+        "-n", required=True, metavar="NAME", help="Name of the new dataset, without the leading DatasetXXX_."
+    )
+    parser.add_argument(
+        "--labels",
+        required=True,
+        nargs="+",
+        metavar="LABEL",
+        help="The structures to be annotated, without background.",
+    )
+    parser.add_argument(
+        "--channels",
+        nargs="+",
+        metavar="NAME",
+        help="Names of the channels; nnU-Net normalises CT in its own way. Default: MRI; for PNG grey or R G B.",
+    )
+    parser.add_argument(
+        "--file-ending",
+        metavar="ENDING",
+        help="Format of the dataset. Default: .png where all scans are PNG, JPEG, BMP or TIFF, else .nii.gz.",
+    )
+    add_patient_options(parser)
+    parser.add_argument("--dry-run", action="store_true", help="Check everything and write nothing.")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Makes the dataset and prints what was done; exit code 1 if a scan was left out for what is wrong with it."""
+    from nnunet_pix2rep.annotation.start.new_dataset import make_new_dataset
+
+    made = make_new_dataset(
+        arguments.i,
+        arguments.d,
+        arguments.n,
+        arguments.labels,
+        channels=arguments.channels,
+        file_ending=arguments.file_ending,
+        patient_regex=arguments.patient_regex,
+        patients_table=arguments.patients,
+        dry_run=arguments.dry_run,
+    )
+    print_report(made.report, arguments.dry_run)
+    print("Labels: " + ", ".join(f"{name} {value}" for name, value in made.labels.items()))
+    print(f"Channels: {', '.join(made.channels)}{_remark_on_channels(made, arguments)}")
+    if arguments.dry_run:
+        print("Dry run: nothing was written.")
+    else:
+        configurations = "2d" if made.dimension == 2 else "2d 3d_fullres"
+        print(f"Next: nnunet_pix2rep plan_unlabeled -d {arguments.d} -c {configurations}")
+    return 1 if made.report.problems else 0
+
+
+def _remark_on_channels(made: NewDataset, arguments: argparse.Namespace) -> str:
+    if arguments.channels or made.dimension == 2:
+        return ""
+    return " (the default: give --channels CT for CT, which nnU-Net normalises in another way)"
