@@ -7,6 +7,9 @@ from pathlib import Path
 
 HELP = "Write plans with Pix2Rep's settings, and optionally a compact configuration for small machines."
 
+PREPROCESS = "nnUNetv2_preprocess -d {} -plans_name {}"
+PREPROCESS_UNLABELED = "nnunet_pix2rep preprocess_unlabeled -d {} -p {}"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments, named as in nnU-Net."""
@@ -68,16 +71,23 @@ def _print_settings(plans: dict, configurations: list[str]) -> None:
 
 
 def _print_next_commands(arguments: argparse.Namespace, folder: Path, plans: dict, configurations: list[str]) -> None:
+    from nnunet_pix2rep.nnunet.data.dataset_folders import is_without_labels
     from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
+    from nnunet_pix2rep.nnunet.unlabeled.pool import pool_folder
 
+    without_labels = is_without_labels(folder.name)
+    preprocess = PREPROCESS_UNLABELED if without_labels else PREPROCESS
     print("Next:")
     for configuration in configurations:
         # A folder of the compact configuration may be left from other plans, with another spacing.
         is_compact = configuration != arguments.c
-        if is_compact or not (folder / resolve_configuration(plans, configuration)["data_identifier"]).is_dir():
-            print(f"  nnUNetv2_preprocess -d {_number(folder)} -plans_name {arguments.o} -c {configuration}")
+        data = folder / resolve_configuration(plans, configuration)["data_identifier"]
+        done = pool_folder(folder, data.name) if without_labels else data
+        if is_compact or not done.is_dir():
+            print(f"  {preprocess.format(_number(folder), arguments.o)} -c {configuration}")
     for configuration in configurations:
-        print(f"  nnUNetv2_train {_number(folder)} {configuration} 0 -p {arguments.o} -tr nnUNetTrainerPix2RepPretrain")
+        fold = f"{configuration} {'all' if without_labels else 0}"
+        print(f"  nnUNetv2_train {_number(folder)} {fold} -p {arguments.o} -tr nnUNetTrainerPix2RepPretrain")
 
 
 def _number(folder: Path) -> int:

@@ -9,21 +9,32 @@ from typing import Any
 
 from batchgenerators.utilities.file_and_folder_operations import subfiles
 from nnunetv2.paths import nnUNet_results
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
-from nnunet_pix2rep.doctor.findings import Finding, error, ok, shorten, warning
+from nnunet_pix2rep.doctor.findings import Finding, Level, error, ok, shorten, warning
+from nnunet_pix2rep.doctor.unlabelled import check_fold_without_labels, check_intensities, check_pool, has_pool
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder, raw_folder, training_cases
+from nnunet_pix2rep.nnunet.data.dataset_folders import (
+    dataset_name_of,
+    is_without_labels,
+    labelled_cases,
+    preprocessed_folder,
+    raw_folder,
+    training_cases,
+)
 from nnunet_pix2rep.nnunet.data.preprocessed_images import preprocessed_cases
-from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
-from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
 from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
 from nnunet_pix2rep.nnunet.patients.patients import cases_by_patient, check_patient_leak
 from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, known_patients
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config, read_plans
+
+PLAN_UNLABELED = "nnunet_pix2rep plan_unlabeled -d {d} -c {c}"
+WITHOUT_LABELS = (
+    "pretrain with nnUNetv2_train {d} {c} all -p {p} -tr nnUNetTrainerPix2RepV2Pretrain, if that is not done; then "
+    "choose what to annotate with nnunet_pix2rep suggest -d {d} -c {c} -p {p} --slices 20"
+)
 
 
 class DatasetCheck:
@@ -45,6 +56,7 @@ class DatasetCheck:
         self.planned: PlannedNetwork | None = None
         self.network: nn.Module | None = None
         self.cases: list[str] = []
+        self.has_labels = True
 
     def run(self) -> list[Finding]:
         """All findings, in the order in which they should be mended."""
@@ -53,7 +65,12 @@ class DatasetCheck:
             findings += self.check_plans()
             findings += self.check_preprocessed()
             findings += self.check_splits()
-            findings += self.check_pool()
+            if self.planned is not None:
+                remedy = self.command("nnunet_pix2rep preprocess_unlabeled -d {d} -c {c} -p {p}")
+                findings += check_pool(self.folder, self.planned, self.configuration, self.cases, remedy)
+                findings += check_intensities(self.folder, self.planned, self.command(PLAN_UNLABELED))
+                if not self.has_labels and not any(finding.level is Level.ERROR for finding in findings):
+                    findings.append(ok("next", self.command(WITHOUT_LABELS)))
         return findings
 
     def command(self, text: str) -> str:
@@ -61,15 +78,23 @@ class DatasetCheck:
         number = self.folder.name[len("Dataset") :][:3] if self.folder is not None else self.dataset
         return text.format(d=int(number) if number.isdigit() else number, c=self.configuration, p=self.plans_name)
 
+    def _planning(self, with_labels: str) -> str:
+        """The command that plans the dataset, by its images alone if it has no labels."""
+        without_labels = not _problem(lambda: dataset_name_of(self.dataset)) and is_without_labels(
+            dataset_name_of(self.dataset)
+        )
+        return self.command(PLAN_UNLABELED if without_labels else with_labels)
+
     def check_folder(self) -> list[Finding]:
         """The dataset itself, raw and preprocessed."""
         try:
             self.folder = preprocessed_folder(self.dataset)
             read_json(self.folder / "dataset.json")
-            cases = training_cases(self.folder.name)
+            self.has_labels = bool(labelled_cases(self.folder.name))
+            cases = training_cases(self.folder.name) if self.has_labels or not has_pool(self.folder) else []
         except UserError as problem:
-            return [error("dataset", str(problem), self.command("nnUNetv2_plan_and_preprocess -d {d}"))]
-        found = ok("dataset", f"{self.folder.name} with {len(cases)} training cases")
+            return [error("dataset", str(problem), self._planning("nnUNetv2_plan_and_preprocess -d {d}"))]
+        found = ok("dataset", f"{self.folder.name} with {len(cases) or 'no'} training cases{'' if cases else ' yet'}")
         if raw_folder(self.folder.name) is None:
             message = f"The raw data of {self.folder.name} is not in nnUNet_raw; nothing can be preprocessed again."
             return [found, warning("dataset", message, "export nnUNet_raw=/path/to/nnUNet_raw")]
@@ -79,7 +104,7 @@ class DatasetCheck:
         """Plans, configuration, the settings of Pix2Rep, and the network."""
         assert self.folder is not None
         file = self.folder / f"{self.plans_name}.json"
-        remedy = self.command("nnUNetv2_plan_experiment -d {d}")
+        remedy = self._planning("nnUNetv2_plan_experiment -d {d}")
         if file.is_file() and self.plans_name != "nnUNetPlans":
             remedy = self.command("nnunet_pix2rep plan -d {d} -c {c} -o {p} --overwrite")
         try:
@@ -107,7 +132,7 @@ class DatasetCheck:
 
     def check_preprocessed(self) -> list[Finding]:
         """Whether every training case is preprocessed and can be opened."""
-        if self.planned is None:
+        if self.planned is None or not self.has_labels:
             return []
         assert self.folder is not None
         remedy = self.command("nnUNetv2_preprocess -d {d} -plans_name {p} -c {c}")
@@ -151,6 +176,8 @@ class DatasetCheck:
 
     def check_splits(self) -> list[Finding]:
         """Folds against the preprocessed cases, the patients and the results that are there."""
+        if not self.has_labels:
+            return check_fold_without_labels(self.folder, self.fold)
         if not self.cases:
             return []
         assert self.folder is not None
@@ -204,29 +231,6 @@ class DatasetCheck:
         return [
             warning("splits", message, "train these folds again, or restore the splits file that they were made with")
         ]
-
-    def check_pool(self) -> list[Finding]:
-        """The unlabelled images: preprocessed under these plans, complete, not of test patients."""
-        if self.planned is None:
-            return []
-        assert self.folder is not None
-        remedy = self.command("nnunet_pix2rep preprocess_unlabeled -d {d} -c {c} -p {p}")
-        manager = PlansManager(self.planned.plans)
-        try:
-            images, remarks = usable_pool_cases(
-                self.folder, manager, manager.get_configuration(self.configuration), self.cases
-            )
-        except UserError as problem:
-            return [error("unlabelled images", str(problem), remedy)]
-        findings = [warning("unlabelled images", f"{remark}.", remedy) for remark in remarks]
-        if images or findings:
-            return [*findings, ok("unlabelled images", f"{len(images)} take part in the pretraining")]
-        raw = raw_folder(self.folder.name)
-        if raw is None or not (raw / "imagesUn").is_dir():
-            return [ok("unlabelled images", "none")]
-        waiting = list_raw_cases(raw / "imagesUn", read_json(raw / "dataset.json")["file_ending"])
-        message = f"{len(waiting)} cases in {raw / 'imagesUn'} are not preprocessed, so no training uses them."
-        return [warning("unlabelled images", message, remedy)] if waiting else [ok("unlabelled images", "none")]
 
 
 def _problem(check: Callable[[], Any]) -> str | None:

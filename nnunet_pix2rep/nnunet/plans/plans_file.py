@@ -13,6 +13,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from nnunet_pix2rep.config import BLOCK_NAME, Pix2RepConfig, parse_settings
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.data.dataset_folders import is_without_labels
 
 
 def read_config(configuration: ConfigurationManager | dict[str, Any], source: str) -> Pix2RepConfig:
@@ -79,9 +80,11 @@ def read_plans(path: Path) -> dict[str, Any]:
     if not path.is_file():
         number = convert_dataset_name_to_id(path.parent.name)
         existing = ", ".join(sorted(file.stem for file in path.parent.glob("*Plans*.json"))) or "none"
+        without_labels = is_without_labels(path.parent.name)
+        command = "nnunet_pix2rep plan_unlabeled" if without_labels else "nnUNetv2_plan_experiment"
         raise UserError(
             f"{path} does not exist (plans found there: {existing}). Name existing plans with -p, or make them with "
-            f"nnUNetv2_plan_experiment -d {number}."
+            f"{command} -d {number}."
         )
     plans = read_json(path)
     if not isinstance(plans, dict) or "configurations" not in plans:

@@ -18,7 +18,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
-from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
+from nnunet_pix2rep.nnunet.plans.plans_file import read_plans, resolve_configuration
 from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage, pool_folder, preprocessing_of, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.preprocess_worker import SCRATCH_PREFIX, RawCaseTask, preprocess_raw_case
 from nnunet_pix2rep.nnunet.unlabeled.selection import Selection, find_source, select_images
@@ -67,7 +67,7 @@ def preprocess_unlabeled(
             that cannot be preprocessed is no error but stands in the report.
     """
     dataset_folder = preprocessed_folder(dataset_name_or_id)
-    plans = _read_plans(dataset_folder, plans_name)
+    plans = read_plans(dataset_folder / f"{plans_name}.json")
     data_identifier = resolve_configuration(plans, configuration)["data_identifier"]
     dataset_json = read_json(dataset_folder / "dataset.json")
     manager = PlansManager(plans)
@@ -91,15 +91,6 @@ def preprocess_unlabeled(
             report.failures |= failures
         report.num_made = sum(pool.is_done(name) for name in todo)
     return report
-
-
-def _read_plans(dataset_folder: Path, plans_name: str) -> dict[str, Any]:
-    path = dataset_folder / f"{plans_name}.json"
-    if not path.is_file():
-        raise UserError(
-            f"{path} does not exist. Plan the dataset with nnUNetv2_plan_experiment, or name other plans with -p."
-        )
-    return read_json(path)
 
 
 @contextmanager

@@ -1,0 +1,86 @@
+"""Checks of images without labels, and of datasets that have nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_pix2rep.annotation.start.fingerprint import FINGERPRINT_FILE, FROM_BODY, SOURCE_KEY
+from nnunet_pix2rep.doctor.findings import Finding, error, ok, warning
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELLED_FOLDER, is_without_labels, labelled_cases, raw_folder
+from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
+from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
+from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
+from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
+from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX
+
+SUBJECT = "unlabelled images"
+INTENSITIES = "foreground_intensity_properties_per_channel"
+
+
+def has_pool(folder: Path) -> bool:
+    """Whether a dataset can do without labelled cases: it starts from scans alone, or has preprocessed such."""
+    return is_without_labels(folder.name) or any(folder.glob(f"*{SUFFIX}.json"))
+
+
+def check_fold_without_labels(folder: Path, fold: int | str | None) -> list[Finding]:
+    """What can be trained without any label."""
+    try:
+        check_fold("all" if fold is None else fold, folder, [])
+    except UserError as problem:
+        return [error("splits", str(problem), "-f all")]
+    return [ok("splits", "no labelled case yet, so fold all is the only one: pretrain there, then annotate")]
+
+
+def check_pool(
+    folder: Path, planned: PlannedNetwork, configuration: str, labelled: Sequence[str], remedy: str
+) -> list[Finding]:
+    """The unlabelled images: preprocessed under these plans, complete, not of test patients.
+
+    Args:
+        folder: The dataset's folder in ``nnUNet_preprocessed``.
+        planned: The plans.
+        configuration: The configuration.
+        labelled: The preprocessed labelled cases.
+        remedy: The command that preprocesses unlabelled images.
+    """
+    manager = PlansManager(planned.plans)
+    try:
+        images, remarks = usable_pool_cases(folder, manager, manager.get_configuration(configuration), labelled)
+    except UserError as problem:
+        return [error(SUBJECT, str(problem), remedy)]
+    findings = [warning(SUBJECT, f"{remark}.", remedy) for remark in remarks]
+    if images:
+        return [*findings, ok(SUBJECT, f"{len(images)} take part in the pretraining")]
+    if not labelled_cases(folder.name):
+        message = "There is neither a labelled case nor a preprocessed image without label: nothing can be trained."
+        return [*findings, error(SUBJECT, message, remedy)]
+    if findings:
+        return [*findings, ok(SUBJECT, "0 take part in the pretraining")]
+    raw = raw_folder(folder.name)
+    if raw is None or not (raw / UNLABELLED_FOLDER).is_dir():
+        return [ok(SUBJECT, "none")]
+    waiting = list_raw_cases(raw / UNLABELLED_FOLDER, read_json(raw / "dataset.json")["file_ending"])
+    message = f"{len(waiting)} cases in {raw / UNLABELLED_FOLDER} are not preprocessed, so no training uses them."
+    return [warning(SUBJECT, message, remedy)] if waiting else [ok(SUBJECT, "none")]
+
+
+def check_intensities(folder: Path, planned: PlannedNetwork, plan_command: str) -> list[Finding]:
+    """Whether CT is still normalised by the intensities of the body, although something is annotated by now."""
+    file = folder / FINGERPRINT_FILE
+    fingerprint = read_json(file) if file.is_file() else {}
+    by_body = fingerprint.get(SOURCE_KEY) == FROM_BODY and planned.plans[INTENSITIES] == fingerprint[INTENSITIES]
+    if not by_body or "CTNormalization" not in planned.settings["normalization_schemes"]:
+        return []
+    if not labelled_cases(folder.name):
+        return [ok("plans", "CT is normalised by the intensities of the body, since nothing is annotated")]
+    message = (
+        "CT is normalised by the intensities of the body. The plans are valid; plans by what is annotated may be "
+        "better, but need another pretraining."
+    )
+    remedy = f"{plan_command} --replan -overwrite_plans_name {planned.plans['plans_name']}2"
+    return [warning("plans", message, remedy)]
