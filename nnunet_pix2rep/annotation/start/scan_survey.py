@@ -19,6 +19,8 @@ from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage
 
 VOLUME_ENDING, NATURAL_ENDING = ".nii.gz", ".png"
 DEFAULT_CHANNEL = "MRI"
+CT = "CT"
+MODALITY = "0008|0060"
 COLOURS = {3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
 
 Value = TypeVar("Value", bound=Hashable)
@@ -35,6 +37,7 @@ class SurveyedScan:
         num_files: Number of files, one per channel; 1 for a DICOM series.
         num_colours: Number of colours that differ: 1 for a grey image saved in colours.
         is_natural: Whether it is a PNG, JPEG, BMP or TIFF image.
+        modality: As DICOM names it, such as ``CT``; empty where that is not known.
     """
 
     dimension: int
@@ -43,6 +46,7 @@ class SurveyedScan:
     num_files: int
     num_colours: int
     is_natural: bool
+    modality: str = ""
 
 
 def survey(images: Sequence[FoundImage]) -> list[SurveyedScan]:
@@ -73,7 +77,14 @@ def _survey_one(image: FoundImage) -> SurveyedScan:
     orientation = orientation_of(found.GetDirection()) if dimension == 3 else ""
     num_files = 1 if image.is_dicom else len(image.files)
     spacing = tuple(found.GetSpacing()[:dimension])
-    return SurveyedScan(dimension, spacing, orientation, num_files, num_colours, is_natural)
+    return SurveyedScan(
+        dimension, spacing, orientation, num_files, num_colours, is_natural, _modality(image) if image.is_dicom else ""
+    )
+
+
+def _modality(image: FoundImage) -> str:
+    header = header_of(image.files[0])
+    return header.GetMetaData(MODALITY).strip() if header.HasMetaDataKey(MODALITY) else ""
 
 
 def _num_colours(image: FoundImage) -> int:
@@ -103,7 +114,7 @@ def choose_file_ending(scans: Sequence[SurveyedScan], wanted: str | None) -> str
 
 
 def choose_channels(scans: Sequence[SurveyedScan], file_ending: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """Names of the channels: as wanted, else by the colours of natural images, else ``MRI``.
+    """Names of the channels: as wanted, else by the colours of natural images, CT of DICOM series of CT, else MRI.
 
     Raises:
         UserError: the scans have several channels, whose names only the user knows.
@@ -118,7 +129,7 @@ def choose_channels(scans: Sequence[SurveyedScan], file_ending: str, wanted: Seq
             f"Most scans have {num_files} channels (files <name>_0000, <name>_0001, ...): name them in this order, "
             "such as --channels T1 T2. If these files are images of their own, give them other names."
         )
-    return (DEFAULT_CHANNEL,)
+    return (CT if _most_common(scan.modality for scan in scans) == CT else DEFAULT_CHANNEL,)
 
 
 def reference_of(scans: Sequence[SurveyedScan], num_channels: int, file_ending: str) -> Reference:
