@@ -45,10 +45,13 @@ class ProjectionHead(nn.Sequential):
         Returns:
             Shape (B * m, d), image by image.
         """
-        fine, coarse = [], []
-        for layer in zip(maps, self[0].weight.split([m.shape[1] for m in maps], dim=1), strict=True):
+        first, *others = self
+        assert isinstance(first, nn.Linear)
+        fine: list[tuple[torch.Tensor, torch.Tensor]] = []
+        coarse: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for layer in zip(maps, torch.split(first.weight, [m.shape[1] for m in maps], dim=1), strict=True):
             (coarse if _is_coarse(layer[0], points) else fine).append(layer)
-        hidden = None
+        hidden: torch.Tensor | None = None
         if fine:
             features = torch.cat([features_at_points(feature_map, points) for feature_map, _ in fine], dim=2)
             hidden = linear(features, torch.cat([weight for _, weight in fine], dim=1))
@@ -57,9 +60,10 @@ class ProjectionHead(nn.Sequential):
             # Places are worked out in float32; under AMP only the weights are rounded, as the features are.
             shares = interpolation_weights(points, feature_map.shape[2:]).to(of_voxels.dtype)
             hidden = shares @ of_voxels if hidden is None else torch.baddbmm(hidden, shares, of_voxels)
+        assert hidden is not None, "no feature maps"
         embeddings = hidden.flatten(0, 1)
-        for layer in list(self)[1:]:
-            embeddings = layer(embeddings)
+        for module in others:
+            embeddings = module(embeddings)
         return embeddings
 
 

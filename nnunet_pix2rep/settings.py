@@ -39,7 +39,7 @@ def read_settings(cls: type[Settings], values: Mapping[str, Any], prefix: str, s
     Raises:
         UserError: an unknown name, a wrong type or a value out of its range.
     """
-    known = {item.name: item for item in fields(cls)}
+    known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
     checked = {}
     for name, value in values.items():

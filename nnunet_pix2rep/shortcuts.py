@@ -63,18 +63,24 @@ class ProbeRows:
         rows = torch.linspace(0, len(z_1) - 1, min(max_rows, len(z_1)), device=z_1.device).long()
         patches = (rows // points_2.shape[1]).cpu().numpy()
         intensities = features_at_points(views_2, points_2).flatten(0, 1)
-        kept = (values[rows].float().cpu() for values in (z_1, intensities, points_2.flatten(0, 1)))
-        return cls(*kept, np.array(cases, dtype=str)[patches], patches)
+        return cls(
+            embeddings=z_1[rows].float().cpu(),
+            intensities=intensities[rows].float().cpu(),
+            positions=points_2.flatten(0, 1)[rows].float().cpu(),
+            cases=np.array(cases, dtype=str)[patches],
+            patches=patches,
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[ProbeRows]) -> ProbeRows:
         """The rows of all parts; patches are numbered anew."""
-        names = ("embeddings", "intensities", "positions")
         starts = np.cumsum([0, *(part.patches.max() + 1 for part in parts)])
         return cls(
-            *(torch.cat([getattr(part, name) for part in parts]) for name in names),
-            np.concatenate([part.cases for part in parts]),
-            np.concatenate([part.patches + start for part, start in zip(parts, starts, strict=False)]),
+            embeddings=torch.cat([part.embeddings for part in parts]),
+            intensities=torch.cat([part.intensities for part in parts]),
+            positions=torch.cat([part.positions for part in parts]),
+            cases=np.concatenate([part.cases for part in parts]),
+            patches=np.concatenate([part.patches + start for part, start in zip(parts, starts, strict=False)]),
         )
 
     @property

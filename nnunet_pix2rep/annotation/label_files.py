@@ -96,7 +96,8 @@ class LabelFiles:
             UserError: a file is damaged or cannot be read.
         """
         image, properties = self.read_image(image_files)
-        return ImageGeometry(tuple(int(length) for length in image.shape[1:]), properties)
+        depth, height, width = (int(length) for length in image.shape[1:])
+        return ImageGeometry((depth, height, width), properties)
 
     def read_image(self, image_files: Sequence[Path]) -> tuple[np.ndarray, dict[str, Any]]:
         """The voxels of an image (C, Z, Y, X), float32, and its geometry.

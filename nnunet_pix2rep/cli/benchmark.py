@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is None:
             raise UserError(f"-{name} is missing; only --report-only goes without it.")
     is_elsewhere = arguments.cluster is not None or arguments.dry_run
-    slots = None if is_elsewhere else make_slots(arguments.device, arguments.jobs, arguments.devices)
+    slots = [] if is_elsewhere else make_slots(arguments.device, arguments.jobs, arguments.devices)
     settings = _settings(arguments)
     benchmark = set_up(arguments.o, settings)
     _describe(benchmark)
@@ -128,8 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(commands_text(benchmark, slot_elsewhere(arguments.device)))
         return 0
     if arguments.cluster is not None:
-        jobs = _submit(arguments, benchmark, settings, slot_elsewhere(arguments.device).device)
-        return 0 if jobs else _report(arguments)
+        has_submitted = _submit(arguments, benchmark, settings, slot_elsewhere(arguments.device).device)
+        return 0 if has_submitted else _report(arguments)
     failed = _run_here(benchmark, slots)
     return max(_report(arguments), int(failed))
 
@@ -173,9 +173,8 @@ def _describe(benchmark: Benchmark) -> None:
             print(f"Left out: {cell.title}: {cell.impossible}")
 
 
-def _submit(
-    arguments: argparse.Namespace, benchmark: Benchmark, settings: BenchmarkSettings, device: str
-) -> dict[object, str]:
+def _submit(arguments: argparse.Namespace, benchmark: Benchmark, settings: BenchmarkSettings, device: str) -> bool:
+    """Submits what is left; returns whether that was anything."""
     from nnunet_pix2rep.benchmark.launch.cluster import submit
 
     jobs = submit(benchmark, settings, arguments.cluster, _parameters(arguments.cluster_options), device)
@@ -183,7 +182,7 @@ def _submit(
         print(f"job {number}: {one.title}")
     if jobs:
         print("Repeat this command when these jobs are done: it submits what is missing, or writes the report.")
-    return jobs
+    return bool(jobs)
 
 
 def _parameters(options: list[str]) -> dict[str, object]:

@@ -86,7 +86,7 @@ def read_voting(arguments: argparse.Namespace) -> InContextSettings:
     """The settings of the arguments; raises UserError where one is out of range."""
     from nnunet_pix2rep.nnunet.in_context.classifier import InContextSettings
 
-    names = ("k", "temperature", "class_balance", "max_support", "search", "tile_step_size", "refine")
+    names: tuple[str, ...] = ("k", "temperature", "class_balance", "max_support", "search", "tile_step_size", "refine")
     names += ("mirroring", "seed")
     given = {name: getattr(arguments, name) for name in names}
     return InContextSettings(**{name: value for name, value in given.items() if value is not None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 HELP = "Measure what pretraining costs on this machine, against nnU-Net's own network, loader and trainer."
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _at_least(smallest: int):
+def _at_least(smallest: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:
             value = int(text)

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _make_folds(arguments: argparse.Namespace, patients: dict[str, Patient]) -> tuple[list[PatientFold], dict]:
+def _make_folds(arguments: argparse.Namespace, patients: dict[str, Patient]) -> tuple[Sequence[PatientFold], dict]:
     from nnunet_pix2rep.errors import UserError
     from nnunet_pix2rep.nnunet.patients.few_shot_folds import (
         DEFAULT_SEED,
@@ -103,13 +103,14 @@ def _print_patients(patients: dict[str, Patient], source: str) -> None:
 
 
 def _print_folds(folds: Sequence[PatientFold]) -> None:
-    few_shot = hasattr(folds[0], "shots")
+    from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
+
     print(f"{'fold':>4}  {'shots':>5}  {'seed':>4}  {'cases':>5}  training patients")
     for fold in folds:
-        shots, seed = (fold.shots, fold.seed) if few_shot else (len(fold.train_patients), "")
+        shots, seed = (fold.shots, fold.seed) if isinstance(fold, FewShotFold) else (len(fold.train_patients), "")
         print(f"{fold.fold:>4}  {shots:>5}  {seed:>4}  {len(fold.train_cases):>5}  {_names(fold.train_patients)}")
-    if few_shot:
-        validation = folds[0]
+    validation = folds[0]
+    if isinstance(validation, FewShotFold):
         print(
             f"Validation in every fold: {len(validation.validation_patients)} patients with "
             f"{len(validation.validation_cases)} cases: {', '.join(validation.validation_patients)}"

@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
@@ -116,8 +117,10 @@ def draw_figure(rows: Sequence[Row], colours: Sequence[np.ndarray], summary: Map
         colours: Their features as colours, shape (Y', X', 3).
         summary: See :func:`nnunet_pix2rep.demo.results.collect_results`.
     """
-    figure = Figure(figsize=(PANEL_INCHES * len(COLUMNS) + 0.4, PANEL_INCHES * len(rows) + 1.0), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    figure = Figure(
+        figsize=(PANEL_INCHES * len(COLUMNS) + 0.4, PANEL_INCHES * len(rows) + 1.0),
+        layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0),
+    )
     axes = figure.subplots(len(rows), len(COLUMNS), squeeze=False)
     for axis, title in zip(axes[0], COLUMNS, strict=True):
         axis.set_title(title, fontsize=10)

@@ -139,7 +139,7 @@ def _preparation(output: Path, settings: DemoSettings) -> list[Stage]:
     number = settings.dataset_id
     raw = str(output / "nnUNet_raw")
     is_phantom = settings.data is None
-    phantom = ("python", "-m", "nnunet_pix2rep.demo.phantom", "-o", raw)
+    phantom: tuple[str, ...] = ("python", "-m", "nnunet_pix2rep.demo.phantom", "-o", raw)
     phantom += ("--seed", str(settings.seed), "--patients", str(settings.num_patients))
     conversion = (
         "python",
@@ -154,7 +154,7 @@ def _preparation(output: Path, settings: DemoSettings) -> list[Stage]:
     spacing = PHANTOM_SPACING if is_phantom else SUNNYBROOK_SPACING
     plan = ("nnunet_pix2rep", "plan", "-d", number, "--overwrite")
     all_settings = (*settings.plan_settings, f"pretraining.seed={settings.seed}")
-    split = ("nnunet_pix2rep", "split", "-d", number, "--shots", "1", "--seeds", "1")
+    split: tuple[str, ...] = ("nnunet_pix2rep", "split", "-d", number, "--shots", "1", "--seeds", "1")
     split += ("--validation", str(settings.num_validation), "--seed", str(settings.seed))
     preprocess = ("nnUNetv2_preprocess", "-d", number, "-plans_name", PIX2REP_PLANS, "-c", CONFIGURATION, "-np", "2")
     title = f"Synthetic cardiac MRI of {settings.num_patients} patients" if is_phantom else "Conversion of Sunnybrook"

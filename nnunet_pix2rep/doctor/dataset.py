@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,8 @@ class DatasetCheck:
         if unknown := sorted(set(self.cases) - set(wanted)):
             message = f"{len(unknown)} preprocessed cases are no training cases (any more): {shorten(unknown)}."
             findings.append(warning("preprocessing", message, remedy))
-        broken = [problem for image in images if (problem := _problem(lambda image=image: self._open(image)))]
-        findings += [error("preprocessing", problem, remedy) for problem in broken[:3]]
+        broken = [text for text in (_problem(partial(self._open, image)) for image in images) if text]
+        findings += [error("preprocessing", text, remedy) for text in broken[:3]]
         findings += self._check_ground_truth(wanted)
         return findings or [ok("preprocessing", f"all {len(wanted)} cases in {data.name}")]
 
@@ -204,7 +205,7 @@ class DatasetCheck:
 
     def _check_without_splits(self, remedy: str) -> list[Finding]:
         assert self.folder is not None
-        if problem := _problem(lambda: check_fold(0 if self.fold is None else self.fold, self.folder, self.cases)):
+        if problem := _problem(partial(check_fold, 0 if self.fold is None else self.fold, self.folder, self.cases)):
             return [error("splits", problem, remedy)]
         several = [
             cases for cases in cases_by_patient(known_patients(self.folder, self.cases)).values() if len(cases) > 1

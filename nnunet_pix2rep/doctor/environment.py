@@ -127,9 +127,9 @@ def check_trainers() -> list[Finding]:
     ]
     names = sorted(path.stem for path in folder.glob("nnUNetTrainer*.py"))
     for name in names:
-        place, problem = _find(name, value.split(os.pathsep))
-        if problem is not None:
-            message = f"nnU-Net does not find {name}: {problem}"
+        place, failure = _find(name, value.split(os.pathsep))
+        if failure is not None:
+            message = f"nnU-Net does not find {name}: {failure}"
             return [*findings, error("trainers", message, SET_TRAINERS)]
         if place != folder:
             message = f"nnU-Net finds {name} in {place}, but this package's is in {folder}."

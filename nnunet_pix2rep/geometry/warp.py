@@ -5,7 +5,7 @@ Conventions: see :mod:`nnunet_pix2rep.geometry.grids`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +40,7 @@ class Placement:
     offset: torch.Tensor
 
     @classmethod
-    def of_crop(cls, start: Sequence[float], size: Sequence[float], context_size: Sequence[int]) -> Placement:
+    def of_crop(cls, start: Iterable[float], size: Iterable[float], context_size: Iterable[int]) -> Placement:
         """The placement of a box of the context.
 
         Args:

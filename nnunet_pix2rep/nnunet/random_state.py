@@ -26,10 +26,11 @@ def global_seed(seed: int) -> Iterator[None]:
 
 def get_random_state() -> dict[str, Any]:
     """The state of this process's generators, as plain values and tensors."""
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    state = np.random.get_state(legacy=False)
+    keys, position = state["state"]["key"].tolist(), state["state"]["pos"]
     return {
         "python": random.getstate(),
-        "numpy": (name, keys.tolist(), position, has_gauss, cached),
+        "numpy": (state["bit_generator"], keys, position, state["has_gauss"], state["gauss"]),
         "torch": torch.random.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }

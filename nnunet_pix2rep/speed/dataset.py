@@ -80,7 +80,7 @@ def make_synthetic_dataset(root: Path, configuration: str, width: int = 128, num
 def _write_case(raw: Path, number: int, shape: tuple[int, int, int]) -> str:
     generator = np.random.default_rng(number)
     axes = np.meshgrid(*[np.linspace(-1, 1, length) for length in shape], indexing="ij")
-    labels = (sum(axis**2 for axis in axes) < 0.4).astype(np.uint8)
+    labels = (np.square(axes).sum(axis=0) < 0.4).astype(np.uint8)
     image = gaussian_filter(generator.normal(size=shape), (0, 2, 2)) * 5 + labels
     name = f"case_{number:02d}"
     for folder, array, file in (("imagesTr", image.astype(np.float32), f"{name}_0000"), ("labelsTr", labels, name)):

@@ -99,10 +99,14 @@ def project_all(features: torch.Tensor, head: ProjectionHead) -> torch.Tensor:
     convolve = functional.conv2d if features.ndim == 4 else functional.conv3d
     ones = [1] * (features.ndim - 2)
     first, norm, activation, second = head
+    assert isinstance(first, nn.Linear)
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert isinstance(second, nn.Linear)
+    momentum = norm.momentum or 0.0
     hidden = convolve(features, first.weight.view(*first.weight.shape, *ones))
     hidden = activation(
         functional.batch_norm(
-            hidden, norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.training, norm.momentum, norm.eps
+            hidden, norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.training, momentum, norm.eps
         )
     )
     return convolve(hidden, second.weight.view(*second.weight.shape, *ones), second.bias)

@@ -146,7 +146,10 @@ def map_shapes(dataset: PlannedDataset, device: torch.device) -> tuple[dict[str,
     with torch.no_grad():
         maps = trainer.embedder.feature_network(torch.zeros(1, trainer.num_input_channels, *patch, device=device))
     hypercolumn = [tuple(feature_map.shape[1:]) for feature_map in maps]
-    shapes = {f"one map of {NARROW_CHANNELS} channels": [(NARROW_CHANNELS, *patch)], "hypercolumn": hypercolumn}
+    shapes: dict[str, MapShapes] = {
+        f"one map of {NARROW_CHANNELS} channels": [(NARROW_CHANNELS, *patch)],
+        "hypercolumn": hypercolumn,
+    }
     return shapes, min(trainer.batch_size, LARGEST_BATCH if is_2d else LARGEST_BATCH_3D)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nnunet_pix2rep.benchmark.design.settings import DEFAULT_SHOTS, BenchmarkSettings
@@ -35,7 +36,7 @@ def draw_folds(patients: Mapping[str, Patient], settings: BenchmarkSettings) -> 
     Raises:
         UserError: more shots than patients, or an argument out of its range.
     """
-    validation = settings.test if settings.test_folder is None else PATIENTS_TO_LOOK_AT
+    validation = PATIENTS_TO_LOOK_AT if isinstance(settings.test, Path) else settings.test
     try:
         (whole,) = few_shot_splits(patients, ["all"], 1, validation, settings.split_seed)
         num_patients = len(whole.train_patients)

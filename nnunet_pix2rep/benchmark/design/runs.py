@@ -82,7 +82,7 @@ class Run:
 
     def training_command(self, device: str, weights: Path | None = None, options: tuple[str, ...] = ()) -> Command:
         """``nnUNetv2_train`` as a user would type it."""
-        command = ("nnUNetv2_train", self.dataset, self.configuration, str(self.fold), "-p", self.plans)
+        command: Command = ("nnUNetv2_train", self.dataset, self.configuration, str(self.fold), "-p", self.plans)
         command += ("-tr", self.trainer, "-device", device)
         return command + (("-pretrained_weights", str(weights)) if weights is not None else ()) + options
 
@@ -143,7 +143,7 @@ class Cell(Run):
 
     def prediction_command(self, images: Path, device: str) -> Command:
         """``nnUNetv2_predict`` as a user would type it."""
-        command = ("nnUNetv2_predict", "-i", str(images), "-o", str(self.predictions), "-d", self.dataset)
+        command: Command = ("nnUNetv2_predict", "-i", str(images), "-o", str(self.predictions), "-d", self.dataset)
         command += ("-c", self.configuration, "-p", self.plans, "-tr", self.trainer, "-f", str(self.fold))
         return (*command, "-device", device, "-npp", "1", "-nps", "1", "--disable_progress_bar")
 

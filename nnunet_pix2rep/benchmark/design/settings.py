@@ -49,7 +49,7 @@ class BenchmarkSettings:
     pretraining_per_seed: bool = False
     surface_tolerance: float = DEFAULT_SURFACE_TOLERANCE
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("iterations", "pretraining_iterations"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -34,6 +34,11 @@ class TestSet:
     images: Path | None
     has_own_images: bool
 
+    @property
+    def images_to_predict(self) -> Path | None:
+        """Folder of the images that ``nnUNetv2_predict`` has to predict; None where there are none."""
+        return self.images if self.has_own_images else None
+
 
 def read_test_folder(
     folder: Path, dataset_folder: Path, training: Mapping[str, Patient], patient_regex: str | None

@@ -121,8 +121,8 @@ class Evaluator:
         counted = np.ones_like(reference[0], dtype=bool) if self._ignored is None else reference[0] != self._ignored
         surfaces = {}
         for label in self.classes:
-            masks = [region_or_label_to_mask(image[0], label) & counted for image in (reference, prediction)]
-            surfaces[label] = surface_metrics(*masks, properties["spacing"], self.surface_tolerance)
+            truth, found = (region_or_label_to_mask(image[0], label) & counted for image in (reference, prediction))
+            surfaces[label] = surface_metrics(truth, found, properties["spacing"], self.surface_tolerance)
         return metrics, surfaces
 
     def _write_summary(self, per_case: list[dict[str, Any]], summary_file: Path) -> None:

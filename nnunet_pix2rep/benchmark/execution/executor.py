@@ -90,9 +90,9 @@ class Executor:
             recorder.run(command)
         if isinstance(run, Pretraining):
             return
-        if self.test_set.has_own_images:
+        if (images := self.test_set.images_to_predict) is not None:
             if not recorder.has_done("nnUNetv2_predict") and not self._is_predicted_elsewhere(run, recorder):
-                recorder.run(run.prediction_command(self.test_set.images, slot.device))
+                recorder.run(run.prediction_command(images, slot.device))
         elif not run.predictions.exists():
             run.predictions.symlink_to(os.path.relpath(run.validation, run.folder), target_is_directory=True)
         rows = self.evaluator.evaluate(run.predictions, self.test_set.patients, run.folder / "summary.json")
@@ -113,8 +113,9 @@ class Executor:
             return []
         training = next_training_command(run, slot.device)
         commands = [] if training is None else [training]
-        if isinstance(run, Cell) and self.test_set.has_own_images and not self.has_predictions(run):
-            commands.append(run.prediction_command(self.test_set.images, slot.device))
+        images = self.test_set.images_to_predict
+        if isinstance(run, Cell) and images is not None and not self.has_predictions(run):
+            commands.append(run.prediction_command(images, slot.device))
         return commands
 
     def variables(self, run: Run, slot: Slot) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows: two benchmarks in one folder are not kept apart there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 
 class HeldError(Exception):

@@ -108,7 +108,7 @@ def _submit_one(job: RunJob, run: Run, parameters: Mapping[str, Any], folder: Pa
 def _with_dependency(parameters: Mapping[str, Any], run: Run, jobs: Mapping[Run, str], cluster: str) -> dict[str, Any]:
     """The parameters, and for SLURM the job of the pretraining that must have ended well."""
     pretraining = run.pretraining if isinstance(run, Cell) else None
-    if cluster != "slurm" or pretraining not in jobs:
+    if cluster != "slurm" or pretraining is None or pretraining not in jobs:
         return dict(parameters)
     name = "slurm_additional_parameters"
     return {**parameters, name: {**parameters.get(name, {}), "dependency": f"afterok:{jobs[pretraining]}"}}

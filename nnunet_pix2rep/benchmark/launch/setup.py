@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock
 
@@ -136,7 +136,8 @@ def _check_weights(methods: Sequence[Method], dataset: _Dataset, dataset_name: s
 
 def _write_folds(own: Path, dataset: _Dataset, settings: BenchmarkSettings) -> list[FewShotFold]:
     """Writes all folds that were ever asked for; returns those that are asked for now."""
-    earlier = read_recorded_folds(own) if (own / SPLITS_RECORD).is_file() else []
+    # what a benchmark records are few-shot folds
+    earlier = cast(list[FewShotFold], read_recorded_folds(own)) if (own / SPLITS_RECORD).is_file() else []
     folds = add_folds(earlier, dataset.drawn)
     if folds != earlier:
         own.mkdir(parents=True, exist_ok=True)

@@ -98,7 +98,7 @@ def _dice_tables(benchmark: BenchmarkResults, settings: ReportSettings) -> dict[
         data = saving_data(dice, settings.reference, (method, shots), missing)
         if data is not None:
             savings[method, shots] = data
-    tables = {("dice", key): table for key, table in dice.items()}
+    tables: dict[tuple[Any, ...], Scores] = {("dice", key): table for key, table in dice.items()}
     tables |= {("difference", key): table for key, table in differences.items()}
     tables |= {("target", key): data.target for key, data in savings.items()}
     tables |= {
@@ -150,7 +150,7 @@ def _comparisons(
     means: Mapping[Setting, Any],
     settings: ReportSettings,
 ) -> list[dict[str, Any]]:
-    tests = {key: signed_rank(table.patient_means) for key, table in differences.items()}
+    tests = {key: test for key, table in differences.items() if (test := signed_rank(table.patient_means)) is not None}
     adjusted = holm([test.p_value for test in tests.values()])
     rows = []
     for ((method, shots), table), p_holm in zip(differences.items(), adjusted, strict=True):

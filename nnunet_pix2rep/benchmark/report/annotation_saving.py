@@ -22,7 +22,9 @@ BELOW = 0.0
 """The reference is better already at its smallest number of patients."""
 
 
-def patients_needed(numbers: Sequence[int], curve: np.ndarray, target: np.ndarray | float) -> np.ndarray:
+def patients_needed(
+    numbers: Sequence[int], curve: Sequence[float] | np.ndarray, target: np.ndarray | float
+) -> np.ndarray:
     """Labelled patients that the reference needs to reach a score.
 
     Args:

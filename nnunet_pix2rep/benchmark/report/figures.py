@@ -88,7 +88,8 @@ def draw_curves(analysis: Mapping[str, Any]) -> Figure:
     axis.set(xlim=(shots[0] / 1.3, shots[-1] * 1.3), xlabel="Labelled patients (logarithmic)", ylabel="Mean Dice")
     axis.grid(axis="y", color="0.9", zorder=0)
     axis.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside center right", frameon=False, fontsize=9)
+    # matplotlib takes this place; its type hints do not have it
+    figure.legend(loc="outside center right", frameon=False, fontsize=9)  # type: ignore[call-overload]
     axis.set_title(_title(analysis), fontsize=9, loc="left")
     return figure
 

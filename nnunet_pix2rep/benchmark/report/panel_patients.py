@@ -44,7 +44,7 @@ def choose_patients(benchmark: BenchmarkResults, reference: str) -> Choice:
     if not order:
         raise UserError("no test patient has a defined Dice with all methods")
     places = {"best": order[-1], "median": order[len(order) // 2], "worst": order[0]}
-    patients = {}
+    patients: dict[str, str] = {}
     for title, place in places.items():
         if benchmark.patients[place] not in patients.values():
             patients[title] = benchmark.patients[place]

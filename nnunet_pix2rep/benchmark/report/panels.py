@@ -12,6 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
@@ -106,8 +107,8 @@ def _slice(
     slices = [volume[index] for volume in moved]
     rows, columns = _window(np.any([labels > 0 for labels in slices[1:]], axis=0))
     picture, labels, *predicted = (volume[rows, columns] for volume in slices)
-    pixel_size = tuple(length for axis, length in enumerate(spacing) if axis != across)
-    return Row(title, picture, labels, dict(zip(predictions, predicted, strict=True)), dice, pixel_size)
+    row_height, column_width = (length for axis, length in enumerate(spacing) if axis != across)
+    return Row(title, picture, labels, dict(zip(predictions, predicted, strict=True)), dice, (row_height, column_width))
 
 
 def _window(labelled: np.ndarray) -> tuple[slice, slice]:
@@ -155,8 +156,7 @@ def draw_panel(rows: Sequence[Row], choice: Choice, labels: Mapping[str, str]) -
     titles = ["Image", "Truth", *(label_of(cell.method) for cell in choice.cells)]
     heights = [row.image.shape[0] * row.pixel_size[0] / (row.image.shape[1] * row.pixel_size[1]) for row in rows]
     size = (PANEL_INCHES * len(titles) + 0.4, PANEL_INCHES * sum(heights) + 1.1)
-    figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0))
     axes = figure.subplots(len(rows), len(titles), squeeze=False, height_ratios=heights)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)

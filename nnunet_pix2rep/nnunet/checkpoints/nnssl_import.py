@@ -109,11 +109,11 @@ def _read_keys(checkpoint: dict[str, Any], source: Path) -> tuple[str, str]:
 
 
 def _names_in_network(
-    weights: Mapping[str, torch.Tensor], keys: tuple[str, str], network: nn.Module
+    weights: Mapping[str, torch.Tensor], keys: tuple[str, str], network: Any
 ) -> dict[str, str | None]:
     """Key of the checkpoint -> the network's name for it; None: the weight is not of encoder or stem."""
     places = [(keys[1], network.key_to_stem), (keys[0], network.key_to_encoder)]
-    names = {}
+    names: dict[str, str | None] = {}
     for key in weights:
         plain = _WRAPPERS.sub("", key)
         names[key] = next((new + plain[len(old) :] for old, new in places if plain.startswith(f"{old}.")), None)

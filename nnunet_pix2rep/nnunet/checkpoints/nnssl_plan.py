@@ -10,8 +10,6 @@ import shutil
 from importlib.metadata import entry_points
 from typing import Any
 
-from torch import nn
-
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
 
@@ -41,7 +39,7 @@ _CONFIGURATION_FIELDS = (
 )
 
 
-def adaptation_plan(planned: PlannedNetwork, network: nn.Module) -> dict[str, Any]:
+def adaptation_plan(planned: PlannedNetwork, network: Any) -> dict[str, Any]:
     """The plan of a network, in plain Python values.
 
     Args:

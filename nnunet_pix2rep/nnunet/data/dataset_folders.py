@@ -89,7 +89,7 @@ def training_cases(dataset_name_or_id: str | int) -> list[str]:
     if is_without_labels(folder.name):
         raise UserError(
             f"{folder.name} has no labelled case yet. It can be pretrained in fold all; everything else needs images "
-            f"in {raw / 'imagesTr'} and their labels in labelsTr first."
+            f"in {'its imagesTr' if raw is None else raw / 'imagesTr'} and their labels in labelsTr first."
         )
     searched = folder / "gt_segmentations" if raw is None else raw / "imagesTr"
     raise UserError(f"No training cases found in {searched}. Run nnUNetv2_plan_and_preprocess for {folder.name} first.")

@@ -200,10 +200,10 @@ def write_volume(source: VolumeSource, path: Path) -> None:
     Raises:
         UserError: a file is there which is not the same volume, or the disk is full.
     """
-    volume = None if isinstance(source, Path) else source()
+    volume = source if isinstance(source, Path) else source()
     with atomic_path(path) as temporary:
-        if volume is None:
-            shutil.copyfile(source, temporary)
+        if isinstance(volume, Path):
+            shutil.copyfile(volume, temporary)
         else:
             try:
                 SimpleITK.WriteImage(volume, str(temporary), useCompression=True)
@@ -223,8 +223,8 @@ def same_volume(first: Path, second: Path) -> bool:
     a, b = SimpleITK.ReadImage(str(first)), SimpleITK.ReadImage(str(second))
     if a.GetSize() != b.GetSize() or a.GetPixelID() != b.GetPixelID():
         return False
-    geometries = [np.concatenate([x.GetSpacing(), x.GetOrigin(), x.GetDirection()]) for x in (a, b)]
-    return np.allclose(*geometries) and np.array_equal(
+    one, other = (np.concatenate([x.GetSpacing(), x.GetOrigin(), x.GetDirection()]) for x in (a, b))
+    return np.allclose(one, other) and np.array_equal(
         SimpleITK.GetArrayViewFromImage(a), SimpleITK.GetArrayViewFromImage(b)
     )
 

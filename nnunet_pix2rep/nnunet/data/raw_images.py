@@ -8,6 +8,7 @@ import re
 import zlib
 from collections import defaultdict
 from pathlib import Path
+from typing import Any, cast
 
 import nibabel
 import SimpleITK
@@ -56,7 +57,7 @@ def check_complete(path: Path) -> None:
     try:
         with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
             length = sum(len(block) for block in iter(lambda: file.read(BYTES_AT_ONCE), b""))
-        data = nibabel.load(path).dataobj
+        data = cast(Any, nibabel.load(path)).dataobj  # an ArrayProxy, which nibabel's type hints do not say
     except (EOFError, zlib.error, gzip.BadGzipFile, nibabel.filebasedimages.ImageFileError) as error:
         raise UserError(f"it is truncated or damaged ({str(error).splitlines()[0]})") from error
     if length < data.offset + math.prod(data.shape) * data.dtype.itemsize:

@@ -59,7 +59,8 @@ class FeatureExtractor:
         gaussian = compute_gaussian(
             self.patch_size, sigma_scale=1 / 8, value_scaling_factor=10, dtype=torch.float32, device=torch.device("cpu")
         )
-        total, weight_sum = None, torch.zeros(len(places))
+        total: torch.Tensor | None = None
+        weight_sum = torch.zeros(len(places))
         first, last = int(places[:, 0].min()), int(places[:, 0].max())
         for start, size in self._tiles(padded.shape[1:], is_2d):
             if start[0] > last or start[0] + size[0] <= first:
@@ -77,6 +78,7 @@ class FeatureExtractor:
             total = torch.zeros(len(places), features.shape[1]) if total is None else total
             total[inside] += features * weights[:, None]
             weight_sum[inside] += weights
+        assert total is not None, "the tiles leave no voxel out"
         return total / weight_sum[:, None]
 
     def _tiles(self, size: Sequence[int], is_2d: bool) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -92,7 +94,7 @@ class FeatureExtractor:
         """Features (m, d) of voxels (m, D) of a tile (C, *S), on the CPU."""
         image = tile[None].to(self.device)
         points = ((voxels * 2 + 1) / torch.tensor(self.patch_size) - 1).flip(-1).to(self.device)
-        total = 0
+        total = torch.zeros((), device=self.device)
         # AMP where nnU-Net uses it: on CUDA devices
         with torch.autocast("cuda") if self.device.type == "cuda" else dummy_context():
             for flip in self.flips:

@@ -34,6 +34,16 @@ class PreparedImage:
     labels: np.ndarray | None
     properties: dict[str, Any]
 
+    def require_labels(self) -> np.ndarray:
+        """The labels of an image that was read with some.
+
+        Raises:
+            ValueError: it was read without.
+        """
+        if self.labels is None:
+            raise ValueError("this image has no labels")
+        return self.labels
+
 
 def find_cases(folder: Path, file_ending: str, what: str) -> dict[str, list[Path]]:
     """Case -> its files; see :func:`list_raw_cases`.

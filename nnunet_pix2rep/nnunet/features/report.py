@@ -123,7 +123,8 @@ class FeatureReport:
     def _survey(self, point_case: str, point: Sequence[int] | None) -> tuple[Point, ColourBasis]:
         """The point and the colour basis: one pass over the images, of which little is kept."""
         generator = np.random.default_rng(self.seed)
-        found, samples = None, []
+        found: Point | None = None
+        samples = []
         for case in tqdm([point_case, *(case for case in self.images if case != point_case)], desc="survey"):
             image = self._prepare(case)
             place = None
@@ -136,6 +137,7 @@ class FeatureReport:
                 found = Point(case, (depth, y, x), features[y * image.data.shape[3] + x])
             chosen = generator.permutation(len(features))[:PIXELS_PER_IMAGE]
             samples.append(features[chosen].numpy())
+        assert found is not None, "the survey looks at one image at least"
         return found, ColourBasis.fit(samples)
 
     def _slice_features(self, data: np.ndarray, depth: int) -> torch.Tensor:
@@ -192,5 +194,5 @@ def equivariance_of_slice(
     slices = torch.from_numpy(np.ascontiguousarray(data)).float().reshape(-1, *plane)
     warped = warp(slices, transform.grid(plane)).reshape(data.shape).numpy()
     features_of_warped = slice_features(warped, depth)
-    maps = [rows.T.reshape(-1, *plane) for rows in (features, features_of_warped)]
-    return equivariance_error(*maps, transform)
+    before, after = (rows.T.reshape(-1, *plane) for rows in (features, features_of_warped))
+    return equivariance_error(before, after, transform)

@@ -93,9 +93,10 @@ def support_of_image(
     extractor: FeatureExtractor, image: PreparedImage, all_labels: Sequence[int], max_pixels: int, seed: Sequence[int]
 ) -> Support:
     """Features and classes of the pixels of an annotated image that :func:`choose_support` chooses."""
-    chosen = choose_support(image.labels, max_pixels, np.random.default_rng(seed))
-    voxels = np.stack(np.unravel_index(chosen, image.labels.shape), axis=1)
-    classes = np.searchsorted(np.asarray(all_labels), image.labels.ravel()[chosen])
+    labels = image.require_labels()
+    chosen = choose_support(labels, max_pixels, np.random.default_rng(seed))
+    voxels = np.stack(np.unravel_index(chosen, labels.shape), axis=1)
+    classes = np.searchsorted(np.asarray(all_labels), labels.ravel()[chosen])
     return Support(extractor.features_at(image.data, voxels), torch.from_numpy(classes).long())
 
 

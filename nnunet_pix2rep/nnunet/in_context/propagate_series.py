@@ -73,7 +73,7 @@ class SeriesPropagator:
             UserError: the label does not match the frame or the dataset.
         """
         image = self._prepare(anchor, label_file)
-        if not (image.labels >= 0).any():
+        if not (image.require_labels() >= 0).any():
             raise UserError(f"{label_file} has nothing but the ignore label.")
         half = self.settings.max_support // 2
         anchor_support = self._support(image, half, anchor)

@@ -119,7 +119,7 @@ def _build_classifier(
         raise UserError(f"--max-support {settings.max_support} is too few for {len(labels)} support images.")
     for number, case in enumerate(tqdm(labels, desc="support", unit="image")):
         image = prepare_image(model, case, images[case], labels[case])
-        if (image.labels >= 0).any():
+        if (image.require_labels() >= 0).any():
             supports.append(support_of_image(extractor, image, all_labels, share, (settings.seed, number)))
     if not supports:
         raise UserError("The support labels have nothing but the ignore label.")

@@ -101,7 +101,7 @@ class ViewPairLoader(nnUNetDataLoader):
         # Looking for the libraries takes as long as a view, so each process does it once.
         self._thread_pools = self._thread_pools or ThreadpoolController()
         with global_seed(int(generator.integers(2**63))), torch.no_grad(), self._thread_pools.limit(limits=1):
-            indices = generator.choice(len(self.cases), size=self.batch_size, p=self.probabilities)
+            indices = generator.choice(len(self.cases), size=(self.batch_size,), p=self.probabilities)
             drawn = [self.cases[i] for i in indices]
             try:
                 pairs = [self._make_pair(case, generator) for case in drawn]

@@ -7,6 +7,8 @@ the segmentation layers.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch._dynamo import OptimizedModule
@@ -48,7 +50,7 @@ class DecoderFeatures(nn.Module):
     def __init__(self, planned: nn.Module, features: str):
         super().__init__()
         check_architecture(planned)
-        self.planned = planned
+        self.planned: Any = planned  # torch's type hints have Tensor | Module for whatever a module holds
         self.features = features
 
     @property
@@ -69,7 +71,7 @@ class DecoderFeatures(nn.Module):
         return maps if self.features == "hypercolumn" else maps[-1:]
 
 
-def build_pixel_embedder(planned: nn.Module, config: PretrainingConfig) -> PixelEmbedder:
+def build_pixel_embedder(planned: Any, config: PretrainingConfig) -> PixelEmbedder:
     """Puts the projection head on a planned network.
 
     The segmentation layers have no part in the pretraining and are frozen, since DistributedDataParallel takes a

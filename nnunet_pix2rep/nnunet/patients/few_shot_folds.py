@@ -195,7 +195,8 @@ def _draw_validation(groups: Mapping[str, list[str]], validation: int | float, s
 def _draw_orders(candidates: Mapping[str, list[str]], seeds: int, seed: int) -> list[list[str]]:
     """Draws the order in which each seed takes its patients."""
     group_order = _shuffled(list(candidates), np.random.default_rng([seed, 1]))
-    orders, earliest_place = [], defaultdict(lambda: math.inf)
+    orders = []
+    earliest_place: defaultdict[str, float] = defaultdict(lambda: math.inf)
     for index in range(seeds):
         generator = np.random.default_rng([seed, 2, index])
         turn = index % len(group_order)

@@ -137,10 +137,11 @@ def _by_regex(cases: list[str], patient_regex: str) -> dict[str, Patient]:
             f"{expression.groups}; parentheses that are no group are written (?:...)."
         )
     matches = {case: expression.match(case) for case in cases}
-    unmatched = [case for case, match in matches.items() if match is None or not match[1]]
+    names = {case: match[1] for case, match in matches.items() if match is not None and match[1]}
+    unmatched = [case for case in matches if case not in names]
     if unmatched:
         raise UserError(f"--patient-regex {patient_regex!r} finds no patient in: {_shorten(unmatched)}.")
-    return {case: Patient(match[1]) for case, match in matches.items()}
+    return {case: Patient(name) for case, name in names.items()}
 
 
 def _by_file(cases: list[str], path: Path) -> dict[str, Patient]:

@@ -58,6 +58,7 @@ def extend_patients(
         given = {case: {"patient": patient.name, "group": None} for case, patient in patients.items()}
         source = f"regular expression {patient_regex}"
     else:
+        assert table is not None
         given = _from_table(table, wanted, {image.label: image.name for image in images})
         source = str(table)
     return _merge(records, given, source), source

@@ -121,7 +121,9 @@ def _group_channels(folder: Path, paths: list[Path]) -> list[FoundImage]:
     """
     images, groups = [], defaultdict(list)
     for path in paths:
-        stem = path.name[: -len(ending_of(path, MEDICAL_ENDINGS + NATURAL_ENDINGS))]
+        ending = ending_of(path, MEDICAL_ENDINGS + NATURAL_ENDINGS)
+        assert ending is not None, "files of other endings are left out before"
+        stem = path.name[: -len(ending)]
         match = re.fullmatch(r"(.+)_(\d{4})", stem)
         if match is None:
             images.append(_found(folder, stem, [path]))
