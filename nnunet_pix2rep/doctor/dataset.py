@@ -178,6 +178,7 @@ class DatasetCheck:
     def check_splits(self) -> list[Finding]:
         """Folds against the preprocessed cases, the patients and the results that are there."""
         if not self.has_labels:
+            assert self.folder is not None
             return check_fold_without_labels(self.folder, self.fold)
         if not self.cases:
             return []

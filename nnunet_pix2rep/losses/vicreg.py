@@ -47,7 +47,7 @@ def vicreg(
     """
     num_rows, num_channels = all_reduce_sum(z_1.new_full((), len(z_1))), z_1.shape[1]
     invariance = all_reduce_sum((z_1 - z_2).square().sum()) / (num_rows * num_channels)
-    variance, covariance = 0.0, 0.0
+    variance = covariance = z_1.new_zeros(())
     for z in (z_1, z_2):
         centred = z - all_reduce_sum(z.sum(dim=0)) / num_rows
         matrix = all_reduce_sum(centred.T @ centred) / (num_rows - 1)

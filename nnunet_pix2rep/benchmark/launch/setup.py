@@ -119,8 +119,7 @@ def _read_dataset(settings: BenchmarkSettings) -> _Dataset:
     raw = raw_folder(folder.name)
     cases = {case: patients[case].name for case in drawn[0].validation_cases}
     # images that dataset.json lists one by one are in no folder that could be named
-    listed = raw is None or "dataset" in read_json(raw / "dataset.json")
-    images = None if listed else raw / LABELLED_FOLDER
+    images = raw / LABELLED_FOLDER if raw is not None and "dataset" not in read_json(raw / "dataset.json") else None
     test_set = TestSet(cases, (folder / REFERENCES).resolve(), images, has_own_images=False)
     return _Dataset(folder, plans, patients, drawn, test_set)
 
