@@ -21,6 +21,7 @@ from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization impo
 from nnunet_pix2rep.annotation.start.foreground import Foreground, Scan, ignore_label_of, prepare_scans
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.data.dataset_cases import labelled_images
 from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELLED_FOLDER
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, list_raw_cases
 
@@ -41,10 +42,10 @@ def ct_channels(dataset_json: Mapping[str, Any]) -> list[str]:
     return [name for name in channel_names(dataset_json) if issubclass(get_normalization_scheme(name), CTNormalization)]
 
 
-def unlabelled_scans(raw: Path, file_ending: str) -> dict[str, list[Path]]:
+def unlabelled_scans(raw: Path, dataset_json: Mapping[str, Any]) -> dict[str, list[Path]]:
     """Case -> its files in ``imagesUn``, without those that are labelled by now."""
-    labelled = list_raw_cases(raw / "imagesTr", file_ending)
-    cases = list_raw_cases(raw / UNLABELLED_FOLDER, file_ending)
+    labelled = labelled_images(raw, dataset_json)
+    cases = list_raw_cases(raw / UNLABELLED_FOLDER, dataset_json["file_ending"])
     return {case: files for case, files in cases.items() if case not in labelled}
 
 
@@ -88,7 +89,7 @@ def _scans(extractor: DatasetFingerprintExtractor, raw: Path, scratch: Path) -> 
     dataset_json = extractor.dataset_json
     ending = dataset_json["file_ending"]
     labelled = {name: (tuple(case["images"]), case["label"]) for name, case in extractor.dataset.items()}
-    unlabelled = {case: (tuple(map(str, files)), None) for case, files in unlabelled_scans(raw, ending).items()}
+    unlabelled = {case: (tuple(map(str, files)), None) for case, files in unlabelled_scans(raw, dataset_json).items()}
     if not labelled and not unlabelled:
         raise UserError(
             f"{raw / UNLABELLED_FOLDER} holds no image named <case>_0000{ending}. Add scans with nnunet_pix2rep "

@@ -30,8 +30,8 @@ from nnunet_pix2rep.annotation.start.fingerprint import (
 from nnunet_pix2rep.annotation.start.foreground import Foreground
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.data.dataset_cases import labelled_images
 from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of, raw_folder
-from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.plans.plans_file import read_plans, resolve_configuration
 from nnunet_pix2rep.nnunet.unlabeled.preprocess import Report, preprocess_unlabeled
 
@@ -124,11 +124,11 @@ def plan_unlabeled(
     plans = read_plans(plans_file)
     for configuration in configurations:
         resolve_configuration(plans, configuration)
-    ending = read_json(raw / "dataset.json")["file_ending"]
+    dataset_json = read_json(raw / "dataset.json")
     from_body = read_json(folder / FINGERPRINT_FILE).get(SOURCE_KEY) == FROM_BODY
-    num_labelled = len(list_raw_cases(raw / "imagesTr", ending))
+    num_labelled = len(labelled_images(raw, dataset_json))
     planned = Planned(plans_file, from_body, foreground, is_new, num_labelled)
-    if preprocess and unlabelled_scans(raw, ending):
+    if preprocess and unlabelled_scans(raw, dataset_json):
         for configuration in configurations:
             planned.reports[configuration] = preprocess_unlabeled(
                 name, configuration, plans_file.stem, num_processes=num_processes
@@ -154,7 +154,7 @@ def _plan(
         return file, False
     (raw / "imagesTr").mkdir(exist_ok=True)  # nnU-Net lists it
     planner = planner_class(raw.name, **options.arguments())
-    scans = unlabelled_scans(raw, planner.dataset_json["file_ending"])
+    scans = unlabelled_scans(raw, planner.dataset_json)
     images = [str(files[0]) for files in scans.values()] + [case["images"][0] for case in planner.dataset.values()]
     planner.dataset = {"example": {"images": [find_reader(planner.dataset_json, images)[1]]}}
     num_scans = len(read_json(folder / FINGERPRINT_FILE)["spacings"])

@@ -7,10 +7,10 @@ from pathlib import Path
 from batchgenerators.utilities.file_and_folder_operations import subfiles
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-from nnunetv2.utilities.utils import get_identifiers_from_splitted_dataset_folder
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.data.dataset_cases import labelled_images
 
 UNLABELLED_FOLDER = "imagesUn"
 
@@ -63,16 +63,17 @@ def is_without_labels(dataset_name: str) -> bool:
 def labelled_cases(dataset_name_or_id: str | int) -> list[str]:
     """Lists the labelled training cases, sorted; none in a dataset that starts from scans without labels.
 
-    They come from the raw dataset by nnU-Net's own rule (``get_filenames_of_train_images_and_targets`` in
-    nnunetv2/utilities/utils.py: the key ``dataset`` of dataset.json, else the files in ``imagesTr``). Where the raw
-    data is gone, as on many compute clusters, they are the files in ``gt_segmentations`` of the preprocessed dataset.
+    They come from the raw dataset by nnU-Net's own rule, see :func:`labelled_images`. Where the raw data is gone, as on
+    many compute clusters, they are the files in ``gt_segmentations`` of the preprocessed dataset.
     """
     folder = preprocessed_folder(dataset_name_or_id)
     raw = raw_folder(folder.name)
     if raw is not None:
         return _raw_labelled_cases(raw)
     ending = read_json(folder / "dataset.json")["file_ending"]
-    return sorted(_files_with_ending(folder / "gt_segmentations", ending, with_channel=False))
+    labels = folder / "gt_segmentations"
+    files = subfiles(str(labels), suffix=ending, join=False) if labels.is_dir() else []
+    return sorted(file.removesuffix(ending) for file in files)
 
 
 def training_cases(dataset_name_or_id: str | int) -> list[str]:
@@ -96,15 +97,4 @@ def training_cases(dataset_name_or_id: str | int) -> list[str]:
 
 
 def _raw_labelled_cases(raw: Path) -> list[str]:
-    dataset_json = read_json(raw / "dataset.json")
-    if "dataset" in dataset_json:
-        return sorted(dataset_json["dataset"])
-    return sorted(_files_with_ending(raw / "imagesTr", dataset_json["file_ending"], with_channel=True))
-
-
-def _files_with_ending(folder: Path, ending: str, with_channel: bool) -> list[str]:
-    if not folder.is_dir():
-        return []
-    if with_channel:
-        return [str(case) for case in get_identifiers_from_splitted_dataset_folder(str(folder), ending)]
-    return [file.removesuffix(ending) for file in subfiles(str(folder), suffix=ending, join=False)]
+    return sorted(labelled_images(raw, read_json(raw / "dataset.json")))

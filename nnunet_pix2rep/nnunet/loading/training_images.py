@@ -17,7 +17,7 @@ from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, pool_folder, preprocessin
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_of_test_set, patients_with_pool, pool_patients
 
 
-def labelled_images(folder: Path) -> list[ImageCase]:
+def preprocessed_labelled_cases(folder: Path) -> list[ImageCase]:
     """The preprocessed images of labelled cases; none in a dataset that has no labelled case.
 
     Args:
@@ -37,7 +37,7 @@ def available_images(trainer: nnUNetTrainer) -> dict[str, ImageCase]:
     Raises:
         UserError: there is no preprocessed image, or the pool was made under other plans.
     """
-    labelled = labelled_images(Path(trainer.preprocessed_dataset_folder))
+    labelled = preprocessed_labelled_cases(Path(trainer.preprocessed_dataset_folder))
     unlabelled, remarks = usable_pool_cases(
         Path(trainer.preprocessed_dataset_folder_base),
         trainer.plans_manager,

@@ -18,7 +18,7 @@ from torch import nn
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import FORMAT_VERSION, package_versions
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold, patients_of, warn_of_leaks
-from nnunet_pix2rep.nnunet.loading.training_images import labelled_images
+from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labelled_cases
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config
 from nnunet_pix2rep.nnunet.training.cpu_threads import honour_omp_num_threads
 from nnunet_pix2rep.nnunet.training.resumable import ResumableTrainer
@@ -85,7 +85,7 @@ class Pix2RepTrainer(ResumableTrainer):
         Raises:
             UserError: see :func:`nnunet_pix2rep.nnunet.loading.fold_cases.check_fold`.
         """
-        cases = [case.identifier for case in labelled_images(Path(self.preprocessed_dataset_folder))]
+        cases = [case.identifier for case in preprocessed_labelled_cases(Path(self.preprocessed_dataset_folder))]
         check_fold(self.fold, Path(self.preprocessed_dataset_folder_base), cases)
 
     def do_split(self) -> tuple[list[str], list[str]]:

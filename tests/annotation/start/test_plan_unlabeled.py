@@ -78,7 +78,18 @@ def test_fingerprint_and_plans_are_those_that_nnunet_makes_with_labels(planned, 
     ours, theirs = (read_json(folder / "nnUNetPlans.json") for folder in (planned, preprocessed))
     del ours[INTENSITIES], theirs[INTENSITIES]
     assert ours == theirs
-    assert ours["configurations"]["2d"]["batch_size"] > 2 or len(ours["configurations"]) > 1
+
+
+def test_the_batch_size_follows_from_the_number_of_scans(planned):
+    """nnU-Net lets a batch cover at most 5 % of the labelled cases, of which there are none."""
+    few = read_json(planned / "nnUNetPlans.json")["configurations"]["2d"]["batch_size"]
+    fingerprint = read_json(planned / "dataset_fingerprint.json")
+    for name in ("spacings", "shapes_after_crop"):
+        fingerprint[name] = fingerprint[name] * 10
+    write_json(fingerprint, planned / "dataset_fingerprint.json")
+    many = plan_unlabeled(950, ["2d"], PlannerOptions(plans_name="Many"), preprocess=False)
+    assert read_json(many.plans_file)["configurations"]["2d"]["batch_size"] > few
+    assert read_json(planned / "dataset.json")["numTraining"] == 0
 
 
 def test_what_is_done_is_left_as_it_is(planned):

@@ -17,7 +17,7 @@ from torch import distributed, nn
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.preprocessed_images import has_cases
-from nnunet_pix2rep.nnunet.loading.training_images import labelled_images
+from nnunet_pix2rep.nnunet.loading.training_images import available_images, preprocessed_labelled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
 from nnunet_pix2rep.nnunet.random_state import global_seed
 from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
@@ -68,10 +68,11 @@ class SelfSupervisedTrainer(Pix2RepTrainer):
         """nnU-Net's, with the configured seed for the initial weights.
 
         Raises:
-            UserError: a numbered fold of a dataset that has no labelled case.
+            UserError: a numbered fold of a dataset that has no labelled case, or no image at all.
         """
-        if not labelled_images(Path(self.preprocessed_dataset_folder)):
+        if not preprocessed_labelled_cases(Path(self.preprocessed_dataset_folder)):
             self.check_fold()
+            available_images(self)  # raises: there is none
         with global_seed(self.config.pretraining.seed), self._pool_for_want_of_labels():
             super().initialize()
 
