@@ -1,0 +1,64 @@
+"""What the documentation names is there."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PLACES = (ROOT, ROOT / "nnunet_pix2rep")  # what paths are written from
+SOURCES = ("nnunet_pix2rep", "trainers", "dataset_conversion", "tests", "docs")
+CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+SOURCE_FILE = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.py)`")
+FOLDER = re.compile(r"`((?:[\w-]+/)+)`")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+OF_THE_READER = re.compile(r"my_|My|DatasetXXX")  # files that a how-to page has its reader make
+OF_NNUNET = {"imagesTr", "imagesTs", "imagesUn", "labelsTr", "labelsTs"}  # folders of datasets
+TOP_FOLDERS = {path.name for place in PLACES for path in place.iterdir() if path.is_dir()}
+
+
+def text_of(page):
+    return CODE_BLOCK.sub("", page.read_text(encoding="utf-8"))
+
+
+def is_there(path):
+    """Whether a path exists; a name without a folder may lie anywhere among the sources and tests."""
+    if "/" not in path:
+        return any(next((ROOT / folder).rglob(path), None) for folder in SOURCES) or (ROOT / path).exists()
+    return any((place / path).exists() for place in PLACES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_source_file_that_a_page_names_exists(page):
+    named = {path for path in SOURCE_FILE.findall(text_of(page)) if not OF_THE_READER.search(path)}
+    assert {path for path in named if not is_there(path)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_folder_of_the_repository_that_a_page_names_exists(page):
+    named = {path for path in FOLDER.findall(text_of(page)) if path.partition("/")[0] in TOP_FOLDERS - OF_NNUNET}
+    assert {path for path in named if not is_there(path)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(page):
+    links = {target for target in LINK.findall(text_of(page)) if ":" not in target}
+    assert {target for target in links if not (page.parent / target).exists()} == set()
+
+
+def test_the_picture_of_the_architecture_names_files_that_exist():
+    script = ROOT / "docs" / "explanation" / "draw_architecture.py"
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    named = {
+        name
+        for steps in module.WALKS.values()
+        for step in steps
+        if not step.file.startswith("nnUNetv2_")
+        for name in step.file.split(", ")
+    }
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nnunet_pix2rep").rglob("*.py")}
+    assert {name for name in named if not any(f"/{name}" in f"/{file}" for file in files)} == set()
