@@ -23,6 +23,7 @@ SUBCOMMANDS = (
     "add_unlabeled",
     "preprocess_unlabeled",
     "features",
+    "suggest",
     "segment_in_context",
     "propagate",
     "benchmark",

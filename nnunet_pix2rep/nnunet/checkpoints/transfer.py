@@ -44,7 +44,13 @@ def requested_pretrained_weights() -> Path | None:
     return None
 
 
-def find_pretraining(results_folder: Path, plans_name: str, configuration: str, fold: int | str) -> Path:
+def find_pretraining(
+    results_folder: Path,
+    plans_name: str,
+    configuration: str,
+    fold: int | str,
+    option: str = "-pretrained_weights",
+) -> Path:
     """The result of the pretraining of the same plans, configuration and fold, by any trainer named ...Pretrain.
 
     Args:
@@ -52,6 +58,7 @@ def find_pretraining(results_folder: Path, plans_name: str, configuration: str, 
         plans_name: Name of the plans.
         configuration: Name of the configuration.
         fold: Number of the fold or ``all``.
+        option: The option that names a checkpoint, for error messages.
 
     Raises:
         UserError: there is none, or there are several.
@@ -64,12 +71,11 @@ def find_pretraining(results_folder: Path, plans_name: str, configuration: str, 
         raise UserError(
             f"There is no finished pretraining of plans {plans_name}, configuration {configuration}, fold {fold}: "
             f"looked for {results_folder / f'*{result}' / f'fold_{fold}' / FINAL}. Run nnUNetv2_train with -tr "
-            f"{' or '.join(pretraining_trainers())} first, or name a checkpoint with -pretrained_weights."
+            f"{' or '.join(pretraining_trainers())} first, or name a checkpoint with {option}."
         )
     if len(found) > 1:
         raise UserError(
-            f"There are several pretrainings to start from: {', '.join(map(str, found))}. Choose one with "
-            "-pretrained_weights."
+            f"There are several pretrainings to start from: {', '.join(map(str, found))}. Choose one with {option}."
         )
     return found[0]
 

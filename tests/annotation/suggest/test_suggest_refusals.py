@@ -1,0 +1,134 @@
+"""Bad input to ``suggest``: what is wrong is said, and nothing is lost."""
+
+import pytest
+import SimpleITK
+from sparse_dataset import without_labels
+from tiny_training import DATASET, PLANS, RESIDUAL_PLANS, make_trainer
+
+from nnunet_pix2rep.annotation.suggest.request import Click, SuggestSettings
+from nnunet_pix2rep.annotation.suggest.run import suggest
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepV2Pretrain
+
+
+def run(output, configuration="2d", plans=PLANS, **settings):
+    return suggest(DATASET, configuration, plans, output, SuggestSettings(**{"budget": 4} | settings))[0]
+
+
+def content_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("budget", [0, -1, 65, 10**6])
+def test_a_budget_that_is_not_there(sparse, tmp_path, budget):
+    with pytest.raises(UserError, match=r"--slices must be from 1 to 64"):
+        run(tmp_path / "work", budget=budget)
+    assert not (tmp_path / "work").exists()
+
+
+def test_weights_of_other_plans(sparse, tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+    folder = sparse / "nnUNet_preprocessed" / DATASET
+    trainer = make_trainer(nnUNetTrainerPix2RepV2Pretrain, folder, "all", plans_name=RESIDUAL_PLANS)
+    trainer.initialize()
+    file = tmp_path / "foreign.pth"
+    trainer.save_checkpoint(str(file))
+    with pytest.raises(UserError, match=r"foreign\.pth is of other plans \(TinyResidualPlans, another architecture\)"):
+        run(tmp_path / "work", checkpoint=file)
+    (other,) = (sparse / "nnUNet_results" / DATASET).glob("*__3d_fullres/fold_all/checkpoint_final.pth")
+    with pytest.raises(UserError, match=r"of other plans .* patch_size"):
+        run(tmp_path / "work", checkpoint=other)
+
+
+def test_no_pretraining(sparse, tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_pix2rep.annotation.suggest.checkpoint.nnUNet_results", Unset(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"no finished pretraining .*--checkpoint"):
+        run(tmp_path / "work")
+
+
+class Unset:
+    """Stands for the results folder, which nnU-Net reads when it is imported."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def is_set(self):
+        return True
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+@pytest.mark.parametrize(
+    ("click", "message"),
+    [
+        (Click("scan_00", (32, 5, 5)), r"--like scan_00:32,5,5 lies outside of the image, which has \(32, 32, 12\)"),
+        (Click("scan_00", (5, 5, -1)), "lies outside"),
+        (Click("scan_00", (5, 5, 1)), "empty margin"),
+        (Click("scan_77", (5, 5, 5)), r"--like scan_77: there is no such scan.*case_00"),
+    ],
+)
+def test_a_click_that_hits_nothing(sparse, tmp_path, click, message):
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "work", click=click)
+    assert not (tmp_path / "work").exists()
+
+
+def test_contradictory_or_unfounded_weights(own_sparse, tmp_path):
+    with pytest.raises(UserError, match="give one of them"):
+        run(tmp_path / "work", click=Click("scan_00", (5, 5, 5)), weighting="centre")
+    without_labels(own_sparse)
+    with pytest.raises(UserError, match="--weigh structure needs a click"):
+        run(tmp_path / "work", weighting="structure")
+    with pytest.raises(UserError, match="--draft needs annotated slices"):
+        run(tmp_path / "work", draft=True)
+
+
+def test_labels_that_were_drawn_in_are_never_replaced(sparse, work):
+    case = run(work).slices[0].case
+    file = work / "labels" / f"{case}.nii.gz"
+    image = SimpleITK.ReadImage(str(file))
+    image[3, 3, 3] = 1
+    SimpleITK.WriteImage(image, str(file))
+    before = content_of(work)
+    with pytest.raises(UserError, match=rf"{case}\.nii\.gz was changed.*collect"):
+        run(work, budget=5)
+    assert content_of(work) == before
+
+
+def test_a_suggestion_that_nobody_has_drawn_in_is_replaced(sparse, work):
+    run(work, budget=8)
+    suggestion = run(work, budget=3)
+    assert len(list((work / "labels").iterdir())) == len(suggestion.chosen())
+    assert len(list((work / "images").iterdir())) == len(suggestion.chosen())
+    assert not [path.name for path in work.iterdir() if path.name.startswith(".incomplete")]
+
+
+def test_a_folder_with_other_files_is_left_alone(sparse, tmp_path):
+    (tmp_path / "letters.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"letters\.txt"):
+        run(tmp_path)
+    with pytest.raises(UserError, match="is a file"):
+        run(tmp_path / "letters.txt")
+
+
+def test_a_dataset_without_ignore_label(own_sparse, tmp_path):
+    file = own_sparse / "nnUNet_raw" / DATASET / "dataset.json"
+    content = read_json(file)
+    del content["labels"]["ignore"]
+    write_json(content, file)
+    with pytest.raises(UserError, match='"ignore": 3'):
+        run(tmp_path / "work")
+
+
+def test_an_unknown_fold(sparse, tmp_path):
+    with pytest.raises(UserError, match="Fold 7 does not exist"):
+        run(tmp_path / "work", fold=7)
+
+
+def test_a_raw_image_that_is_gone(own_sparse, tmp_path):
+    file = own_sparse / "nnUNet_raw" / DATASET / "imagesUn" / "scan_02_0000.nii.gz"
+    file.rename(tmp_path / file.name)
+    with pytest.raises(UserError, match=r"scan_02_0000\.nii\.gz is gone"):
+        run(tmp_path / "work")
