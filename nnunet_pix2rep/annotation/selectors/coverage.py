@@ -21,11 +21,26 @@ SLICES_AT_ONCE = 64  # of which the gain is computed anew in one go
 
 def select_coverage(pool: SlicePool, budget: int, generator: torch.Generator) -> list[int]:
     """The slice that adds most to the coverage, then the next; annotated slices count as chosen."""
-    free = free_slices(pool, budget)
+    free_slices(pool, budget)  # refuses before anything is computed
     references, weights = draw_references(pool, generator)
-    similarity = slice_similarity(pool, references)
+    return pick_greedily(pool, budget, slice_similarity(pool, references), weights)
+
+
+def pick_greedily(pool: SlicePool, budget: int, similarity: torch.Tensor, weights: torch.Tensor) -> list[int]:
+    """Indices of free slices, always the one that adds most.
+
+    Args:
+        pool: The slices.
+        budget: How many.
+        similarity: See :func:`slice_similarity`.
+        weights: Of the reference pixels.
+
+    Raises:
+        UserError: the pool has fewer free slices.
+    """
+    remaining = set(free_slices(pool, budget).tolist())
     covered = covered_by(similarity, pool.annotated.nonzero().flatten())
-    rounds, remaining = PatientRounds(pool), set(free.tolist())
+    rounds = PatientRounds(pool)
     bounds = torch.full((len(pool),), torch.inf)
     chosen: list[int] = []
     for _ in range(budget):

@@ -13,7 +13,7 @@ from nnunet_pix2rep.annotation.selectors.coverage import (
     coverage_curve,
     covered_by,
     draw_references,
-    select_coverage,
+    pick_greedily,
     slice_similarity,
 )
 
@@ -50,9 +50,11 @@ def represent(pool: SlicePool, order: Sequence[int], seed: int) -> Representatio
     """
     references, weights = draw_references(pool, torch.Generator().manual_seed(seed))
     similarity = slice_similarity(pool, references)
-    curve = coverage_curve(similarity, weights, pool.annotated, [*order, *_go_on(pool, order, seed)])
     done = pool.annotated.clone()
     done[list(order)] = True
+    number = min(int((~done).sum()), max(LEAST_FURTHER, FURTHER_SLICES * len(order)))
+    further = pick_greedily(replace(pool, annotated=done), number, similarity, weights) if number else []
+    curve = coverage_curve(similarity, weights, pool.annotated, [*order, *further])
     covered = covered_by(similarity, done.nonzero().flatten())
     pixels = pool.features.shape[1]
     entries = references // pixels
@@ -68,16 +70,6 @@ def bend_of(curve: Sequence[float]) -> int:
     values = np.asarray(curve, dtype=float)
     line = np.linspace(values[0], values[-1], len(values))
     return int(np.argmax(values - line))
-
-
-def _go_on(pool: SlicePool, order: Sequence[int], seed: int) -> list[int]:
-    """The slices that would add most after the chosen ones."""
-    done = pool.annotated.clone()
-    done[list(order)] = True
-    number = min(int((~done).sum()), max(LEAST_FURTHER, FURTHER_SLICES * len(order)))
-    if number == 0:
-        return []
-    return select_coverage(replace(pool, annotated=done), number, torch.Generator().manual_seed(seed))
 
 
 def _similarity_between_patients(

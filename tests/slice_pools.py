@@ -18,12 +18,12 @@ def make_pool(patients=8, slices=6, pixels=5, channels=6, annotated=(), seed=0, 
 
 
 def make_clustered_pool(rare=8, common=72, pixels=4, seed=0) -> tuple[SlicePool, torch.Tensor]:
-    """Slices of two kinds, one of them rare in variety: returns the pool and the kind of each slice.
+    """Slices of common and of rare kinds: returns the pool and the kind of each slice.
 
-    Kind 0 fills most slices; the others are of kinds 1 to 4, two slices each.
+    Kind 0 has most slices; the others are of kinds 1 to 4, the same number each.
     """
     generator = torch.Generator().manual_seed(seed)
-    kinds = torch.cat([torch.zeros(common, dtype=torch.long), torch.arange(rare) // 2 + 1])
+    kinds = torch.cat([torch.zeros(common, dtype=torch.long), torch.arange(rare) * 4 // rare + 1])
     centres = torch.eye(8)[: int(kinds.max()) + 1]
     noise = 0.1 * torch.randn(len(kinds), pixels, 8, generator=generator)
     features = normalize(centres[kinds][:, None] + noise, dim=-1)

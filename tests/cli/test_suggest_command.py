@@ -1,0 +1,66 @@
+import pytest
+
+from nnunet_pix2rep.annotation import selectors
+from nnunet_pix2rep.annotation.suggest import pool_features
+from nnunet_pix2rep.annotation.suggest.request import Click
+from nnunet_pix2rep.cli import suggest
+from nnunet_pix2rep.cli.main import build_parser, main
+from nnunet_pix2rep.errors import UserError
+
+REQUIRED = ["suggest", "-d", "1", "-c", "2d", "-o", "work"]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The settings that the command hands over; nothing is computed."""
+    given = {}
+
+    def stop(*arguments):
+        given["arguments"] = arguments
+        raise UserError("stop")
+
+    monkeypatch.setattr("nnunet_pix2rep.annotation.suggest.run.suggest", stop)
+
+    def ask(*options):
+        assert main([*REQUIRED, *options]) == 1
+        return given["arguments"][-1]
+
+    return ask
+
+
+def test_the_choices_are_those_of_the_library():
+    """They stand in the command too, since its help must not import torch."""
+    assert set(selectors.SELECTORS) == set(suggest.SELECTORS)
+    assert suggest.WEIGHTINGS == pool_features.WEIGHTINGS
+
+
+def test_options_become_settings(asked):
+    settings = asked("--slices", "20")
+    assert (settings.budget, settings.unit, settings.selector) == (20, "slices", selectors.DEFAULT_SELECTOR)
+    assert (settings.fold, settings.axis, settings.click, settings.draft) == ("all", None, None, False)
+    settings = asked("--cases", "3", "-f", "2", "--axis", "x", "--like", "a:b:1,2,3", "--draft", "--seed", "4")
+    assert (settings.budget, settings.unit, settings.fold, settings.axis) == (3, "cases", 2, 2)
+    assert settings.click == Click("a:b", (1, 2, 3))
+    assert (settings.draft, settings.seed) == (True, 4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--slices", "3", "--cases", "1"],
+        ["--slices", "3", "--like", "case:1"],
+        ["--slices", "3", "--like", "1,2,3"],
+        ["--slices", "3", "--selector", "best"],
+        ["--slices", "3", "-f", "one"],
+    ],
+)
+def test_malformed_options_are_refused(options, capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args([*REQUIRED, *options])
+    assert "error" in capsys.readouterr().err
+
+
+def test_a_negative_seed_is_refused(capsys):
+    assert main([*REQUIRED, "--slices", "3", "--seed", "-1"]) == 1
+    assert "--seed" in capsys.readouterr().err
