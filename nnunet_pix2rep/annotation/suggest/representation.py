@@ -30,8 +30,9 @@ class Representation:
             most.
         chosen: How many of them are chosen.
         bend: Number of new slices from which on further ones add little.
-        represented: Share of scans, 0 to 1, of which at least half is as similar to an annotated or chosen slice as
-            scans of different patients are to each other; None with a single patient.
+        represented: Share of scans, 0 to 1, of which at least half of the pixels are represented; None with a single
+            patient. A pixel is when the annotated and chosen slices come closer to the best match that other patients
+            offer than to an average slice of theirs.
     """
 
     curve: tuple[float, ...]
@@ -60,7 +61,7 @@ def represent(pool: SlicePool, order: Sequence[int], seed: int) -> Representatio
     entries = references // pixels
     cases = [pool.cases[entry] for entry in entries.tolist()]
     patients = [pool.patients[entry] for entry in entries.tolist()]
-    threshold = _similarity_between_patients(similarity, pool.patients, patients, weights)
+    threshold = _half_way_to_the_best(similarity, pool.patients, patients)
     represented = None if threshold is None else _share_of_scans(covered >= threshold, weights, cases)
     return Representation(tuple(curve), len(order), bend_of(curve), represented)
 
@@ -72,21 +73,19 @@ def bend_of(curve: Sequence[float]) -> int:
     return int(np.argmax(values - line))
 
 
-def _similarity_between_patients(
-    similarity: torch.Tensor, patients: Sequence[str], patients_of_pixels: Sequence[str], weights: torch.Tensor
-) -> float | None:
-    """The weighted median, over pixels, of the similarity to the most similar pixel of another patient."""
+def _half_way_to_the_best(
+    similarity: torch.Tensor, patients: Sequence[str], patients_of_pixels: Sequence[str]
+) -> torch.Tensor | None:
+    """Shape (R,): half way from a pixel's similarity to an average slice of other patients to that of the best one."""
     if len(set(patients)) < 2:
         return None
-    nearest = torch.empty(similarity.shape[1])
+    threshold = torch.empty(similarity.shape[1])
     own_slices, own_pixels = np.asarray(patients), np.asarray(patients_of_pixels)
     for patient in sorted(set(patients_of_pixels)):
         pixels = torch.from_numpy(np.flatnonzero(own_pixels == patient))
-        others = torch.from_numpy(np.flatnonzero(own_slices != patient))
-        nearest[pixels] = similarity[:, pixels][others].amax(dim=0)
-    order = nearest.argsort()
-    total = weights[order].cumsum(dim=0)
-    return float(nearest[order][int((total < total[-1] / 2).sum())])
+        others = similarity[:, pixels][torch.from_numpy(own_slices != patient)]
+        threshold[pixels] = (others.mean(dim=0) + others.amax(dim=0)) / 2
+    return threshold
 
 
 def _share_of_scans(represented: torch.Tensor, weights: torch.Tensor, cases: Sequence[str]) -> float:

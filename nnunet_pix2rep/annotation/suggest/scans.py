@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -10,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.annotation.slices import Slice, annotated_slices, slice_axis
@@ -18,14 +18,14 @@ from nnunet_pix2rep.annotation.suggest.grid import ScanGrid, read_grid
 from nnunet_pix2rep.annotation.suggest.planned_dataset import PlannedDataset
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.data.dataset_cases import labelled_images
+from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELLED_FOLDER
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase, preprocessed_cases
-from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
 from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
 from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE
 from nnunet_pix2rep.nnunet.unlabeled.pool import pool_folder, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_of_test_set, patients_with_pool
-from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELLED_FOLDER
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ Sources = tuple[tuple[Path, ...], int | None, Path | None, ImageCase]
 
 def _labelled_cases(dataset: PlannedDataset) -> dict[str, Sources]:
     """The training cases; none yet in a dataset that starts without labels."""
-    found = _raw_labelled_cases(dataset)
+    found = labelled_images(dataset.raw, dataset.dataset_json)
     if not found:
         return {}
     folder = dataset.folder / dataset.settings["data_identifier"]
@@ -133,22 +133,14 @@ def _labelled_cases(dataset: PlannedDataset) -> dict[str, Sources]:
     missing = sorted(set(found) - set(done))
     if missing:
         raise UserError(f"{folder} lacks the preprocessed image of {missing[0]}. Run nnUNetv2_preprocess again.")
-    return {case: (files, None, label, done[case]) for case, (files, label) in found.items()}
+    return {case: (tuple(files), None, _label_of(dataset, case), done[case]) for case, files in found.items()}
 
 
-def _raw_labelled_cases(dataset: PlannedDataset) -> dict[str, tuple[tuple[Path, ...], Path]]:
-    """Case -> image files and label, by nnU-Net's own rule.
-
-    nnU-Net's function would start a pool of processes for the usual case that ``dataset.json`` does not list them.
-    """
+def _label_of(dataset: PlannedDataset, case: str) -> Path:
+    """The label of a training case, by nnU-Net's rule, see :func:`labelled_images`."""
     if "dataset" in dataset.dataset_json:
-        listed = get_filenames_of_train_images_and_targets(str(dataset.raw), deepcopy(dataset.dataset_json))
-        return {case: (tuple(map(Path, entry["images"])), Path(entry["label"])) for case, entry in listed.items()}
-    ending = dataset.dataset_json["file_ending"]
-    return {
-        case: (tuple(files), dataset.raw / "labelsTr" / f"{case}{ending}")
-        for case, files in list_raw_cases(dataset.raw / "imagesTr", ending).items()
-    }
+        return dataset.raw / os.path.expandvars(dataset.dataset_json["dataset"][case]["label"])
+    return dataset.raw / "labelsTr" / f"{case}{dataset.dataset_json['file_ending']}"
 
 
 def _pool_cases(dataset: PlannedDataset, labelled: Iterable[str]) -> tuple[dict[str, Sources], list[str]]:
