@@ -111,14 +111,15 @@ def _print_foreground(planned: Planned, arguments: argparse.Namespace) -> None:
 
 
 def _print_next(planned: Planned, arguments: argparse.Namespace) -> None:
+    from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
+
+    number = convert_dataset_name_to_id(planned.plans_file.parent.name)  # nnUNetv2_preprocess takes no name
     plans = "" if planned.plans_file.stem == "nnUNetPlans" else f" -p {planned.plans_file.stem}"
     print("Next:")
     if planned.num_labelled and planned.is_new:
-        print(
-            f"  nnUNetv2_preprocess -d {arguments.d} -plans_name {planned.plans_file.stem} -c {' '.join(arguments.c)}"
-        )
+        print(f"  nnUNetv2_preprocess -d {number} -plans_name {planned.plans_file.stem} -c {' '.join(arguments.c)}")
     if arguments.no_pp:
         for configuration in arguments.c:
-            print(f"  nnunet_pix2rep preprocess_unlabeled -d {arguments.d} -c {configuration}{plans}")
+            print(f"  nnunet_pix2rep preprocess_unlabeled -d {number} -c {configuration}{plans}")
     for configuration in arguments.c:
-        print(f"  nnUNetv2_train {arguments.d} {configuration} all{plans} -tr nnUNetTrainerPix2RepV2Pretrain")
+        print(f"  nnUNetv2_train {number} {configuration} all{plans} -tr nnUNetTrainerPix2RepV2Pretrain")

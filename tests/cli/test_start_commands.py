@@ -78,6 +78,7 @@ def test_each_command_names_the_next(root, scans, capsys, in_this_process):
 
 
 def test_ct_is_told_from_mri_by_its_values_and_replanning_by_its_name(root, scans, capsys, in_this_process):
+    (scans / "cine.nii.gz").unlink()
     for file in scans.iterdir():
         write(SimpleITK.ReadImage(str(file)) - 900, file)
     assert new_dataset(scans) == 0

@@ -60,7 +60,7 @@ def test_scans_that_are_not_preprocessed_are_an_error(scans_alone):
 
 def test_a_dataset_that_is_not_planned_names_the_command_for_scans_alone(scans_alone):
     shutil.rmtree(scans_alone)
-    problem = only_problem(check(scans_alone), Level.ERROR)
+    problem = only_problem(DatasetCheck("901", "2d", PLANS).run(), Level.ERROR)
     assert "plan_unlabeled" in problem.message
     assert problem.remedy == "nnunet_pix2rep plan_unlabeled -d 901 -c 2d"
 
