@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from nnunet_pix2rep.diagnostics.equivariance import equivariance_error
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.feature_pictures import PIXELS_PER_IMAGE, ColourBasis, FeaturePicture, draw_picture
 from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.geometry.grids import SpatialTransform, TransformRanges, draw_transform
 from nnunet_pix2rep.geometry.warp import warp
-from nnunet_pix2rep.in_context import cosine_similarity_to, equivariance_error
+from nnunet_pix2rep.nearest_neighbours import cosine_similarity_to
 from nnunet_pix2rep.nnunet.checkpoints.files import package_versions
 from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor, voxels_of
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
@@ -188,7 +189,7 @@ def equivariance_of_slice(
         transform: A transform of the plane, which all slices undergo.
 
     Returns:
-        Shape (Y, X), see :func:`nnunet_pix2rep.in_context.equivariance_error`.
+        Shape (Y, X), see :func:`nnunet_pix2rep.diagnostics.equivariance.equivariance_error`.
     """
     plane = data.shape[2:]
     slices = torch.from_numpy(np.ascontiguousarray(data)).float().reshape(-1, *plane)

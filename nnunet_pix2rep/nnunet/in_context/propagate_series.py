@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path
-from nnunet_pix2rep.in_context import propagation_order
 from nnunet_pix2rep.nnunet.data.raw_images import ITK_ENDINGS, check_complete
 from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
@@ -28,6 +27,23 @@ from nnunet_pix2rep.nnunet.in_context.classifier import (
 )
 
 FRAME_FILE = "frame"
+
+
+def propagation_order(num_frames: int, anchor: int) -> Iterator[tuple[int, int]]:
+    """The order in which the frames of a series are segmented, from an annotated one to the last, then to the first.
+
+    Yields:
+        Index of a frame, and of the neighbouring frame that has its labels by then.
+
+    Raises:
+        ValueError: there is no such anchor.
+    """
+    if not 0 <= anchor < num_frames:
+        raise ValueError(f"there is no frame {anchor} among {num_frames}")
+    for frame in range(anchor + 1, num_frames):
+        yield frame, frame - 1
+    for frame in range(anchor - 1, -1, -1):
+        yield frame, frame + 1
 
 
 class SeriesPropagator:

@@ -8,7 +8,7 @@ from in_context_folders import raw_of
 from nnunet_pix2rep.cli.main import main
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.in_context.classifier import InContextSettings
-from nnunet_pix2rep.nnunet.in_context.propagate_series import propagate
+from nnunet_pix2rep.nnunet.in_context.propagate_series import propagate, propagation_order
 
 SETTINGS = InContextSettings(k=5, max_support=2000)
 NUM_FRAMES, ANCHOR = 4, 2  # counted from 1
@@ -135,3 +135,17 @@ def test_the_three_commands_from_end_to_end(series, pretraining, folders, tiny_d
         *(f"case_0{number}{ending}" for number in (0, 1) for ending in (".png", "_features.nii.gz")),
         "features.json",
     }
+
+
+def test_frames_are_segmented_outwards_from_the_anchor():
+    assert list(propagation_order(5, 2)) == [(3, 2), (4, 3), (1, 2), (0, 1)]
+    assert list(propagation_order(1, 0)) == []
+    for anchor in range(6):
+        known = {anchor}
+        for frame, previous in propagation_order(6, anchor):
+            assert previous in known
+            assert frame not in known
+            known.add(frame)
+        assert known == set(range(6))
+    with pytest.raises(ValueError, match="no frame 5"):
+        list(propagation_order(5, 5))

@@ -14,9 +14,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
-from nnunet_pix2rep.diagnostics import PAIR_DIAGNOSTICS
+from nnunet_pix2rep.diagnostics.embeddings import PAIR_DIAGNOSTICS
+from nnunet_pix2rep.diagnostics.shortcuts import SHORTCUTS
 from nnunet_pix2rep.files import atomic_path
-from nnunet_pix2rep.shortcuts import SHORTCUTS
 
 DIAGNOSTICS = (*PAIR_DIAGNOSTICS, *SHORTCUTS)
 GENERAL_KEYS = ("train_losses", "val_losses", "lrs", "epoch_start_timestamps", "epoch_end_timestamps")

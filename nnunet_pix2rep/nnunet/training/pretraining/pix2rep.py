@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
-from nnunet_pix2rep.diagnostics import MAX_ROWS
+from nnunet_pix2rep.diagnostics.embeddings import MAX_ROWS
+from nnunet_pix2rep.diagnostics.monitoring import PretrainingWarning, find_warnings
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
 from nnunet_pix2rep.losses.info_nce import InfoNCELoss
-from nnunet_pix2rep.monitoring import PretrainingWarning, find_warnings
 from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, RECORD_KEY, compare_weights
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
 from nnunet_pix2rep.nnunet.loading.fold_cases import pretraining_cases

@@ -11,14 +11,14 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunet_pix2rep.diagnostics import summarise
+from nnunet_pix2rep.diagnostics.embeddings import summarise
+from nnunet_pix2rep.diagnostics.shortcuts import ProbeRows, probe_shortcuts
 from nnunet_pix2rep.losses.pairs import PairLoss
 from nnunet_pix2rep.nnunet.networks.decoder_features import build_pixel_embedder, unwrap
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config
 from nnunet_pix2rep.nnunet.training.pretraining.logger import DIAGNOSTICS
 from nnunet_pix2rep.nnunet.training.pretraining.self_supervised import SelfSupervisedTrainer
 from nnunet_pix2rep.pretraining import PixelEmbedder
-from nnunet_pix2rep.shortcuts import ProbeRows, probe_shortcuts
 
 
 class PixelEmbeddingTrainer(SelfSupervisedTrainer):

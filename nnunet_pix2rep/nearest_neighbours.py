@@ -1,4 +1,4 @@
-"""Segmentation without training: pixels take the labels of the most similar pixels of annotated images.
+"""Nearest neighbours among pixels: search, and votes for the class that an annotated neighbour has.
 
 Pure functions on tensors. Rows are pixels; N query rows, M support rows, d channels, C classes. The voting is the
 weighted nearest-neighbour classifier of Wu et al. 2018 (arXiv 1805.01978, section 3.4) as DINO uses it (Caron et al.
@@ -8,14 +8,11 @@ weighted nearest-neighbour classifier of Wu et al. 2018 (arXiv 1805.01978, secti
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch.nn.functional import normalize
-
-from nnunet_pix2rep.geometry.grids import SpatialTransform
-from nnunet_pix2rep.geometry.warp import valid_points, warp
 
 SEARCHES = ("auto", "torch", "faiss")
 SIMILARITIES_AT_ONCE = 2**26  # of float32: 256 MB
@@ -139,44 +136,3 @@ def choose_support(labels: np.ndarray, max_pixels: int, generator: np.random.Gen
 def cosine_similarity_to(features: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
     """Cosine similarity of every row to one row; shapes (N, d), (d,) -> (N,)."""
     return normalize(features.float(), dim=1) @ normalize(point.float(), dim=0)
-
-
-def equivariance_error(
-    features: torch.Tensor, features_of_warped: torch.Tensor, transform: SpatialTransform
-) -> torch.Tensor:
-    """How far the features of a warped image are from the warped features of the image, pixel by pixel.
-
-    The measure is that of :func:`nnunet_pix2rep.diagnostics.alignment`: the squared distance of normalised features,
-    0 for equivariant features, 2 for unrelated ones, 4 at most.
-
-    Args:
-        features: Features of the image, shape (d, *S), float.
-        features_of_warped: Features of the image warped by ``transform``, same shape.
-        transform: Takes points of the warped image to points of the image; as many axes as S.
-
-    Returns:
-        Shape S, float32; NaN where the warped image shows what lies outside of the image.
-    """
-    grid = transform.grid(features.shape[1:]).to(features.device)
-    whole = torch.ones(2, grid.shape[-1], device=grid.device) * torch.tensor([[-1.0], [1.0]], device=grid.device)
-    valid = valid_points(grid.flatten(0, -2), whole).reshape(grid.shape[:-1])
-    warped = normalize(warp(features.float(), grid), dim=0)
-    error = (warped - normalize(features_of_warped.float(), dim=0)).square().sum(dim=0)
-    return error.masked_fill(~valid, torch.nan)
-
-
-def propagation_order(num_frames: int, anchor: int) -> Iterator[tuple[int, int]]:
-    """The order in which the frames of a series are segmented, from an annotated one to the last, then to the first.
-
-    Yields:
-        Index of a frame, and of the neighbouring frame that has its labels by then.
-
-    Raises:
-        ValueError: there is no such anchor.
-    """
-    if not 0 <= anchor < num_frames:
-        raise ValueError(f"there is no frame {anchor} among {num_frames}")
-    for frame in range(anchor + 1, num_frames):
-        yield frame, frame - 1
-    for frame in range(anchor - 1, -1, -1):
-        yield frame, frame + 1

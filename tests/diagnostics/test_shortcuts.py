@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunet_pix2rep.shortcuts import SHORTCUTS, ProbeRows, held_out_r2, probe_shortcuts
+from nnunet_pix2rep.diagnostics.shortcuts import SHORTCUTS, ProbeRows, held_out_r2, probe_shortcuts
 
 GROUPS = np.repeat(["a", "b", "c"], 100)
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from nnunet_pix2rep.diagnostics import (
+from nnunet_pix2rep.diagnostics.embeddings import (
     PAIR_DIAGNOSTICS,
     alignment,
     dead_dimensions,

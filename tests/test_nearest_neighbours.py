@@ -5,16 +5,12 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from nnunet_pix2rep import in_context
-from nnunet_pix2rep.geometry.grids import SpatialTransform, TransformRanges, draw_transform
-from nnunet_pix2rep.geometry.warp import warp
-from nnunet_pix2rep.in_context import (
+from nnunet_pix2rep import nearest_neighbours
+from nnunet_pix2rep.nearest_neighbours import (
     build_search,
     choose_support,
     class_weights,
     cosine_similarity_to,
-    equivariance_error,
-    propagation_order,
     vote,
 )
 
@@ -58,7 +54,7 @@ def test_weighted_votes_are_those_of_scikit_learn(pixels, temperature):
 def test_the_search_in_chunks_finds_the_same(pixels, monkeypatch):
     support, _, queries = pixels
     whole = build_search(support, 7, "torch")(queries)
-    monkeypatch.setattr(in_context, "SIMILARITIES_AT_ONCE", 3 * len(support))
+    monkeypatch.setattr(nearest_neighbours, "SIMILARITIES_AT_ONCE", 3 * len(support))
     in_chunks = build_search(support, 7, "torch")(queries)
     torch.testing.assert_close(in_chunks[0], whole[0])
     assert torch.equal(in_chunks[1], whole[1])
@@ -122,37 +118,3 @@ def test_a_pixel_is_most_similar_to_itself(pixels):
     similarity = cosine_similarity_to(support, support[17] * 3)
     assert similarity.argmax() == 17
     assert similarity[17] == pytest.approx(1)
-
-
-def test_the_equivariance_error_is_zero_for_the_identity():
-    features = torch.randn(4, 9, 12, generator=torch.Generator().manual_seed(0))
-    identity = SpatialTransform(torch.eye(2), torch.zeros(2))
-    error = equivariance_error(features, features, identity)
-    torch.testing.assert_close(error, torch.zeros(9, 12), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("size", [(24, 20), (10, 12, 14)])
-def test_features_that_follow_the_image_have_no_equivariance_error_and_others_have(size):
-    """The features here are the image itself, so warping commutes with taking them."""
-    image = torch.randn(3, *size, generator=torch.Generator().manual_seed(0))
-    ranges = TransformRanges(rotation=(0.3, 0.5), zoom=(0.8, 1.2), translation=0.1)
-    transform = draw_transform(ranges, size, np.random.default_rng(0))
-    warped = warp(image, transform.grid(size))
-    error = equivariance_error(image, warped, transform)
-    assert error.isnan().any()
-    assert float(error.nan_to_num().abs().max()) < 1e-5
-    assert float(equivariance_error(image, image, transform).nanmean()) > 1
-
-
-def test_frames_are_segmented_outwards_from_the_anchor():
-    assert list(propagation_order(5, 2)) == [(3, 2), (4, 3), (1, 2), (0, 1)]
-    assert list(propagation_order(1, 0)) == []
-    for anchor in range(6):
-        known = {anchor}
-        for frame, previous in propagation_order(6, anchor):
-            assert previous in known
-            assert frame not in known
-            known.add(frame)
-        assert known == set(range(6))
-    with pytest.raises(ValueError, match="no frame 5"):
-        list(propagation_order(5, 5))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunet_pix2rep.config import PretrainingConfig
-from nnunet_pix2rep.monitoring import (
+from nnunet_pix2rep.diagnostics.monitoring import (
     ADVICE,
     MAX_DEAD_DIMENSIONS,
     MAX_INTENSITY_R2,
