@@ -17,7 +17,7 @@ LEVELS = (
     {"pretraining", "views", "masked_autoencoder"},
     {"feature_pictures", "nearest_neighbours"},
     {"losses", "sampling", "geometry", "diagnostics", "projection_head"},
-    {"config", "installation"},
+    {"config", "installation", "devices"},
     {"settings"},
     {"files"},
     {"errors"},

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_pix2rep.devices import DEVICES
+
 if TYPE_CHECKING:
     from nnunet_pix2rep.nnunet.features.model import FeatureModel
     from nnunet_pix2rep.nnunet.in_context.classifier import InContextSettings
@@ -32,17 +34,16 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mirroring", action="store_true", help="Average features over mirrored images, as nnU-Net does in prediction."
     )
-    parser.add_argument(
-        "-device", choices=("cpu", "cuda", "mps"), help="As in nnU-Net. Default: cuda where available, else cpu."
-    )
+    parser.add_argument("-device", choices=DEVICES, help="As in nnU-Net. Default: cuda where available, else cpu.")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="Seed of all random choices. Default: 0.")
     parser.add_argument("--overwrite", action="store_true", help="Replace existing results.")
 
 
 def load_model(arguments: argparse.Namespace) -> FeatureModel:
     """Loads the checkpoint of the arguments."""
+    from nnunet_pix2rep.devices import choose_device
     from nnunet_pix2rep.errors import UserError
-    from nnunet_pix2rep.nnunet.features.model import choose_device, load_feature_model
+    from nnunet_pix2rep.nnunet.features.model import load_feature_model
 
     if arguments.seed < 0:
         raise UserError(f"--seed must not be negative, but is {arguments.seed}.")

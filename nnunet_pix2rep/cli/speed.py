@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from nnunet_pix2rep.devices import DEVICES
+
 HELP = "Measure what pretraining costs on this machine, against nnU-Net's own network, loader and trainer."
 PARTS = ("step_overhead", "head_and_loss", "loader", "fine_tuning", "scaling")
 
@@ -23,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="Plans of -d. Default: %(default)s.")
     parser.add_argument("-o", type=Path, default=Path("speed.json"), metavar="FILE", help="Default: %(default)s.")
     parser.add_argument("--repetitions", type=_at_least(1), default=5, help="Of each contestant. Default: %(default)s.")
-    parser.add_argument(
-        "--device", "-device", default="cpu", choices=("cpu", "cuda", "mps"), help="Default: %(default)s."
-    )
+    parser.add_argument("--device", "-device", default="cpu", choices=DEVICES, help="Default: %(default)s.")
     parser.add_argument("--threads", type=_at_least(1), help="Threads of torch on a CPU. Default: torch's own choice.")
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"Some of: {', '.join(PARTS)}."

@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from nnunet_pix2rep.demo.results import collect_results
+from nnunet_pix2rep.devices import choose_device
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.feature_pictures import ColourBasis, grey
 from nnunet_pix2rep.files import atomic_path
@@ -25,7 +26,7 @@ from nnunet_pix2rep.nnunet.checkpoints.files import FINAL
 from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder, raw_folder
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
 from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor, voxels_of
-from nnunet_pix2rep.nnunet.features.model import choose_device, load_feature_model
+from nnunet_pix2rep.nnunet.features.model import load_feature_model
 
 NUM_ROWS = 4
 COLUMNS = ("Image", "Truth", "From scratch", "Pix2Rep", "Learned features (PCA)")

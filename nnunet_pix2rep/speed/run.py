@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from nnunet_pix2rep.config import Pix2RepConfig
+from nnunet_pix2rep.devices import choose_device
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import package_versions
 from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
@@ -78,7 +79,7 @@ def run_speed(settings: SpeedSettings, report: Callable[[str], None] = print) ->
     Raises:
         UserError: the dataset, its plans or its configuration are missing, or the device is.
     """
-    device = _device(settings.device)
+    device = choose_device(settings.device)
     results: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "machine": _machine(device),
@@ -176,14 +177,6 @@ def summary_lines(part: str, result: Any) -> list[str]:
         f"memory ^{item['memory_exponent']:.2f}"
         for item in result
     ]
-
-
-def _device(name: str) -> torch.device:
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(name, False):
-        usable = ", ".join(device for device, is_there in available.items() if is_there)
-        raise UserError(f"--device {name} is not available here; usable: {usable}.")
-    return torch.device(name)
 
 
 def _machine(device: torch.device) -> dict[str, Any]:

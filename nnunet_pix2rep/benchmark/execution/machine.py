@@ -15,11 +15,11 @@ import joblib
 import torch
 
 from nnunet_pix2rep.benchmark.design.runs import Run
+from nnunet_pix2rep.devices import check_device_name, choose_device
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.installation import trainers_folder
 from nnunet_pix2rep.nnunet.checkpoints.files import package_versions
 
-DEVICES = ("cpu", "cuda", "mps")
 RECORDED_VARIABLES = ("nnUNet_", "OMP_", "CUDA_VISIBLE_DEVICES", "PYTHON_CPU_COUNT")
 
 
@@ -57,7 +57,7 @@ def slot_elsewhere(device: str | None) -> Slot:
         UserError: no such device.
     """
     device = device or "cuda"
-    _check_device(device)
+    check_device_name(device)
     return Slot(device)
 
 
@@ -72,11 +72,7 @@ def make_slots(device: str | None, jobs: int | None, devices: list[str] | None) 
     Raises:
         UserError: no such device, or fewer GPUs than jobs.
     """
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    _check_device(device)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no GPU here. Use --device cpu, or look at CUDA_VISIBLE_DEVICES.")
+    device = choose_device(device).type
     if devices is not None and device != "cuda":
         raise UserError(f"--devices names GPUs, but the benchmark runs on {device}.")
     jobs = jobs if jobs is not None else len(devices or [None])
@@ -104,11 +100,6 @@ def _share_cores(jobs: int) -> list[tuple[int, ...] | None]:
         return [None] * jobs
     cores = sorted(os.sched_getaffinity(0))
     return [tuple(cores[number::jobs]) or (cores[number % len(cores)],) for number in range(jobs)]
-
-
-def _check_device(device: str) -> None:
-    if device not in DEVICES:
-        raise UserError(f"--device must be one of {', '.join(DEVICES)}, but is {device!r}.")
 
 
 def environment_of(run: Run, preprocessed: Path, slot: Slot) -> dict[str, str]:

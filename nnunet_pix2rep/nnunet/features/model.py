@@ -6,13 +6,11 @@ in ``init_args`` (nnunetv2 2.8.1, ``nnUNetTrainer.save_checkpoint``), so the fil
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import LabelManager, determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
@@ -22,6 +20,7 @@ from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, compare_weights, load_checkpoint_file
 from nnunet_pix2rep.nnunet.networks.decoder_features import DecoderFeatures, build_pixel_embedder
+from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
 from nnunet_pix2rep.sampling import features_at_points
 
 FEATURES = ("projected", "hypercolumn", "last_stage")
@@ -110,39 +109,20 @@ def load_feature_model(checkpoint_file: Path, features: str | None, device: torc
             another architecture than a U-Net.
     """
     checkpoint = load_checkpoint_file(checkpoint_file)
-    arguments = checkpoint.get("init_args")
-    if not isinstance(arguments, dict) or not {"plans", "configuration", "dataset_json"} <= arguments.keys():
-        raise UserError(
-            f'{checkpoint_file} does not say which network it is of ("init_args" with plans, configuration and '
-            "dataset_json is missing). Use a checkpoint as nnUNetv2_train writes it."
-        )
-    # PlansManager and the network's builder change what they are given
-    plans_manager = PlansManager(deepcopy(arguments["plans"]))
-    configuration = plans_manager.get_configuration(arguments["configuration"])
-    if configuration.previous_stage_name is not None:
-        raise UserError(
-            f"{checkpoint_file} is of a cascade ({arguments['configuration']}), which needs the segmentation of "
-            f"{configuration.previous_stage_name} as input. Use a checkpoint of 2d, 3d_lowres or 3d_fullres."
-        )
+    planned = PlannedNetwork.of_checkpoint(checkpoint, Path(checkpoint_file))
     record = checkpoint.get(RECORD_KEY, {})
     if features is None:
         features = "projected" if "projection_head" in record else "hypercolumn"
-    planned = nnUNetTrainer.build_network_architecture(
-        plans_manager,
-        configuration,
-        determine_num_input_channels(plans_manager, configuration, arguments["dataset_json"]),
-        plans_manager.get_label_manager(arguments["dataset_json"]).num_segmentation_heads,
-        enable_deep_supervision=False,
-    )
-    compare_weights(checkpoint["network_weights"], planned).require_match(checkpoint_file)
-    planned.load_state_dict(checkpoint["network_weights"])
-    network = _build_pixel_features(planned, features, record, checkpoint_file)
+    planned_module = planned.build(deep_supervision=False)
+    compare_weights(checkpoint["network_weights"], planned_module).require_match(checkpoint_file)
+    planned_module.load_state_dict(checkpoint["network_weights"])
+    network = _build_pixel_features(planned_module, features, record, checkpoint_file)
     return FeatureModel(
         network=network.requires_grad_(False).eval().to(device),
         features=features,
-        plans_manager=plans_manager,
-        configuration=configuration,
-        dataset_json=arguments["dataset_json"],
+        plans_manager=planned.plans_manager(),
+        configuration=planned.configuration_manager(),
+        dataset_json=planned.dataset_json,
         mirror_axes=tuple(checkpoint.get("inference_allowed_mirroring_axes") or ()),
         record=record,
         source=Path(checkpoint_file),
@@ -162,17 +142,3 @@ def _build_pixel_features(planned: nn.Module, features: str, record: dict[str, A
     compare_weights(record["projection_head"], embedder.head).require_match(source)
     embedder.head.load_state_dict(record["projection_head"])
     return PixelFeatures(embedder.feature_network, embedder.head)
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device of a name as in nnU-Net (``cpu``, ``cuda``, ``mps``); None: CUDA where it is available, else CPU.
-
-    Raises:
-        UserError: the device is not available.
-    """
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available[name]:
-        raise UserError(f"-device {name} is not available on this machine. Use -device cpu.")
-    return torch.device(name)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from nnunet_pix2rep.errors import UserError
@@ -57,28 +57,36 @@ class PlannedNetwork:
         """
         return resolve_configuration(self.plans, self.configuration)
 
+    def plans_manager(self) -> PlansManager:
+        """nnU-Net's view of the plans; of a copy, since PlansManager and the network's builder change what they get."""
+        return PlansManager(deepcopy(self.plans))
+
+    def configuration_manager(self) -> ConfigurationManager:
+        """nnU-Net's view of the configuration."""
+        return self.plans_manager().get_configuration(self.configuration)
+
     @property
     def num_input_channels(self) -> int:
         """Channels of the images."""
-        manager = PlansManager(deepcopy(self.plans))
-        return determine_num_input_channels(manager, manager.get_configuration(self.configuration), self.dataset_json)
+        return determine_num_input_channels(self.plans_manager(), self.configuration_manager(), self.dataset_json)
 
-    def build(self, seed: int = 0, device: torch.device | str = "cpu") -> nn.Module:
+    def build(self, seed: int = 0, device: torch.device | str = "cpu", *, deep_supervision: bool = True) -> nn.Module:
         """Builds the network, by nnU-Net's own function.
 
         Args:
             seed: Of the initial weights.
             device: ``meta`` for shapes without weights, at no cost.
+            deep_supervision: Whether the decoder returns a segmentation of each stage.
 
         Raises:
             UserError: the configuration is missing or a cascade, or the network is none of nnU-Net's U-Nets.
         """
-        self.settings  # noqa: B018  raises where the configuration is missing or a cascade
-        manager = PlansManager(deepcopy(self.plans))
+        resolve_configuration(self.plans, self.configuration)  # raises where it is missing or a cascade
+        manager = self.plans_manager()
         num_outputs = manager.get_label_manager(self.dataset_json).num_segmentation_heads
         with global_seed(seed), torch.device(device):
             network = nnUNetTrainer.build_network_architecture(
-                manager, manager.get_configuration(self.configuration), self.num_input_channels, num_outputs
+                manager, self.configuration_manager(), self.num_input_channels, num_outputs, deep_supervision
             )
         check_architecture(network)
         return network

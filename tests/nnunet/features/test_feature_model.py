@@ -5,7 +5,7 @@ from nnunet_pix2rep.cli.feature_options import FEATURES as OFFERED
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.geometry.grids import identity_grid
 from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file, save_checkpoint_file
-from nnunet_pix2rep.nnunet.features.model import FEATURES, choose_device
+from nnunet_pix2rep.nnunet.features.model import FEATURES
 
 
 def features_of(model, size=(24, 24)):
@@ -73,10 +73,3 @@ def test_a_cascade_is_refused(finetuning, load, tmp_path):
     save_checkpoint_file(checkpoint, tmp_path / "cascade.pth")
     with pytest.raises(UserError, match=r"cascade.*3d_lowres"):
         load(tmp_path / "cascade.pth")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_missing_device_is_refused():
-    assert choose_device(None) == torch.device("cpu")
-    with pytest.raises(UserError, match="-device cuda is not available"):
-        choose_device("cuda")
