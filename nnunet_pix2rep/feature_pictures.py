@@ -95,7 +95,7 @@ class FeaturePicture:
     point_name: str
 
 
-def draw_picture(picture: FeaturePicture, path: Path) -> None:
+def plot_picture(picture: FeaturePicture, path: Path) -> None:
     """Writes one picture, atomically."""
     figure = Figure(figsize=(4 * PANEL_INCHES + 0.6, PANEL_INCHES + 0.7), layout="constrained")
     axes = figure.subplots(1, 4)
@@ -121,7 +121,7 @@ def draw_picture(picture: FeaturePicture, path: Path) -> None:
     _save(figure, path)
 
 
-def draw_patches(images: Sequence[np.ndarray], features: Sequence[np.ndarray], title: str, path: Path) -> None:
+def plot_patches(images: Sequence[np.ndarray], features: Sequence[np.ndarray], title: str, path: Path) -> None:
     """Writes patches above their features as colours, in one basis for all.
 
     Args:

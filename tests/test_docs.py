@@ -49,7 +49,7 @@ def test_every_link_to_a_file_leads_somewhere(page):
 
 
 def test_the_picture_of_the_architecture_names_files_that_exist():
-    script = ROOT / "docs" / "explanation" / "draw_architecture.py"
+    script = ROOT / "docs" / "explanation" / "plot_architecture.py"
     spec = importlib.util.spec_from_file_location(script.stem, script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

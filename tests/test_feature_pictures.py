@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from nnunet_pix2rep.feature_pictures import ColourBasis, FeaturePicture, draw_patches, draw_picture, grey
+from nnunet_pix2rep.feature_pictures import ColourBasis, FeaturePicture, grey, plot_patches, plot_picture
 
 
 @pytest.fixture
@@ -57,13 +57,13 @@ def test_a_picture_has_four_panels_and_copes_with_unknown_errors(tmp_path):
     unknown = np.full((20, 30), np.nan)
     for point, error in (((3, 4), np.abs(image)), (None, unknown)):
         picture = FeaturePicture("title", image, np.zeros((20, 30, 3)), image, error, (2.0, 1.0), point, "a point")
-        draw_picture(picture, tmp_path / "picture.png")
+        plot_picture(picture, tmp_path / "picture.png")
         with Image.open(tmp_path / "picture.png") as written:
             assert written.width > 3 * written.height
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 
 def test_patches_stand_above_their_features(features, tmp_path):
-    draw_patches([image[..., 0] for image in features], features, "Epoch 3", tmp_path / "patches.png")
+    plot_patches([image[..., 0] for image in features], features, "Epoch 3", tmp_path / "patches.png")
     with Image.open(tmp_path / "patches.png") as written:
         assert min(written.size) > 400

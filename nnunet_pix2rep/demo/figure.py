@@ -110,7 +110,7 @@ def overlay(image: np.ndarray, segmentation: np.ndarray | None = None) -> np.nda
     return colours
 
 
-def draw_figure(rows: Sequence[Row], colours: Sequence[np.ndarray], summary: Mapping[str, Any]) -> Figure:
+def plot_figure(rows: Sequence[Row], colours: Sequence[np.ndarray], summary: Mapping[str, Any]) -> Figure:
     """Draws the rows.
 
     Args:
@@ -126,7 +126,7 @@ def draw_figure(rows: Sequence[Row], colours: Sequence[np.ndarray], summary: Map
     for axis, title in zip(axes[0], COLUMNS, strict=True):
         axis.set_title(title, fontsize=10)
     for line, row, colour in zip(axes, rows, colours, strict=True):
-        _draw_row(line, row, colour, summary)
+        _plot_row(line, row, colour, summary)
     labels = [Patch(color=LABEL_COLOURS[label - 1], label=name) for name, label in summary["labels"].items()]
     figure.legend(handles=labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
     means = {name: summary[name]["mean_dice"] for name in ("scratch", "pix2rep")}
@@ -139,7 +139,7 @@ def draw_figure(rows: Sequence[Row], colours: Sequence[np.ndarray], summary: Map
     return figure
 
 
-def _draw_row(line: Sequence[Any], row: Row, colours: np.ndarray, summary: Mapping[str, Any]) -> None:
+def _plot_row(line: Sequence[Any], row: Row, colours: np.ndarray, summary: Mapping[str, Any]) -> None:
     height, width = (length * size for length, size in zip(row.image.shape, row.pixel_size, strict=True))
     pictures = [overlay(row.image), *(overlay(row.image, segmentation) for segmentation in row.segmentations.values())]
     for axis, picture in zip(line, pictures, strict=False):
@@ -172,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     extractor = FeatureExtractor(model)
     rows = [read_row(case, arguments.d, folders, data_folder, extractor) for case in choose_cases(summary)]
     basis = ColourBasis.fit([row.features.reshape(-1, row.features.shape[-1]) for row in rows])
-    figure = draw_figure(rows, [basis.colours(row.features) for row in rows], summary)
+    figure = plot_figure(rows, [basis.colours(row.features) for row in rows], summary)
     with atomic_path(arguments.o) as temporary:
         figure.savefig(temporary, dpi=DOTS_PER_INCH)
     return 0

@@ -1,6 +1,6 @@
 import numpy as np
 
-from nnunet_pix2rep.demo.figure import Row, choose_cases, draw_figure, overlay
+from nnunet_pix2rep.demo.figure import Row, choose_cases, overlay, plot_figure
 
 SUMMARY = {
     "scratch": {"mean_dice": 0.5, "cases": dict.fromkeys("abcdefg", 0.5)},
@@ -27,6 +27,6 @@ def test_the_overlay_colours_labelled_pixels_only():
 def test_the_figure_has_a_row_per_image(tmp_path):
     segmentations = {name: np.zeros((20, 30)) for name in ("truth", "scratch", "pix2rep")}
     row = Row("b", segmentations, np.arange(600.0).reshape(20, 30), (1.5, 1.5), np.zeros((8, 8, 3)), (0, 20, 0, 30))
-    figure = draw_figure([row, row], [np.zeros((8, 8, 3))] * 2, SUMMARY)
+    figure = plot_figure([row, row], [np.zeros((8, 8, 3))] * 2, SUMMARY)
     assert len(figure.axes) == 2 * 5
     figure.savefig(tmp_path / "figure.png")

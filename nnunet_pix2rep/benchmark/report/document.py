@@ -63,7 +63,7 @@ def build_document(analysis: Mapping[str, Any], pictures: Mapping[str, str]) -> 
         _panel(pictures),
         Section("How the numbers were made", bullets=_methods(analysis)),
         Section("Runs", ["Every number above comes from these folders."], tables=[tables.run_table(analysis)]),
-        Section("Draws", tables=[tables.draw_table(analysis)]),
+        Section("Draws", tables=[tables.table_of_draws(analysis)]),
         _circumstances(analysis),
     ]
     return [

@@ -51,7 +51,7 @@ def save_figure(figure: Figure, file: Path) -> None:
         figure.savefig(temporary, dpi=DOTS_PER_INCH)
 
 
-def draw_curves(analysis: Mapping[str, Any]) -> Figure:
+def plot_curves(analysis: Mapping[str, Any]) -> Figure:
     """Mean Dice against the number of labelled patients with its interval, one line per method.
 
     Args:
@@ -102,7 +102,7 @@ def _title(analysis: Mapping[str, Any]) -> str:
     )
 
 
-def draw_paired(analysis: Mapping[str, Any]) -> Figure | None:
+def plot_paired(analysis: Mapping[str, Any]) -> Figure | None:
     """Every test patient's Dice with the reference and with each other method, at the fewest labelled patients.
 
     Returns:
@@ -117,7 +117,7 @@ def draw_paired(analysis: Mapping[str, Any]) -> Figure | None:
     figure = Figure(figsize=(max(2.3 * columns + 0.6, 5.4), 3.3 * lines + 0.6), layout="constrained")
     axes = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
     for axis, row in zip(axes, rows, strict=False):
-        _draw_pairs(axis, row, patient_pairs(analysis, row))
+        _plot_pairs(axis, row, patient_pairs(analysis, row))
     for axis in axes[len(rows) :]:
         axis.set_visible(False)
     for axis in axes[::columns]:
@@ -146,7 +146,7 @@ def patient_pairs(analysis: Mapping[str, Any], comparison: Mapping[str, Any]) ->
     return np.nanmean(both[:, :, defined], axis=1).T
 
 
-def _draw_pairs(axis: Axes, row: Mapping[str, Any], pairs: np.ndarray) -> None:
+def _plot_pairs(axis: Axes, row: Mapping[str, Any], pairs: np.ndarray) -> None:
     for reference, other in pairs:
         if other == reference:
             colour, line = EQUAL_COLOUR, "-"

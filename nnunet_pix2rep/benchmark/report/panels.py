@@ -145,7 +145,7 @@ def overlay(image: np.ndarray, segmentation: np.ndarray | None = None) -> np.nda
     return colours
 
 
-def draw_panel(rows: Sequence[Row], choice: Choice, labels: Mapping[str, str]) -> Figure:
+def plot_panel(rows: Sequence[Row], choice: Choice, labels: Mapping[str, str]) -> Figure:
     """Draws the patients from best to worst: image, truth, and each method's prediction with the truth's outline.
 
     Args:
@@ -161,7 +161,7 @@ def draw_panel(rows: Sequence[Row], choice: Choice, labels: Mapping[str, str]) -
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     for line, row in zip(axes, rows, strict=True):
-        _draw_row(line, row)
+        _plot_row(line, row)
     handles = [Patch(color=colour_of(int(label)), label=name) for label, name in labels.items() if label.isdigit()]
     if handles:
         figure.legend(
@@ -176,7 +176,7 @@ def draw_panel(rows: Sequence[Row], choice: Choice, labels: Mapping[str, str]) -
     return figure
 
 
-def _draw_row(line: Sequence[Axes], row: Row) -> None:
+def _plot_row(line: Sequence[Axes], row: Row) -> None:
     height, width = (length * size for length, size in zip(row.image.shape, row.pixel_size, strict=True))
     segmentations = [None, row.truth, *row.predictions.values()]
     for axis, segmentation in zip(line, segmentations, strict=True):

@@ -203,7 +203,7 @@ def run_table(analysis: Mapping[str, Any]) -> Table:
     return Table(header, rows)
 
 
-def draw_table(analysis: Mapping[str, Any]) -> Table:
+def table_of_draws(analysis: Mapping[str, Any]) -> Table:
     """Who was labelled in each draw."""
     subsets = {(cell["shots"], cell["seed"]): cell["labelled_patients"] for cell in analysis["cells"]}
     rows = [[str(shots), str(seed), ", ".join(names) or "–"] for (shots, seed), names in sorted(subsets.items())]

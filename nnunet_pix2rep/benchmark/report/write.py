@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from nnunet_pix2rep.benchmark.report.analysis import ReportSettings, analyse
 from nnunet_pix2rep.benchmark.report.document import CURVE_FIGURE, PAIRED_FIGURE, PANEL_FIGURE, build_document
-from nnunet_pix2rep.benchmark.report.figures import draw_curves, draw_paired, save_figure
+from nnunet_pix2rep.benchmark.report.figures import plot_curves, plot_paired, save_figure
 from nnunet_pix2rep.benchmark.report.panel_patients import choose_patients
-from nnunet_pix2rep.benchmark.report.panels import draw_panel, read_rows
+from nnunet_pix2rep.benchmark.report.panels import plot_panel, read_rows
 from nnunet_pix2rep.benchmark.report.results import BenchmarkResults, read_benchmark
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path, write_json
@@ -43,7 +43,7 @@ def write_report(folder: Path, settings: ReportSettings | None = None, with_imag
     settings = settings or ReportSettings()
     benchmark = read_benchmark(folder)
     analysis = analyse(benchmark, settings)
-    pictures = _draw_figures(benchmark, analysis, with_images)
+    pictures = _plot_figures(benchmark, analysis, with_images)
     sections = build_document(analysis, pictures)
     write_json(analysis, folder / ANALYSIS_FILE)
     content = {"title": f"Benchmark on {analysis['benchmark']['dataset']}", "sections": sections}
@@ -57,7 +57,7 @@ def write_report(folder: Path, settings: ReportSettings | None = None, with_imag
     return folder / REPORT_FILE
 
 
-def _draw_figures(benchmark: BenchmarkResults, analysis: Mapping[str, Any], with_images: bool) -> dict[str, str]:
+def _plot_figures(benchmark: BenchmarkResults, analysis: Mapping[str, Any], with_images: bool) -> dict[str, str]:
     """Draws what can be drawn and removes what an earlier report drew and this one can't.
 
     Returns:
@@ -68,11 +68,11 @@ def _draw_figures(benchmark: BenchmarkResults, analysis: Mapping[str, Any], with
         if not with_images:
             return None
         choice = choose_patients(benchmark, analysis["settings"]["reference"])
-        return draw_panel(read_rows(benchmark, choice), choice, benchmark.description.get("labels", {}))
+        return plot_panel(read_rows(benchmark, choice), choice, benchmark.description.get("labels", {}))
 
     figures: dict[str, Callable[[], Figure | None]] = {
-        CURVE_FIGURE: lambda: draw_curves(analysis),
-        PAIRED_FIGURE: lambda: draw_paired(analysis),
+        CURVE_FIGURE: lambda: plot_curves(analysis),
+        PAIRED_FIGURE: lambda: plot_paired(analysis),
         PANEL_FIGURE: panel,
     }
     drawn = {}

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from nnunet_pix2rep.diagnostics.equivariance import equivariance_error
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.feature_pictures import PIXELS_PER_IMAGE, ColourBasis, FeaturePicture, draw_picture
+from nnunet_pix2rep.feature_pictures import PIXELS_PER_IMAGE, ColourBasis, FeaturePicture, plot_picture
 from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.geometry.grids import SpatialTransform, TransformRanges, draw_transform
 from nnunet_pix2rep.geometry.warp import warp
@@ -79,7 +79,7 @@ class FeatureReport:
         for case in tqdm(self.images, desc="pictures", unit="image"):
             image = self._prepare(case)
             picture = self._picture(case, image, found, basis)
-            draw_picture(picture, output / f"{case}.png")
+            plot_picture(picture, output / f"{case}.png")
             written.append(output / f"{case}.png")
             if np.isfinite(picture.equivariance).any():
                 errors[case] = float(np.nanmean(picture.equivariance))

@@ -3,7 +3,7 @@ import pytest
 from synthetic import PATIENTS, rows_of, some_rows, write_benchmark
 
 from nnunet_pix2rep.benchmark.report.analysis import ReportSettings, analyse
-from nnunet_pix2rep.benchmark.report.figures import draw_curves, draw_paired, patient_pairs, styles_of
+from nnunet_pix2rep.benchmark.report.figures import patient_pairs, plot_curves, plot_paired, styles_of
 from nnunet_pix2rep.benchmark.report.panel_patients import choose_patients
 from nnunet_pix2rep.benchmark.report.results import read_benchmark
 
@@ -24,7 +24,7 @@ def test_every_method_looks_different_and_the_reference_is_black():
 
 def test_the_curves_show_the_means_and_intervals(tmp_path):
     analysis = analysis_of(tmp_path, some_rows(), methods=["scratch", "pix2rep", "missing"])
-    (axis,) = draw_curves(analysis).axes
+    (axis,) = plot_curves(analysis).axes
     curves = {line.get_label(): line.get_ydata() for line in axis.lines if not line.get_label().startswith("_")}
     for method in ("scratch", "pix2rep"):
         means = [row["mean"] for row in analysis["dice"] if row["method"] == method]
@@ -40,7 +40,7 @@ def test_the_pairs_are_means_over_the_common_draws(tmp_path):
     pairs = patient_pairs(analysis, analysis["comparisons"][0])
     assert pairs == pytest.approx(np.array([[0.3, 0.6], [0.4, 0.6]]))
     assert np.diff(pairs.mean(axis=0)) == pytest.approx(analysis["comparisons"][0]["difference"])
-    assert draw_paired(analysis) is not None
+    assert plot_paired(analysis) is not None
 
 
 def test_best_median_and_worst_are_chosen_by_the_mean_of_all_methods(tmp_path):

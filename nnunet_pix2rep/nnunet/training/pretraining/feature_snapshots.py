@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from acvl_utils.cropping_and_padding.bounding_boxes import crop_and_pad_nd
 
-from nnunet_pix2rep.feature_pictures import draw_patches
+from nnunet_pix2rep.feature_pictures import plot_patches
 from nnunet_pix2rep.geometry.grids import identity_grid
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
 from nnunet_pix2rep.pretraining import PixelEmbedder
@@ -75,7 +75,7 @@ def draw_epoch_picture(embedder: PixelEmbedder, patches: torch.Tensor, title: st
     finally:
         embedder.train(was_training)
     size = images.shape[1:]
-    draw_patches(
+    plot_patches(
         [image.numpy() for image in images],
         [rows.reshape(*size, -1).numpy() for rows in features],
         title,

@@ -1,6 +1,6 @@
 """Draws architecture.svg and architecture.png beside itself: the four walks of architecture.md.
 
-Run it after a change of the walks: ``python docs/explanation/draw_architecture.py``.
+Run it after a change of the walks: ``python docs/explanation/plot_architecture.py``.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ WALKS = {
 }
 
 
-def draw_walks() -> Figure:
+def plot_walks() -> Figure:
     """One lane for each walk, its steps from left to right."""
     longest = max(len(steps) for steps in WALKS.values())
     width, height = longest * (BOX_WIDTH + GAP) + 0.2, len(WALKS) * LANE + 0.6
@@ -103,7 +103,7 @@ def draw_walks() -> Figure:
 def main() -> None:
     """Writes both files; the same drawing gives the same bytes."""
     with mpl.rc_context({"svg.hashsalt": "nnunet_pix2rep", "svg.fonttype": "none"}):
-        figure = draw_walks()
+        figure = plot_walks()
         figure.savefig(FOLDER / "architecture.svg", metadata={"Date": None}, facecolor="white")
         figure.savefig(FOLDER / "architecture.png", dpi=110, facecolor="white", metadata={"Software": None})
 
