@@ -24,6 +24,7 @@ SUBCOMMANDS = (
     "preprocess_unlabeled",
     "features",
     "suggest",
+    "collect",
     "segment_in_context",
     "propagate",
     "benchmark",

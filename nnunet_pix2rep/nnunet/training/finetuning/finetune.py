@@ -18,6 +18,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak, seen_cases
 from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining, requested_pretrained_weights, transfer_weights
+from nnunet_pix2rep.nnunet.data.annotation_record import annotations_of, read_annotations
 from nnunet_pix2rep.nnunet.data.dataset_folders import training_cases
 from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labelled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import check_architecture
@@ -101,6 +102,7 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
         self._iteration_in_epoch = 0
         self.pretrained_record: dict[str, Any] | None = None
         self.cases_used: list[str] = []
+        self.annotations: list[dict[str, Any]] = []
 
     # ----------------------------------------------------------------------------------------------- network, optimiser
 
@@ -179,7 +181,10 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
             self.initialize()
         if self.needs_pretrained_weights and self.pretrained_record is None:
             self.load_pretrained(self.provide_pretrained_weights())
-        self.cases_used = sorted({*self.cases_used, *self.do_split()[0]})
+        training = self.do_split()[0]
+        self.cases_used = sorted({*self.cases_used, *training})
+        folder = Path(self.preprocessed_dataset_folder_base)
+        self.annotations = annotations_of(read_annotations(folder), training)
         super().on_train_start()
 
     # ----------------------------------------------------------------------------------------------------------- steps
@@ -209,11 +214,12 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
     # ----------------------------------------------------------------------------------------------------- checkpoints
 
     def record(self) -> dict[str, Any]:
-        """Adds where the weights came from, and all cases that they have seen, in the pretraining too."""
+        """Adds where weights and annotations came from, and all cases that were seen, in the pretraining too."""
         return super().record() | {
             "stage": "finetuning",
             "pretrained": self.pretrained_record,
             "cases": self.cases_used,
+            "annotations": self.annotations,
         }
 
     def checkpoint_content(self, next_epoch: int) -> dict[str, Any]:
@@ -226,6 +232,7 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
         record = checkpoint.get(RECORD_KEY, {})
         self.pretrained_record = record.get("pretrained")
         self.cases_used = record.get("cases", [])
+        self.annotations = record.get("annotations", [])
 
 
 def _rest_backbone(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:

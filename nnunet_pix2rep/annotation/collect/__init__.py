@@ -1,0 +1,1 @@
+"""Checking finished labels and taking them into a dataset."""

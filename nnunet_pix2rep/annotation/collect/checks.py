@@ -1,0 +1,151 @@
+"""What is wrong with the labels of a case, and what becomes of them together with those that were there before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nnunet_pix2rep.annotation.slices import annotated_slices
+
+
+@dataclass
+class CheckedLabels:
+    """The labels of a case after their checks.
+
+    Attributes:
+        labels: Shape (Z, Y, X), integers: the new slices in what was annotated before.
+        axis: Which of its axes slices are counted along.
+        slices: The slices that are taken from the label file.
+        problems: What is wrong; any makes the labels unusable.
+        notes: What the user should know.
+    """
+
+    labels: np.ndarray
+    axis: int
+    slices: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def known_values(labels: dict[str, Any]) -> set[int]:
+    """All integers of the labels of dataset.json, those of regions and of ignore among them."""
+    lists = (entry if isinstance(entry, (list, tuple)) else [entry] for entry in labels.values())
+    return {int(value) for values in lists for value in values}
+
+
+def check_labels(
+    labels: np.ndarray,
+    axis: int,
+    known: Collection[int],
+    ignore_label: int | None,
+    *,
+    before: np.ndarray | None = None,
+    chosen: Collection[int] | None = None,
+    known_before: Collection[int] = (),
+    allow_empty: bool = False,
+) -> CheckedLabels:
+    """Checks the labels of a case slice by slice and merges them into what was there before.
+
+    Args:
+        labels: From the label file, shape (Z, Y, X).
+        axis: Which of its axes slices are counted along.
+        known: The values that the dataset has.
+        ignore_label: nnU-Net's; None: the dataset has none.
+        before: The labels that the dataset has of this case, same shape; None: none.
+        chosen: The slices that were to be annotated; None: those that are not all ignore.
+        known_before: Slices that were annotated when the label file was made.
+        allow_empty: Whether slices without any foreground are wanted.
+    """
+    merged = before.copy() if before is not None else np.full_like(labels, 0 if ignore_label is None else ignore_label)
+    result = CheckedLabels(merged, axis)
+    planes, old, new = (np.moveaxis(array, axis, 0) for array in (labels, merged, merged))
+    unknown = {
+        int(value): np.flatnonzero((planes == value).any(axis=(1, 2))).tolist()
+        for value in np.unique(planes)
+        if int(value) not in known
+    }
+    for value, places in unknown.items():
+        result.problems.append(f"slice {_join(places)}: the value {value} is none of the dataset's {_join(known)}")
+    was_chosen = chosen is not None and ignore_label is not None  # without an ignore label a scan is one whole
+    wanted = set(chosen if was_chosen else annotated_slices(labels, axis, ignore_label))
+    if beyond := sorted(index for index in wanted if index >= len(planes)):
+        result.problems.append(f"slice {_join(beyond)}: the image has only {len(planes)} slices along this axis")
+        return result
+    ignored = planes == ignore_label if ignore_label is not None else np.zeros_like(planes, dtype=bool)
+    shares = ignored.mean(axis=(1, 2))
+    extra = _check_outside(result, planes, old, shares, wanted, set(known_before))
+    _check_chosen(result, shares, wanted, was_chosen)
+    _check_empty(result, planes, ignored, wanted, allow_empty)
+    result.slices = sorted(wanted | extra)
+    for index in result.slices:
+        new[index] = planes[index]
+    return result
+
+
+def _check_outside(
+    result: CheckedLabels,
+    planes: np.ndarray,
+    old: np.ndarray,
+    shares: np.ndarray,
+    wanted: set[int],
+    known_before: set[int],
+) -> set[int]:
+    """Slices that were not to be annotated and yet are: whole ones are taken, painted ones are a problem."""
+    extra, painted, changed = set(), {}, []
+    for index in np.flatnonzero(shares < 1).tolist():
+        if index in wanted or (index in known_before and np.array_equal(planes[index], old[index])):
+            continue
+        if shares[index] == 0:
+            extra.add(index)
+            changed += [index] if index in known_before else []
+        elif not np.array_equal(planes[index], old[index]):
+            painted[index] = round((1 - shares[index]) * planes[index].size)
+    for index, count in painted.items():
+        result.problems.append(
+            f"slice {index}: {count} pixel(s) are drawn over the ignore label, and this slice was not to be annotated. "
+            "Set them to ignore again, or annotate the whole slice"
+        )
+    if added := sorted(extra - set(changed)):
+        result.notes.append(f"slice {_join(added)}: annotated though not chosen; taken too")
+    if changed:
+        result.notes.append(f"slice {_join(changed)}: annotated before and changed now; the new labels are taken")
+    return extra
+
+
+def _check_chosen(result: CheckedLabels, shares: np.ndarray, wanted: set[int], was_chosen: bool) -> None:
+    """Chosen slices may keep some ignore, where the annotator is not sure, but not be all ignore."""
+    erased = [index for index in sorted(wanted) if shares[index] == 1]
+    if erased:
+        result.problems.append(f"slice {_join(erased)}: all of it is ignore, so nothing is annotated")
+    partly = [index for index in sorted(wanted) if 0 < shares[index] < 1]
+    painted = [index for index in partly if not was_chosen and shares[index] > 0.5]
+    for index in painted:
+        result.problems.append(
+            f"slice {index}: {1 - shares[index]:.0%} of it are annotated and the rest is ignore. Set all of it to "
+            "ignore, or annotate the whole slice"
+        )
+    if left := [index for index in partly if index not in painted]:
+        result.notes.append(f"slice {_join(left)}: some pixels stay ignore")
+
+
+def _check_empty(
+    result: CheckedLabels, planes: np.ndarray, ignored: np.ndarray, wanted: set[int], allow_empty: bool
+) -> None:
+    """Slices without any foreground; of a scan that is annotated as a whole only the scan itself counts."""
+    drawn = ((planes != 0) & ~ignored).any(axis=(1, 2))
+    empty = [index for index in sorted(wanted) if not drawn[index] and not ignored[index].all()]
+    if len(wanted) == len(planes) > 1 and drawn.any():
+        return
+    if empty and not allow_empty:
+        result.problems.append(
+            f"slice {_join(empty)}: nothing is drawn. If there is nothing to draw, collect with --allow-empty"
+        )
+    elif empty:
+        result.notes.append(f"slice {_join(empty)}: nothing is drawn, taken as background")
+
+
+def _join(values: Iterable[int]) -> str:
+    return ", ".join(str(value) for value in sorted(values))

@@ -1,0 +1,129 @@
+"""The raw dataset that labels are taken into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nnunet_pix2rep.annotation.label_files import LabelFiles, ignore_label_of
+from nnunet_pix2rep.annotation.work_folder import LABELS, SUGGESTION, Suggestion, read_suggestion
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of, preprocessed_folder, raw_folder
+from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
+from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELLED_FOLDER
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """A raw dataset whose cases lie in ``imagesTr`` and ``imagesUn``.
+
+    Attributes:
+        name: nnU-Net's name of it.
+        folder: Its folder in ``nnUNet_raw``.
+        preprocessed: Its folder in ``nnUNet_preprocessed``; None: nothing is planned yet.
+        dataset_json: Content of ``dataset.json``.
+    """
+
+    name: str
+    folder: Path
+    preprocessed: Path | None
+    dataset_json: dict[str, Any]
+
+    @property
+    def ending(self) -> str:
+        """File ending of images and labels."""
+        return self.dataset_json["file_ending"]
+
+    @property
+    def ignore_label(self) -> int | None:
+        """nnU-Net's ignore label, None where there is none."""
+        return ignore_label_of(self.dataset_json)
+
+    @property
+    def num_channels(self) -> int:
+        """Number of channels."""
+        return len(self.dataset_json.get("channel_names", self.dataset_json.get("modality")))
+
+    @cached_property
+    def images(self) -> dict[str, list[Path]]:
+        """Case -> its image files. A case that an interrupted run has left in both folders counts where it is whole."""
+        found = self.cases_in(UNLABELLED_FOLDER)
+        for case, files in self.cases_in("imagesTr").items():
+            if len(files) >= len(found.get(case, [])):
+                found[case] = files
+        return found
+
+    def cases_in(self, folder: str) -> dict[str, list[Path]]:
+        """Case -> its files in one of the folders of images."""
+        return list_raw_cases(self.folder / folder, self.ending)
+
+    def label_file(self, case: str) -> Path:
+        """Where the labels of a case lie or will lie."""
+        return self.folder / "labelsTr" / f"{case}{self.ending}"
+
+    def reader(self, plans_name: str | None) -> LabelFiles:
+        """nnU-Net's reader by the plans; without plans the one that it chooses for the file ending."""
+        plans = self.preprocessed / f"{plans_name or 'nnUNetPlans'}.json" if self.preprocessed is not None else None
+        name = read_json(plans)["image_reader_writer"] if plans is not None and plans.is_file() else None
+        return LabelFiles(self.dataset_json, name)
+
+    def check_cases(self, cases: Iterable[str]) -> list[str]:
+        """What forbids to annotate some of these cases, a line each."""
+        tests, problems = self.cases_in("imagesTs"), []
+        for case in cases:
+            if case in tests:
+                problems.append(f"{case} is a test case: its image is in imagesTs too.")
+            elif case not in self.images:
+                problems.append(f"{case} has no image in imagesTr or {UNLABELLED_FOLDER} of {self.name}.")
+            elif number_of_frames(self.images[case][0], len(self.images[case]), self.num_channels) is not None:
+                problems.append(f"{case} is a 4D file: bring its frames in one by one to annotate them.")
+        return problems
+
+
+def open_dataset(dataset_name_or_id: str | int) -> RawDataset:
+    """Finds the dataset.
+
+    Raises:
+        UserError: it is not in ``nnUNet_raw``, or its ``dataset.json`` lists its cases itself.
+    """
+    name = dataset_name_of(dataset_name_or_id)
+    raw = raw_folder(name)
+    if raw is None:
+        raise UserError(f"The raw dataset {name} with its dataset.json is not in the folder that nnUNet_raw names.")
+    dataset_json = read_json(raw / "dataset.json")
+    if "dataset" in dataset_json:
+        raise UserError(
+            f'{raw / "dataset.json"} lists the training cases under the key "dataset", so nnU-Net would not see what '
+            "is put into imagesTr and labelsTr. Add the cases to that list yourself, or copy the files into these "
+            "folders and delete the key."
+        )
+    try:
+        preprocessed = preprocessed_folder(name)
+    except UserError:
+        preprocessed = None  # nothing to preprocess then; the plans come later
+    return RawDataset(name, raw, preprocessed, dataset_json)
+
+
+def find_suggestion(folder: Path, dataset_name: str) -> tuple[Path, Suggestion | None]:
+    """The folder of labels, and the suggestion beside it, if there is one.
+
+    Args:
+        folder: The folder of labels, or the work folder that holds it.
+        dataset_name: nnU-Net's name of the dataset.
+
+    Raises:
+        UserError: the suggestion is for another dataset, or malformed.
+    """
+    folder = folder.expanduser().resolve()
+    if (folder / SUGGESTION).is_file() and (folder / LABELS).is_dir():
+        folder = folder / LABELS
+    if not (folder.parent / SUGGESTION).is_file():
+        return folder, None
+    suggestion = read_suggestion(folder.parent)
+    if suggestion.dataset != dataset_name:
+        raise UserError(f"{folder.parent / SUGGESTION} is for {suggestion.dataset}, not for {dataset_name}.")
+    return folder, suggestion

@@ -1,0 +1,84 @@
+"""Which case a label file belongs to, also where a viewer has given it another name."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.unlabeled.discover import MEDICAL_ENDINGS, NATURAL_ENDINGS, ending_of
+
+# What viewers and file managers put behind a name: CASE.seg.nrrd, CASE-label.nii.gz, CASE_1.nii.gz, CASE (1).nii.gz
+ADDITION = re.compile(
+    r"([ ._-]+(seg|segm|segmentation|label|labels|labelmap|mask|edited|copy|final|\d{1,4}|\(\d+\)))+", re.IGNORECASE
+)
+
+
+@dataclass
+class LabelFilesFound:
+    """What a folder of labels holds.
+
+    Attributes:
+        files: Case -> its label file.
+        problems: Lines that each name a file and what is wrong with it.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def find_label_files(folder: Path, cases: Collection[str], file_ending: str) -> LabelFilesFound:
+    """Finds the label file of each case; hidden files are left out.
+
+    Args:
+        folder: The folder of labels.
+        cases: The cases whose labels may be there.
+        file_ending: Of the dataset. Files of another format that ITK reads are taken too.
+
+    Raises:
+        UserError: the folder does not exist or is empty.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder. Name the folder of finished labels with -i.")
+    found, by_case = LabelFilesFound(), defaultdict(list)
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    if not paths:
+        raise UserError(f"{folder} is empty. Name the folder of finished labels with -i.")
+    endings = tuple(dict.fromkeys([file_ending, *MEDICAL_ENDINGS, *NATURAL_ENDINGS]))
+    for path in paths:
+        if path.is_file() and is_companion(path, cases, file_ending):
+            continue
+        ending = ending_of(path, endings) if path.is_file() else None
+        if ending is None:
+            found.problems.append(f"{path.name} is no label file: move it away.")
+            continue
+        candidates = cases_of(path.name[: -len(ending)], cases)
+        if len(candidates) == 1:
+            by_case[candidates[0]].append(path)
+        elif candidates:
+            found.problems.append(f"{path.name} may belong to {' or '.join(candidates)}: rename it CASE{file_ending}.")
+        else:
+            found.problems.append(
+                f"{path.name} belongs to no case that is to be annotated: rename it CASE{file_ending}, or move it away."
+            )
+    for case, files in sorted(by_case.items()):
+        if len(files) > 1:
+            names = " and ".join(file.name for file in files)
+            found.problems.append(f"{names} are both labels of {case}: keep the finished one and move the other away.")
+        found.files[case] = files[0]
+    return found
+
+
+def cases_of(stem: str, cases: Collection[str]) -> list[str]:
+    """The cases, sorted, that a file name without its ending may mean; the one of just this name goes first."""
+    if stem in cases:
+        return [stem]
+    return sorted(case for case in cases if stem.startswith(case) and ADDITION.fullmatch(stem[len(case) :]))
+
+
+def is_companion(path: Path, cases: Collection[str], file_ending: str) -> bool:
+    """Whether a file is the spacing that nnU-Net's format for 3D TIFF keeps beside the voxels."""
+    return file_ending in (".tif", ".tiff") and path.suffix == ".json" and path.stem in cases

@@ -1,0 +1,166 @@
+"""Reading and checking a whole folder of labels before anything is changed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nnunet_pix2rep.annotation.collect.checks import CheckedLabels, check_labels, known_values
+from nnunet_pix2rep.annotation.collect.dataset import RawDataset
+from nnunet_pix2rep.annotation.collect.grid import read_labels_on_grid
+from nnunet_pix2rep.annotation.collect.label_names import find_label_files
+from nnunet_pix2rep.annotation.collect.preprocess import digest_of
+from nnunet_pix2rep.annotation.label_files import LabelFiles
+from nnunet_pix2rep.annotation.slices import annotated_slices, slice_axis
+from nnunet_pix2rep.annotation.work_folder import Suggestion, slices_by_case
+from nnunet_pix2rep.errors import UserError
+
+MOST_PROBLEMS = 30
+
+
+@dataclass(frozen=True)
+class FinishedCase:
+    """A case whose labels can be taken; they are kept compressed, since all cases are read before any is taken.
+
+    Attributes:
+        file: The label file.
+        axis: The axis that slices are counted along.
+        slices: The slices that are taken from the file.
+        notes: What the user should know.
+        is_new: Whether taking them changes anything.
+        content: Digest of the labels of these slices.
+        shape: (Z, Y, X).
+        packed: The labels merged with what was annotated before.
+    """
+
+    file: Path
+    axis: int
+    slices: list[int]
+    notes: list[str]
+    is_new: bool
+    content: str
+    shape: tuple[int, ...]
+    packed: bytes
+
+    def unpack(self) -> np.ndarray:
+        """The labels merged with what was annotated before, shape (Z, Y, X), int16."""
+        return np.frombuffer(zlib.decompress(self.packed), dtype=np.int16).reshape(self.shape)
+
+
+def _pack(file: Path, checked: CheckedLabels, before: np.ndarray | None) -> FinishedCase:
+    labels = checked.labels.astype(np.int16)
+    return FinishedCase(
+        file=file,
+        axis=checked.axis,
+        slices=checked.slices,
+        notes=checked.notes,
+        is_new=before is None or not np.array_equal(before, labels),
+        content=digest_of(np.take(labels, checked.slices, axis=checked.axis)),
+        shape=labels.shape,
+        packed=zlib.compress(labels.tobytes(), level=1),
+    )
+
+
+def read_finished_labels(
+    dataset: RawDataset,
+    folder: Path,
+    suggestion: Suggestion | None,
+    axes: Mapping[str, int],
+    reader: LabelFiles,
+    *,
+    allow_empty: bool,
+) -> dict[str, FinishedCase]:
+    """Reads and checks all label files of a folder.
+
+    Args:
+        dataset: The dataset.
+        folder: The folder of labels.
+        suggestion: What was to be annotated; None: it is not known.
+        axes: Case -> axis of its slices, for cases that were annotated before without a suggestion.
+        reader: Of the dataset.
+        allow_empty: Whether slices without any foreground are wanted.
+
+    Returns:
+        Case -> its labels, sorted.
+
+    Raises:
+        UserError: anything is wrong with any file; the message has a line for each, with file and slice.
+    """
+    chosen = suggestion.chosen() if suggestion is not None else None
+    found = find_label_files(folder, chosen if chosen is not None else dataset.images, dataset.ending)
+    problems = [*found.problems, *dataset.check_cases(found.files)]
+    for case in sorted((chosen or {}).keys() - found.files.keys()):
+        problems.append(f"{case} has no label file. Was it moved or renamed?")
+    finished = {}
+    readable = [case for case in found.files if not dataset.check_cases([case])]
+    for case in tqdm(readable, desc="Checking labels", unit="case"):
+        file = found.files[case]
+        try:
+            before = _labels_before(dataset, case, reader)
+            checked = _check_case(dataset, case, file, suggestion, axes, reader, before, allow_empty=allow_empty)
+        except UserError as problem:
+            problems.append(f"{file.name}: {problem}.")
+            continue
+        problems += [f"{file.name}, {problem}." for problem in checked.problems]
+        finished[case] = _pack(file, checked, before)
+    if problems:
+        more = f"\n  and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
+        listed = "\n  ".join(problems[:MOST_PROBLEMS])
+        raise UserError(
+            f"The labels in {folder} cannot be taken; nothing was changed. Slices are counted from 0.\n  {listed}{more}"
+        )
+    return finished
+
+
+def _labels_before(dataset: RawDataset, case: str, reader: LabelFiles) -> np.ndarray | None:
+    file = dataset.label_file(case)
+    return reader.read(file).labels.astype(np.int16) if file.is_file() else None
+
+
+def _check_case(
+    dataset: RawDataset,
+    case: str,
+    file: Path,
+    suggestion: Suggestion | None,
+    axes: Mapping[str, int],
+    reader: LabelFiles,
+    before: np.ndarray | None,
+    *,
+    allow_empty: bool,
+) -> CheckedLabels:
+    labels = read_labels_on_grid(file, dataset.images[case], reader).astype(np.int16)
+    if before is not None and before.shape != labels.shape:
+        raise UserError(f"the labels in {dataset.label_file(case)} are of another size")
+    if suggestion is not None:
+        axis, chosen = suggestion.axes[case], suggestion.chosen()[case]
+        known_before = slices_by_case(suggestion.annotated_before).get(case, [])
+    else:
+        axis, chosen = axes.get(case), None
+        if axis is None:
+            axis = find_axis(labels, dataset.ignore_label, reader.geometry(dataset.images[case]).spacing)
+        known_before = annotated_slices(before, axis, dataset.ignore_label) if before is not None else []
+    return check_labels(
+        labels,
+        axis,
+        known_values(dataset.dataset_json["labels"]),
+        dataset.ignore_label,
+        before=before,
+        chosen=chosen,
+        known_before=known_before,
+        allow_empty=allow_empty,
+    )
+
+
+def find_axis(labels: np.ndarray, ignore_label: int | None, spacing: tuple[float, ...]) -> int:
+    """The axis across which annotated slices lie: that along which the smallest share of slices is annotated.
+
+    Where that does not tell, as in a scan that is annotated as a whole, the axis of the largest spacing.
+    """
+    widest = slice_axis(labels.shape, (0, 1, 2), spacing)
+    shares = [len(annotated_slices(labels, axis, ignore_label)) / labels.shape[axis] for axis in range(3)]
+    return widest if shares[widest] == min(shares) else int(np.argmin(shares))

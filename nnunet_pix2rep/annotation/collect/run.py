@@ -1,0 +1,193 @@
+"""``collect`` as a whole: read everything, then change the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from nnunet_pix2rep.annotation.collect.dataset import RawDataset, find_suggestion, open_dataset
+from nnunet_pix2rep.annotation.collect.preprocess import remove_leftovers
+from nnunet_pix2rep.annotation.collect.read import FinishedCase, read_finished_labels
+from nnunet_pix2rep.annotation.collect.take import (
+    BACKUP_FOLDER,
+    add_patients,
+    move_images,
+    patients_of_cases,
+    preprocess_cases,
+    remove_from_pools,
+    update_dataset_json,
+    write_labels,
+)
+from nnunet_pix2rep.annotation.work_folder import Suggestion
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.data.annotation_record import (
+    AnnotatedCase,
+    AnnotationRound,
+    add_round,
+    read_annotations,
+    write_annotations,
+)
+from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE
+
+
+@dataclass
+class CollectReport:
+    """What :func:`collect` did, or would do.
+
+    Attributes:
+        dataset: nnU-Net's name of the dataset.
+        slices: Case -> slices taken from its label file.
+        renamed: Case -> name of its label file, where a viewer had changed it.
+        notes: Lines on what is unusual.
+        changed: Cases whose labels are new or differ from what was there.
+        backup: Where the labels that were replaced are kept; None: none were.
+        moved: Cases whose images were moved from ``imagesUn``.
+        preprocessed: Folder of preprocessed data -> cases preprocessed now.
+        outside_folds: Labelled cases that ``splits_final.json`` does not name.
+        suggestion: What was to be annotated, if known.
+    """
+
+    dataset: str
+    slices: dict[str, list[int]] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    backup: Path | None = None
+    moved: list[str] = field(default_factory=list)
+    preprocessed: dict[str, list[str]] = field(default_factory=dict)
+    outside_folds: list[str] = field(default_factory=list)
+    suggestion: Suggestion | None = None
+
+
+def collect(
+    dataset_name_or_id: str | int, folder: Path, *, allow_empty: bool = False, dry_run: bool = False
+) -> CollectReport:
+    """Checks finished labels and takes them into ``imagesTr`` and ``labelsTr`` of a dataset.
+
+    Nothing is changed unless all labels can be taken. The same command completes an interrupted run, and changes
+    nothing where everything was taken already.
+
+    Args:
+        dataset_name_or_id: nnU-Net's dataset, by name or number.
+        folder: The folder of labels, or the work folder that holds it.
+        allow_empty: Take slices in which nothing is drawn as background.
+        dry_run: Check everything and change nothing.
+
+    Raises:
+        UserError: anything is wrong with any label file; the message names files and slices.
+    """
+    dataset = open_dataset(dataset_name_or_id)
+    folder, suggestion = find_suggestion(folder, dataset.name)
+    reader = dataset.reader(suggestion.plans if suggestion is not None else None)
+    with _only_process(dataset.folder, needed=not dry_run):
+        rounds = read_annotations(dataset.folder)
+        axes = {case: taken.axis for entry in rounds for case, taken in entry.cases.items()}
+        finished = read_finished_labels(dataset, folder, suggestion, axes, reader, allow_empty=allow_empty)
+        report = _describe(dataset, finished, suggestion)
+        if dry_run:
+            return report
+        backup = dataset.folder / BACKUP_FOLDER / datetime.now().strftime("%Y%m%d_%H%M%S_%f")
+        try:
+            report.backup = backup if write_labels(dataset, finished, reader, backup) else None
+            _write_record(dataset, add_round(rounds, _round_of(finished, suggestion)))
+            suggested = {} if suggestion is None else {entry.case: entry.patient for entry in suggestion.slices}
+            add_patients(dataset, patients_of_cases(finished, suggested))
+            report.moved = move_images(dataset, finished)
+            _bring_up_to_date(dataset, {case: labels.axis for case, labels in finished.items()}, report)
+        except OSError as error:
+            raise UserError(
+                f"{error}. Check permissions and free space, then run the same command again to complete it."
+            ) from error
+    return report
+
+
+def preprocess_again(dataset_name_or_id: str | int) -> CollectReport:
+    """Preprocesses what was collected before wherever nnU-Net's own preprocessing has replaced it since.
+
+    Raises:
+        UserError: nothing was collected yet.
+    """
+    dataset = open_dataset(dataset_name_or_id)
+    rounds = read_annotations(dataset.folder)
+    labelled = dataset.cases_in("imagesTr")
+    axes = {case: taken.axis for entry in rounds for case, taken in entry.cases.items() if case in labelled}
+    if not axes:
+        raise UserError(f"Nothing was collected into {dataset.name} yet. Name a folder of finished labels with -i.")
+    report = CollectReport(dataset.name)
+    with _only_process(dataset.folder):
+        _bring_up_to_date(dataset, axes, report)
+    return report
+
+
+def _describe(
+    dataset: RawDataset, finished: Mapping[str, FinishedCase], suggestion: Suggestion | None
+) -> CollectReport:
+    report = CollectReport(dataset.name, suggestion=suggestion)
+    for case, labels in finished.items():
+        report.slices[case] = labels.slices
+        if labels.file.name != f"{case}{dataset.ending}":
+            report.renamed[case] = labels.file.name
+        report.notes += [f"{labels.file.name}, {note}" for note in labels.notes]
+    report.changed = [case for case, labels in finished.items() if labels.is_new]
+    return report
+
+
+def _bring_up_to_date(dataset: RawDataset, axes: Mapping[str, int], report: CollectReport) -> None:
+    """All that follows from labels and images in place."""
+    update_dataset_json(dataset)
+    if dataset.preprocessed is not None:
+        remove_leftovers(dataset.preprocessed)
+        report.preprocessed = preprocess_cases(dataset, axes)
+        # only now, so that no training ever misses an image
+        if report.preprocessed:
+            remove_from_pools(dataset, axes)
+    report.outside_folds = _outside_folds(dataset, list(axes))
+
+
+def _round_of(finished: Mapping[str, FinishedCase], suggestion: Suggestion | None) -> AnnotationRound:
+    cases = {case: AnnotatedCase(labels.axis, labels.slices, labels.content) for case, labels in finished.items()}
+    return AnnotationRound(_plain(suggestion), cases)
+
+
+def _plain(suggestion: Suggestion | None) -> dict | None:
+    """The suggestion as JSON gives it back."""
+    if suggestion is None:
+        return None
+    content = asdict(suggestion)
+    return content | {name: list(content[name]) for name in ("slices", "annotated_before")}
+
+
+def _write_record(dataset: RawDataset, rounds: Sequence[AnnotationRound]) -> None:
+    for folder in (dataset.folder, dataset.preprocessed):
+        if folder is not None and read_annotations(folder) != list(rounds):
+            write_annotations(rounds, folder)
+
+
+def _outside_folds(dataset: RawDataset, cases: Sequence[str]) -> list[str]:
+    file = dataset.preprocessed / SPLITS_FILE if dataset.preprocessed is not None else None
+    if file is None or not file.is_file():
+        return []
+    named = {case for split in read_json(file) for side in ("train", "val") for case in split[side]}
+    return sorted(set(cases) - named)
+
+
+@contextmanager
+def _only_process(folder: Path, needed: bool = True) -> Iterator[None]:
+    if not needed:
+        yield
+        return
+    lock = FileLock(folder / ".collect.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"Another process is collecting into {folder}. Wait for it to end.") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,75 @@
+"""``nnunet_pix2rep collect``: takes finished labels into a dataset."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnunet_pix2rep.annotation.collect.run import CollectReport
+
+HELP = "Check finished labels and take them into imagesTr and labelsTr of a dataset."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    parser.add_argument("-d", required=True, metavar="DATASET", help="Dataset number or name.")
+    parser.add_argument(
+        "-i",
+        type=Path,
+        metavar="FOLDER",
+        help="Folder with the finished labels, such as labels/ of a folder that nnunet_pix2rep suggest wrote. Without "
+        "it, what was collected before is preprocessed again where nnU-Net's own preprocessing has replaced it.",
+    )
+    parser.add_argument(
+        "--allow-empty", action="store_true", help="Take slices in which nothing is drawn as background."
+    )
+    parser.add_argument("--dry-run", action="store_true", help="Check everything and change nothing.")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Collects, and prints what was taken and the next command."""
+    from nnunet_pix2rep.annotation.collect.run import collect, preprocess_again
+
+    if arguments.i is None:
+        report = preprocess_again(arguments.d)
+    else:
+        report = collect(arguments.d, arguments.i, allow_empty=arguments.allow_empty, dry_run=arguments.dry_run)
+    _print_report(report, arguments.dry_run)
+    if not arguments.dry_run:
+        print(f"Next: {_next_command(report, arguments.d)}")
+    return 0
+
+
+def _print_report(report: CollectReport, dry_run: bool) -> None:
+    for case, slices in report.slices.items():
+        name = f" (from {report.renamed[case]})" if case in report.renamed else ""
+        state = "" if case in report.changed else ", nothing new"
+        print(f"{case}{name}: slice {', '.join(map(str, slices))}{state}")
+    for note in report.notes:
+        print(f"Note: {note}")
+    if report.backup is not None:
+        print(f"The labels that were replaced are kept in {report.backup}")
+    for folder, cases in report.preprocessed.items():
+        print(f"{folder}: {len(cases)} case(s) preprocessed")
+    if report.outside_folds:
+        print(
+            f"Note: {len(report.outside_folds)} case(s) are not in splits_final.json, so numbered folds do not use "
+            "them: train in fold all, or run nnunet_pix2rep split again."
+        )
+    what = "can be taken" if dry_run else "taken"
+    if report.slices:
+        print(
+            f"{report.dataset}: {sum(map(len, report.slices.values()))} slices of {len(report.slices)} cases {what}, "
+            f"{len(report.changed)} cases with new labels."
+        )
+
+
+def _next_command(report: CollectReport, dataset: str) -> str:
+    if not report.preprocessed:
+        return f"nnUNetv2_plan_and_preprocess -d {dataset}"
+    suggestion = report.suggestion
+    configuration = suggestion.configuration if suggestion is not None else "CONFIGURATION"
+    plans = f" -p {suggestion.plans}" if suggestion is not None and suggestion.plans != "nnUNetPlans" else ""
+    return f"nnUNetv2_train {dataset} {configuration} all -tr nnUNetTrainerPix2RepFinetune{plans}"

@@ -1,0 +1,282 @@
+import itertools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+from tiny_training import CASES, DATASET, PLANS, SHAPE, make_trainer
+from work_folders import IGNORE
+
+from nnunet_pix2rep.annotation.collect import run, take
+from nnunet_pix2rep.annotation.collect.run import collect, preprocess_again
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
+from nnunet_pix2rep.nnunet.data.annotation_record import read_annotations
+from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
+from nnunet_pix2rep.nnunet.loading.training_images import available_images
+from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepPretrain
+from nnunet_pix2rep.nnunet.unlabeled.pool import pool_folder, read_pool
+from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
+
+CHOSEN = {"case_00": [6], "case_03": [3, 7]}
+FOLDERS = (f"{PLANS}_2d", f"{PLANS}_3d_fullres")
+
+
+class FromScratch(Pix2RepFinetuneTrainer):
+    needs_pretrained_weights = False
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def expected(scans, case, slices):
+    labels = np.full(SHAPE, IGNORE)
+    labels[slices] = scans.truth(case)[slices]
+    return labels
+
+
+def test_the_first_labels_of_a_dataset_without_any(scans):
+    scans.prepare(CHOSEN)
+    pooled = {
+        folder: ImageCase("case_00", str(scans.preprocessed / f"{folder}_unlabeled")).open()[:] for folder in FOLDERS
+    }
+    report = scans.collect()
+    assert report.slices == CHOSEN
+    assert report.changed == report.moved == list(CHOSEN)
+    assert report.backup is None
+    assert names_in(scans.raw / "imagesTr") == ["case_00_0000.nii.gz", "case_03_0000.nii.gz"]
+    assert names_in(scans.raw / "labelsTr") == ["case_00.nii.gz", "case_03.nii.gz"]
+    assert len(names_in(scans.raw / "imagesUn")) == len(CASES) - 2
+    for case, slices in CHOSEN.items():
+        np.testing.assert_array_equal(scans.taken(case), expected(scans, case, slices))
+    for folder in (scans.raw, scans.preprocessed):
+        assert read_json(folder / "dataset.json")["numTraining"] == 2
+    assert names_in(scans.preprocessed / "gt_segmentations") == names_in(scans.raw / "labelsTr")
+    for folder in FOLDERS:
+        assert report.preprocessed[folder] == list(CHOSEN)
+        image, labels, _, properties = nnUNetDatasetBlosc2(str(scans.preprocessed / folder)).load_case("case_00")
+        np.testing.assert_array_equal(image[:], pooled[folder])  # what was pretrained on stays the same to the last bit
+        np.testing.assert_array_equal(labels[0], expected(scans, "case_00", [6]))
+        assert (np.asarray(properties["class_locations"][(-1, 0, 1, 2)])[:, 1] == 6).all()
+
+
+def test_the_pool_gives_up_what_is_labelled_now(scans):
+    scans.prepare(CHOSEN)
+    scans.collect()
+    for folder in FOLDERS:
+        pool = read_pool(pool_folder(scans.preprocessed, folder))
+        assert set(pool.images) == set(CASES) - set(CHOSEN)
+        assert {name.split(".")[0] for name in names_in(pool.folder)} == set(pool.images)
+    images = available_images(make_trainer(nnUNetTrainerPix2RepPretrain, scans.preprocessed, "all"))
+    assert set(images) == set(CASES)
+    assert {Path(images[case].folder).name for case in CHOSEN} == {FOLDERS[0]}
+    again = preprocess_unlabeled(DATASET, "2d", PLANS, num_processes=1)
+    assert (again.num_made, again.num_kept, dict(again.removed)) == (0, len(CASES) - 2, {})
+
+
+def test_collecting_twice_changes_nothing(scans):
+    scans.prepare(CHOSEN)
+    scans.collect()
+    before = scans.contents()
+    report = scans.collect()
+    assert report.changed == report.moved == []
+    assert report.preprocessed == {folder: [] for folder in FOLDERS}
+    assert scans.contents() == before
+
+
+def test_a_dry_run_changes_nothing(scans):
+    scans.prepare(CHOSEN)
+    before = scans.contents()
+    assert scans.collect(dry_run=True).changed == list(CHOSEN)
+    assert scans.contents() == before
+
+
+def test_a_second_round_keeps_what_was_annotated_before(scans):
+    scans.prepare(CHOSEN)
+    scans.collect()
+    first = (scans.raw / "labelsTr" / "case_03.nii.gz").read_bytes()
+    second = {"case_03": [9], "case_05": [6]}
+    scans.prepare(second, before=CHOSEN, seed=1)
+    report = scans.collect()
+    np.testing.assert_array_equal(scans.taken("case_03"), expected(scans, "case_03", [3, 7, 9]))
+    np.testing.assert_array_equal(scans.taken("case_00"), expected(scans, "case_00", [6]))
+    assert report.preprocessed == {folder: ["case_03", "case_05"] for folder in FOLDERS}
+    assert (report.backup / "case_03.nii.gz").read_bytes() == first
+    assert report.backup.parent == scans.raw / "labelsTr_backup"
+    rounds = read_annotations(scans.raw)
+    assert [entry.suggestion["seed"] for entry in rounds] == [0, 1]
+    assert [{case: taken.slices for case, taken in entry.cases.items()} for entry in rounds] == [CHOSEN, second]
+    assert read_annotations(scans.preprocessed) == rounds
+
+
+def test_a_corrected_slice_replaces_the_one_that_was_taken(scans):
+    scans.prepare(CHOSEN)
+    scans.collect()
+    labels = scans.drawn("case_00")
+    labels[6, 0, 0] = 1
+    scans.write("case_00", labels)
+    report = scans.collect()
+    assert report.changed == ["case_00"]
+    assert scans.taken("case_00")[6, 0, 0] == 1
+    assert read_json(scans.raw / "annotations.json")["rounds"][1:] == []
+
+
+def test_without_a_suggestion_slices_are_those_that_are_not_ignored(scans):
+    scans.prepare(CHOSEN)
+    (scans.work / "suggestion.json").unlink()
+    assert scans.collect().slices == CHOSEN
+    (entry,) = read_annotations(scans.raw)
+    assert entry.suggestion is None
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_slices_across_another_axis(scans, axis):
+    scans.prepare({"case_01": [15]}, axis=axis)
+    scans.collect()
+    labels = np.moveaxis(scans.taken("case_01"), axis, 0)
+    np.testing.assert_array_equal(labels[15], np.moveaxis(scans.truth("case_01"), axis, 0)[15])
+    assert (np.delete(labels, 15, axis=0) == IGNORE).all()
+
+
+STEPS = ("move_images", "add_patients", "update_dataset_json", "preprocess_cases", "remove_from_pools", "_write_record")
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_run_that_is_killed_before_a_step_is_completed_by_the_same_command(scans, monkeypatch, step):
+    check_killed(scans, monkeypatch, run, step)
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "calls"),
+    [(take, "_link_or_copy", 1), (take, "preprocess_case", 1), (take, "preprocess_case", 3), (take, "write_json", 0)],
+)
+def test_a_run_that_is_killed_within_a_step_is_completed_too(scans, monkeypatch, module, function, calls):
+    check_killed(scans, monkeypatch, module, function, calls)
+
+
+def check_killed(scans, monkeypatch, module, function, calls=0):
+    uninterrupted = scans.root.parent / "uninterrupted"
+    scans.prepare(CHOSEN)
+    shutil.copytree(scans.root, uninterrupted)
+    original, counter = getattr(module, function), itertools.count()
+
+    def killed(*arguments, **options):
+        if next(counter) == calls:
+            raise Killed
+        return original(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, function, killed)
+        with pytest.raises(Killed):
+            scans.collect()
+    for case in names_in(scans.raw / "imagesTr"):  # whatever nnU-Net takes for a case has its label
+        assert (scans.raw / "labelsTr" / case.replace("_0000", "")).is_file()
+    scans.collect()
+    broken = scans.contents()
+    for name in ("nnUNet_raw", "nnUNet_preprocessed"):
+        shutil.rmtree(scans.root / name)
+        shutil.copytree(uninterrupted / name, scans.root / name)
+    scans.collect()
+    assert broken == scans.contents()
+
+
+def test_what_nnunet_preprocessed_itself_is_made_again(scans):
+    scans.prepare(CHOSEN)
+    scans.collect()
+    before = scans.contents()
+    properties = scans.preprocessed / FOLDERS[0] / "case_00.pkl"
+    shutil.copy(scans.preprocessed / f"{FOLDERS[0]}_unlabeled" / "case_01.pkl", properties)
+    report = preprocess_again(DATASET)
+    assert report.preprocessed == {FOLDERS[0]: ["case_00"], FOLDERS[1]: []}
+    assert scans.contents().keys() == before.keys()
+    (scans.raw / "annotations.json").unlink()
+    with pytest.raises(UserError, match="Nothing was collected"):
+        preprocess_again(DATASET)
+
+
+def test_without_preprocessed_data_only_the_raw_dataset_is_touched(scans):
+    shutil.rmtree(scans.preprocessed)
+    scans.prepare(CHOSEN)
+    report = scans.collect()
+    assert report.preprocessed == {}
+    assert names_in(scans.raw / "labelsTr") == ["case_00.nii.gz", "case_03.nii.gz"]
+    assert not scans.preprocessed.exists()
+
+
+def test_cases_outside_the_folds_are_named(scans):
+    write_json([{"train": ["case_00"], "val": ["case_01"]}], scans.preprocessed / "splits_final.json")
+    scans.prepare(CHOSEN)
+    assert scans.collect().outside_folds == ["case_03"]
+
+
+def test_patients_of_new_cases_are_added_where_patients_are_listed(scans):
+    write_json({"case_00": {"patient": "Anna", "group": "A"}}, scans.raw / "patients.json")
+    scans.prepare(CHOSEN)
+    scans.collect()
+    assert read_json(scans.raw / "patients.json") == {
+        "case_00": {"patient": "Anna", "group": "A"},
+        "case_03": {"patient": "patient_of_case_03", "group": None},
+    }
+
+
+def test_a_dataset_json_that_lists_its_cases_is_refused(scans):
+    scans.prepare(CHOSEN)
+    write_json(read_json(scans.raw / "dataset.json") | {"dataset": {}}, scans.raw / "dataset.json")
+    with pytest.raises(UserError, match='under the key "dataset"'):
+        scans.collect()
+
+
+def test_a_suggestion_for_another_dataset_is_refused(scans):
+    scans.prepare(CHOSEN)
+    content = read_json(scans.work / "suggestion.json")
+    write_json(content | {"dataset": "Dataset002_Other"}, scans.work / "suggestion.json")
+    with pytest.raises(UserError, match="Dataset002_Other, not for"):
+        scans.collect()
+
+
+def test_the_work_folder_may_be_named_instead_of_its_labels(scans):
+    scans.prepare(CHOSEN)
+    assert collect(DATASET, scans.work, dry_run=True).slices == CHOSEN
+
+
+def test_a_training_on_what_was_collected_records_where_it_came_from(scans):
+    scans.prepare(CHOSEN)
+    scans.collect()
+    trainer = make_trainer(FromScratch, scans.preprocessed, "all", finetuning={"num_epochs": 1})
+    trainer.run_training()
+    record = load_checkpoint_file(Path(trainer.output_folder) / "checkpoint_final.pth")[RECORD_KEY]
+    (entry,) = record["annotations"]
+    assert entry["suggestion"]["selector"] == "random"
+    assert {case: taken["slices"] for case, taken in entry["cases"].items()} == CHOSEN
+
+
+def test_several_channels_move_together(scans):
+    for folder in (scans.raw, scans.preprocessed):
+        content = read_json(folder / "dataset.json") | {"channel_names": {"0": "MRI", "1": "MRI"}}
+        write_json(content, folder / "dataset.json")
+    for case in CASES:
+        file = scans.raw / "imagesUn" / f"{case}_0000.nii.gz"
+        shutil.copy(file, file.with_name(f"{case}_0001.nii.gz"))
+    for plans in scans.preprocessed.glob("Tiny*Plans.json"):
+        plans.unlink()
+    scans.prepare(CHOSEN)
+    scans.collect()
+    assert names_in(scans.raw / "imagesTr") == [f"{case}_000{channel}.nii.gz" for case in CHOSEN for channel in (0, 1)]
+
+
+def test_a_4d_image_is_refused(scans):
+    scans.prepare(CHOSEN)
+    file = scans.raw / "imagesUn" / "case_00_0000.nii.gz"
+    volume = SimpleITK.ReadImage(str(file))
+    SimpleITK.WriteImage(SimpleITK.JoinSeries([volume, volume]), str(file))
+    with pytest.raises(UserError, match="case_00 is a 4D file"):
+        scans.collect()

@@ -1,0 +1,71 @@
+import pytest
+
+from nnunet_pix2rep.annotation.collect.label_names import cases_of, find_label_files
+from nnunet_pix2rep.errors import UserError
+
+CASES = ("heart_1", "heart_1_1", "heart_2", "scan")
+
+
+def found_in(folder, *names, ending=".nii.gz"):
+    for name in names:
+        (folder / name).touch()
+    return find_label_files(folder, CASES, ending)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scan.nii.gz",
+        "scan.seg.nrrd",
+        "scan-label.nii.gz",
+        "scan_1.nii.gz",
+        "scan (1).nii.gz",
+        "scan_Segmentation.nrrd",
+        "scan_0000.nii.gz",
+        "scan-labels_final.nii",
+        "scan.mha",
+    ],
+)
+def test_names_that_viewers_make_of_a_case(tmp_path, name):
+    found = found_in(tmp_path, name)
+    assert {case: file.name for case, file in found.files.items()} == {"scan": name}
+    assert found.problems == []
+
+
+def test_a_case_of_just_this_name_goes_first():
+    assert cases_of("heart_1_1", CASES) == ["heart_1_1"]
+    assert cases_of("heart_1_2", CASES) == ["heart_1"]
+    assert cases_of("heart_1_1_2", CASES) == ["heart_1", "heart_1_1"]
+    assert cases_of("heart_12", CASES) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("notes.txt",), "notes.txt is no label file"),
+        (("scan2.nii.gz",), "scan2.nii.gz belongs to no case"),
+        (("scan.nii.gz", "scan_1.nii.gz"), "scan.nii.gz and scan_1.nii.gz are both labels of scan"),
+        (("heart_1_1_2.nii.gz",), "heart_1_1_2.nii.gz may belong to heart_1 or heart_1_1"),
+        (("scan.json",), "scan.json is no label file"),
+    ],
+)
+def test_files_that_cannot_be_told(tmp_path, names, message):
+    (problem,) = found_in(tmp_path, *names).problems
+    assert message in problem
+
+
+def test_a_folder_among_the_labels(tmp_path):
+    (tmp_path / "old").mkdir()
+    assert "old is no label file" in found_in(tmp_path, "scan.nii.gz").problems[0]
+
+
+def test_hidden_files_and_spacings_of_3d_tiffs_are_left_out(tmp_path):
+    found = found_in(tmp_path, "scan.tif", "scan.json", ".DS_Store", ending=".tif")
+    assert (list(found.files), found.problems) == (["scan"], [])
+
+
+def test_no_labels(tmp_path):
+    with pytest.raises(UserError, match="is empty"):
+        find_label_files(tmp_path, CASES, ".nii.gz")
+    with pytest.raises(UserError, match="is not a folder"):
+        find_label_files(tmp_path / "none", CASES, ".nii.gz")

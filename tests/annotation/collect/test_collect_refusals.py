@@ -1,0 +1,116 @@
+"""Labels that cannot be taken: everything wrong is named at once, with file and slice, and nothing is changed."""
+
+import nibabel
+import numpy as np
+import pytest
+from work_folders import IGNORE
+
+from nnunet_pix2rep.errors import UserError
+
+CHOSEN = {"case_00": [6], "case_03": [3, 7]}
+
+
+@pytest.fixture
+def refused(scans):
+    """Checks that collecting is refused with these words, and changes nothing."""
+
+    def check(*words, **options):
+        before = scans.contents()
+        with pytest.raises(UserError) as error:
+            scans.collect(**options)
+        assert scans.contents() == before
+        for word in words:
+            assert word in str(error.value)
+
+    return check
+
+
+def test_untouched_slices(scans, refused):
+    scans.suggest(CHOSEN)
+    scans.draw({"case_03": [3]})
+    refused("case_00.nii.gz, slice 6: nothing is drawn", "case_03.nii.gz, slice 7: nothing is drawn", "--allow-empty")
+    assert scans.collect(allow_empty=True).slices == CHOSEN
+    assert (scans.taken("case_03")[7] == 0).all()
+
+
+def test_everything_wrong_is_named_at_once(scans, refused):
+    scans.prepare(CHOSEN)
+    (scans.labels / "Thumbs.db").touch()
+    painted = scans.drawn("case_00")
+    painted[8, 3:5, 3] = 1
+    painted[6, 0, 0] = 9
+    scans.write("case_00", painted)
+    file = scans.labels / "case_03.nii.gz"
+    file.write_bytes(file.read_bytes()[:100])
+    refused(
+        "Thumbs.db is no label file",
+        "case_00.nii.gz, slice 8: 2 pixel(s) are drawn over the ignore label",
+        "case_00.nii.gz, slice 6: the value 9 is none of the dataset's 0, 1, 2, 3",
+        "case_03.nii.gz: it is truncated",
+    )
+
+
+def test_a_label_of_a_case_that_was_not_suggested(scans, refused):
+    scans.prepare(CHOSEN)
+    (scans.labels / "case_00.nii.gz").rename(scans.labels / "case_01.nii.gz")
+    refused("case_01.nii.gz belongs to no case that is to be annotated", "case_00 has no label file")
+
+
+def test_two_files_of_one_case(scans, refused):
+    scans.prepare(CHOSEN)
+    scans.write("case_00", scans.drawn("case_00"), "case_00-label.nrrd")
+    refused("case_00-label.nrrd and case_00.nii.gz are both labels of case_00")
+
+
+def test_a_lost_geometry(scans, refused):
+    scans.prepare(CHOSEN)
+    labels = scans.drawn("case_00").transpose(2, 1, 0).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(labels, np.diag([2, 2, 2, 1])), scans.labels / "case_00.nii.gz")
+    refused("case_00.nii.gz: its geometry no longer fits its image", "spacing (2.0, 2.0, 2.0) instead of")
+
+
+def test_test_cases(scans, refused):
+    scans.prepare(CHOSEN)
+    (scans.raw / "imagesTs").mkdir()
+    (scans.raw / "imagesUn" / "case_00_0000.nii.gz").rename(scans.raw / "imagesTs" / "case_00_0000.nii.gz")
+    refused("case_00 is a test case")
+
+
+def test_a_scan_that_is_gone(scans, refused):
+    scans.prepare(CHOSEN)
+    (scans.raw / "imagesUn" / "case_00_0000.nii.gz").unlink()
+    refused("case_00 has no image in imagesTr or imagesUn")
+
+
+def test_renamed_and_float_files_of_viewers_are_taken(scans):
+    scans.prepare(CHOSEN)
+    drawn = {case: scans.drawn(case) for case in CHOSEN}
+    for case, name in (("case_00", "case_00.seg.nrrd"), ("case_03", "case_03_1.nii.gz")):
+        (scans.labels / f"{case}.nii.gz").unlink()
+        scans.write(case, drawn[case], name, np.float32)
+    report = scans.collect()
+    assert report.renamed == {"case_00": "case_00.seg.nrrd", "case_03": "case_03_1.nii.gz"}
+    for case, labels in drawn.items():
+        np.testing.assert_array_equal(scans.taken(case), labels)
+        header = nibabel.load(scans.raw / "labelsTr" / f"{case}.nii.gz").header
+        assert header.get_data_dtype() == np.uint8
+
+
+def test_an_equivalent_header_gives_way_to_that_of_the_image(scans):
+    scans.prepare({"case_00": [6]})
+    image = nibabel.load(scans.image_files("case_00")[0])
+    labels = scans.drawn("case_00").transpose(2, 1, 0).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(labels, image.affine), scans.labels / "case_00.nii.gz")
+    scans.collect()
+    taken = nibabel.load(scans.raw / "labelsTr" / "case_00.nii.gz")
+    for key in ("qform_code", "sform_code", "quatern_b", "qoffset_x", "srow_x", "pixdim"):
+        np.testing.assert_array_equal(taken.header[key], image.header[key])
+
+
+def test_a_slice_more_than_was_asked_for_is_said(scans):
+    scans.prepare({"case_00": [6]})
+    scans.draw({"case_00": [5]})
+    report = scans.collect()
+    assert report.slices == {"case_00": [5, 6]}
+    assert report.notes == ["case_00.nii.gz, slice 5: annotated though not chosen; taken too"]
+    assert (np.delete(scans.taken("case_00"), [5, 6], axis=0) == IGNORE).all()

@@ -1,0 +1,166 @@
+"""Geometry: what viewers do to headers, and what no longer fits."""
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+
+from nnunet_pix2rep.annotation.collect.grid import read_labels_on_grid
+from nnunet_pix2rep.annotation.label_files import LabelFiles
+from nnunet_pix2rep.errors import UserError
+
+SIZE = (7, 6, 5)  # x, y, z
+LABELS = np.random.default_rng(0).integers(0, 4, SIZE[::-1]).astype(np.uint8)
+
+
+def rotation(*degrees):
+    x, y, z = np.deg2rad(degrees)
+    matrices = (
+        [[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]],
+        [[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]],
+        [[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]],
+    )
+    return np.linalg.multi_dot([np.array(matrix) for matrix in matrices])
+
+
+DIRECTIONS = {
+    "straight": np.eye(3),
+    "oblique": rotation(10, 20, 30),
+    "turned": np.array([[0, 0, -1], [1, 0, 0], [0, -1, 0]]) @ rotation(4, 3, 2),
+    "mirrored": np.diag([-1, -1, 1]),
+}
+
+
+@pytest.fixture(params=DIRECTIONS)
+def image_file(request, tmp_path):
+    image = SimpleITK.GetImageFromArray(np.random.default_rng(1).normal(size=SIZE[::-1]).astype(np.float32))
+    image.SetSpacing((1.25, 1.5, 8.0))
+    image.SetOrigin((-40.5, 17.25, 103.0))
+    image.SetDirection(DIRECTIONS[request.param].ravel().tolist())
+    path = tmp_path / "case_0000.nii.gz"
+    SimpleITK.WriteImage(image, str(path))
+    return path
+
+
+@pytest.fixture
+def label(image_file):
+    made = SimpleITK.GetImageFromArray(LABELS)
+    made.CopyInformation(SimpleITK.ReadImage(str(image_file)))
+    return made
+
+
+def reader(ending=".nii.gz"):
+    return LabelFiles({"file_ending": ending, "labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}})
+
+
+def read(label, image_file, name="case.nii.gz"):
+    path = image_file.parent / name
+    SimpleITK.WriteImage(label, str(path))
+    return read_labels_on_grid(path, [image_file], reader())
+
+
+@pytest.mark.parametrize("name", ["case.nii.gz", "case.nii", "case.nrrd", "case.mha"])
+@pytest.mark.parametrize("pixel", ["UInt8", "Int32", "Float32", "Float64"])
+def test_formats_and_types_of_viewers(label, image_file, name, pixel):
+    label = SimpleITK.Cast(label, getattr(SimpleITK, f"sitk{pixel}"))
+    np.testing.assert_array_equal(read(label, image_file, name), LABELS)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64])
+def test_nibabels_header(image_file, dtype):
+    """nibabel writes NIfTI's sform alone; ITK wrote both transforms."""
+    affine = nibabel.load(image_file).affine
+    path = image_file.parent / "case.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(LABELS.transpose(2, 1, 0).astype(dtype), affine), path)
+    assert nibabel.load(path).header["qform_code"] == 0
+    np.testing.assert_array_equal(read_labels_on_grid(path, [image_file], reader()), LABELS)
+
+
+def test_axes_in_another_order_are_put_back(label, image_file):
+    path = image_file.parent / "case.nii.gz"
+    SimpleITK.WriteImage(label, str(path))
+    canonical = nibabel.as_closest_canonical(nibabel.load(path))
+    nibabel.save(canonical, path)
+    np.testing.assert_array_equal(read_labels_on_grid(path, [image_file], reader()), LABELS)
+
+
+def test_rounding_of_the_header_is_accepted(label, image_file):
+    label.SetOrigin(np.round(label.GetOrigin(), 2).tolist())
+    label.SetSpacing(np.multiply(label.GetSpacing(), 1 + 1e-5).tolist())
+    np.testing.assert_array_equal(read(label, image_file), LABELS)
+
+
+def turned(direction):
+    return (rotation(0, 0, 12) @ np.reshape(direction, (3, 3))).ravel().tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda label: label.SetSpacing((1.25, 1.5, 7.0)), r"spacing \(1.25, 1.5, 7.0\) instead of \(1.25, 1.5, 8.0\)"),
+        (lambda label: label.SetOrigin((-40.5, 17.25, 104.0)), r"origin .* instead of \(-40.5, 17.25, 103.0\)"),
+        (
+            lambda label: label.SetDirection((rotation(0, 0, 12) @ np.reshape(label.GetDirection(), (3, 3))).ravel()),
+            "direction",
+        ),
+    ],
+)
+def test_another_geometry_is_named(label, image_file, change, message):
+    change(label)
+    with pytest.raises(UserError, match=message):
+        read(label, image_file)
+
+
+def test_a_lost_geometry_is_refused(image_file):
+    with pytest.raises(UserError, match=r"its geometry no longer fits its image|voxels, its image 7 x 6 x 5"):
+        read(SimpleITK.GetImageFromArray(LABELS), image_file)
+
+
+def test_another_size_is_refused(label, image_file):
+    with pytest.raises(UserError, match="it has 7 x 6 x 4 voxels, its image 7 x 6 x 5"):
+        read(label[:, :, :4], image_file)
+
+
+def test_values_that_are_no_labels(label, image_file):
+    with pytest.raises(UserError, match="no integers"):
+        read(SimpleITK.Cast(label, SimpleITK.sitkFloat32) * 0.5, image_file)
+    with pytest.raises(UserError, match="from -2 to 1"):
+        read(SimpleITK.Cast(label, SimpleITK.sitkInt16) - 2, image_file)
+    not_a_number = SimpleITK.GetImageFromArray(np.full(LABELS.shape, np.nan, dtype=np.float32))
+    not_a_number.CopyInformation(label)
+    with pytest.raises(UserError, match="no integers"):
+        read(not_a_number, image_file, "case.nrrd")  # ITK reads NaN from NIfTI as 0
+
+
+def test_layers_of_a_segmentation(label, image_file):
+    same = SimpleITK.Compose(label, label, label)
+    np.testing.assert_array_equal(read(same, image_file, "case.nrrd"), LABELS)
+    with pytest.raises(UserError, match="several layers"):
+        read(SimpleITK.Compose(label, label * 0), image_file, "case.seg.nrrd")
+
+
+@pytest.mark.parametrize("name", ["case.nii.gz", "case.nii", "case.nrrd"])
+def test_half_written_files(label, image_file, name):
+    path = image_file.parent / name
+    SimpleITK.WriteImage(label, str(path))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"truncated|cannot be read"):
+        read_labels_on_grid(path, [image_file], reader())
+
+
+@pytest.mark.parametrize("label_name", ["case.png", "case.nii.gz"])
+def test_2d_images_have_one_slice(tmp_path, label_name):
+    pixels = np.random.default_rng(0).integers(0, 3, (5, 7)).astype(np.uint8)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels * 40), str(tmp_path / "case_0000.png"))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels), str(tmp_path / label_name))
+    read = read_labels_on_grid(tmp_path / label_name, [tmp_path / "case_0000.png"], reader(".png"))
+    np.testing.assert_array_equal(read, pixels[None])
+
+
+def test_a_grey_drawing_saved_in_colours(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 3, (5, 7)).astype(np.uint8)
+    grey = SimpleITK.GetImageFromArray(pixels)
+    SimpleITK.WriteImage(grey, str(tmp_path / "case_0000.png"))
+    SimpleITK.WriteImage(SimpleITK.Compose(grey, grey, grey), str(tmp_path / "case.png"))
+    read = read_labels_on_grid(tmp_path / "case.png", [tmp_path / "case_0000.png"], reader(".png"))
+    np.testing.assert_array_equal(read, pixels[None])

@@ -1,0 +1,121 @@
+"""A dataset of scans without labels, and an annotator who draws from the truth in nothing but the chosen slices."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import blosc2
+import numpy as np
+import SimpleITK
+from batchgenerators.utilities.file_and_folder_operations import load_pickle
+from tiny_training import DATASET, PLANS, SHAPE
+
+from nnunet_pix2rep.annotation.collect.run import collect
+from nnunet_pix2rep.annotation.label_files import LabelFiles, labels_to_draw_in
+from nnunet_pix2rep.annotation.slices import Slice
+from nnunet_pix2rep.annotation.work_folder import SuggestedSlice, Suggestion, write_suggestion
+from nnunet_pix2rep.files import read_json
+
+IGNORE = 3
+IGNORE_LABELS = {"background": 0, "ring": 1, "core": 2, "ignore": IGNORE}
+
+
+class Scans:
+    """The dataset, with what tests do to it."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.raw = root / "nnUNet_raw" / DATASET
+        self.preprocessed = root / "nnUNet_preprocessed" / DATASET
+        self.work = root / "work"
+        self.labels = self.work / "labels"
+
+    def reader(self) -> LabelFiles:
+        return LabelFiles(read_json(self.raw / "dataset.json"))
+
+    def truth(self, case: str) -> np.ndarray:
+        return self.reader().read(self.root / "truth" / f"{case}.nii.gz").labels
+
+    def taken(self, case: str) -> np.ndarray:
+        return self.reader().read(self.raw / "labelsTr" / f"{case}.nii.gz").labels
+
+    def image_files(self, case: str) -> list[Path]:
+        return sorted(self.raw.glob(f"images*/{case}_*.nii.gz"))
+
+    def suggest(
+        self,
+        chosen: Mapping[str, Sequence[int]],
+        before: Mapping[str, Sequence[int]] | None = None,
+        seed: int = 0,
+        axis: int = 0,
+    ) -> None:
+        """Writes a work folder as ``nnunet_pix2rep suggest`` does."""
+        slices = [(case, index) for case, indices in chosen.items() for index in indices]
+        before = before or {}
+        suggestion = Suggestion(
+            dataset=DATASET,
+            plans=PLANS,
+            configuration="2d",
+            checkpoint=None,
+            features=None,
+            selector="random",
+            seed=seed,
+            budget=len(slices),
+            unit="slices",
+            axes=dict.fromkeys([*chosen, *before], axis),
+            slices=tuple(
+                SuggestedSlice(rank, case, f"patient_of_{case}", index, None)
+                for rank, (case, index) in enumerate(slices, start=1)
+            ),
+            pool={"patients": 6, "cases": 6, "slices": 72},
+            patients_left_out={},
+            annotated_before=tuple(Slice(case, index) for case, indices in before.items() for index in indices),
+            like=None,
+            package_version="0",
+        )
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.labels.mkdir(parents=True)
+        write_suggestion(suggestion, self.work)
+        for case, indices in chosen.items():
+            existing = self.taken(case) if case in before else None
+            self.write(case, labels_to_draw_in(SHAPE, axis, indices, IGNORE, existing))
+
+    def draw(self, chosen: Mapping[str, Sequence[int]], axis: int = 0) -> None:
+        """Draws the truth into the chosen slices, and saves with SimpleITK."""
+        for case, indices in chosen.items():
+            labels = self.drawn(case)
+            for index in indices:
+                np.moveaxis(labels, axis, 0)[index] = np.moveaxis(self.truth(case), axis, 0)[index]
+            self.write(case, labels)
+
+    def drawn(self, case: str) -> np.ndarray:
+        return self.reader().read(self.labels / f"{case}.nii.gz").labels
+
+    def write(self, case: str, labels: np.ndarray, name: str | None = None, dtype: type = np.uint8) -> Path:
+        """Writes a label file with the geometry of the case's image."""
+        path = self.labels / (name or f"{case}.nii.gz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        volume = SimpleITK.GetImageFromArray(labels.astype(dtype))
+        volume.CopyInformation(SimpleITK.ReadImage(str(self.image_files(case)[0])))
+        SimpleITK.WriteImage(volume, str(path))
+        return path
+
+    def prepare(self, chosen: Mapping[str, Sequence[int]], **options) -> None:
+        """A work folder with finished labels."""
+        self.suggest(chosen, **options)
+        self.draw(chosen, options.get("axis", 0))
+
+    def collect(self, **options):
+        return collect(DATASET, self.labels, **options)
+
+    def contents(self) -> dict[str, bytes]:
+        """All files of the raw and the preprocessed dataset; of preprocessed images the voxels."""
+        files = [path for folder in (self.raw, self.preprocessed) for path in folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.root)): content_of(path) for path in files if path.suffix != ".lock"}
+
+
+def content_of(path: Path) -> bytes:
+    """What a file says: blosc2 writes the same voxels with other bytes in between each time, pickle its own way."""
+    if path.suffix == ".b2nd":
+        return blosc2.open(str(path), mode="r")[:].tobytes()
+    return repr(load_pickle(str(path))).encode() if path.suffix == ".pkl" else path.read_bytes()
