@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FOLDER",
         help="Folder with the finished labels, such as labels/ of a folder that nnunet_pix2rep suggest wrote. Without "
-        "it, what was collected before is preprocessed again where nnU-Net's own preprocessing has replaced it.",
+        "it, partly annotated cases are preprocessed again where nnU-Net's own preprocessing has done it.",
     )
     parser.add_argument(
         "--allow-empty", action="store_true", help="Take slices in which nothing is drawn as background."

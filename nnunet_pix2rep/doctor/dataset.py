@@ -13,6 +13,7 @@ from nnunetv2.paths import nnUNet_results
 from torch import nn
 
 from nnunet_pix2rep.doctor.findings import Finding, Level, error, ok, shorten, warning
+from nnunet_pix2rep.doctor.sparse_labels import check_sparse_labels
 from nnunet_pix2rep.doctor.unlabelled import check_fold_without_labels, check_intensities, check_pool, has_pool
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
@@ -65,6 +66,9 @@ class DatasetCheck:
         if self.folder is not None:
             findings += self.check_plans()
             findings += self.check_preprocessed()
+            if self.planned is not None:
+                remedy = self.command("nnunet_pix2rep collect -d {d}")
+                findings += check_sparse_labels(self.folder, self.planned, self.cases, remedy)
             findings += self.check_splits()
             if self.planned is not None:
                 remedy = self.command("nnunet_pix2rep preprocess_unlabeled -d {d} -c {c} -p {p}")

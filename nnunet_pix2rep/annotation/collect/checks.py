@@ -76,6 +76,8 @@ def check_labels(
         return result
     ignored = planes == ignore_label if ignore_label is not None else np.zeros_like(planes, dtype=bool)
     shares = ignored.mean(axis=(1, 2))
+    if not was_chosen and before is not None:  # few annotated pixels that were there before are left as they are
+        wanted -= {index for index in wanted if shares[index] > 0.5 and np.array_equal(planes[index], old[index])}
     extra = _check_outside(result, planes, old, shares, wanted, set(known_before))
     _check_chosen(result, shares, wanted, was_chosen)
     _check_empty(result, planes, ignored, wanted, allow_empty)

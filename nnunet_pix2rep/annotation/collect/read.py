@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.annotation.slices import annotated_slices, slice_axis
 from nnunet_pix2rep.annotation.work_folder import Suggestion, slices_by_case
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.data.annotation_record import AnnotationRound
 
 MOST_PROBLEMS = 30
 
@@ -154,6 +155,21 @@ def _check_case(
         known_before=known_before,
         allow_empty=allow_empty,
     )
+
+
+def axes_of_sparse_cases(dataset: RawDataset, rounds: Iterable[AnnotationRound]) -> dict[str, int]:
+    """Case -> axis of its slices, for labelled cases that were collected or have slices that are ignore as a whole."""
+    recorded = {case: taken.axis for entry in rounds for case, taken in entry.cases.items()}
+    reader, ignore = dataset.reader(None), dataset.ignore_label
+    axes = {}
+    for case, files in dataset.cases_in("imagesTr").items():
+        if case in recorded:
+            axes[case] = recorded[case]
+        elif ignore is not None and (labels := _labels_before(dataset, case, reader)) is not None:
+            axis = find_axis(labels, ignore, reader.geometry(files).spacing)
+            if len(annotated_slices(labels, axis, ignore)) < labels.shape[axis]:
+                axes[case] = axis
+    return axes
 
 
 def find_axis(labels: np.ndarray, ignore_label: int | None, spacing: tuple[float, ...]) -> int:

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset, find_suggestion, open_dataset
 from nnunet_pix2rep.annotation.collect.preprocess import remove_leftovers
-from nnunet_pix2rep.annotation.collect.read import FinishedCase, read_finished_labels
+from nnunet_pix2rep.annotation.collect.read import FinishedCase, axes_of_sparse_cases, read_finished_labels
 from nnunet_pix2rep.annotation.collect.take import (
     BACKUP_FOLDER,
     add_patients,
@@ -108,17 +108,15 @@ def collect(
 
 
 def preprocess_again(dataset_name_or_id: str | int) -> CollectReport:
-    """Preprocesses what was collected before wherever nnU-Net's own preprocessing has replaced it since.
+    """Preprocesses cases with slices that are to be ignored wherever nnU-Net's own preprocessing has done it.
 
     Raises:
-        UserError: nothing was collected yet.
+        UserError: the dataset has no such case.
     """
     dataset = open_dataset(dataset_name_or_id)
-    rounds = read_annotations(dataset.folder)
-    labelled = dataset.cases_in("imagesTr")
-    axes = {case: taken.axis for entry in rounds for case, taken in entry.cases.items() if case in labelled}
+    axes = axes_of_sparse_cases(dataset, read_annotations(dataset.folder))
     if not axes:
-        raise UserError(f"Nothing was collected into {dataset.name} yet. Name a folder of finished labels with -i.")
+        raise UserError(f"{dataset.name} has no partly annotated case yet. Name a folder of finished labels with -i.")
     report = CollectReport(dataset.name)
     with _only_process(dataset.folder):
         _bring_up_to_date(dataset, axes, report)

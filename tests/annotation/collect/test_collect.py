@@ -198,8 +198,19 @@ def test_what_nnunet_preprocessed_itself_is_made_again(scans):
     report = preprocess_again(DATASET)
     assert report.preprocessed == {FOLDERS[0]: ["case_00"], FOLDERS[1]: []}
     assert scans.contents().keys() == before.keys()
-    (scans.raw / "annotations.json").unlink()
-    with pytest.raises(UserError, match="Nothing was collected"):
+
+
+def test_partly_annotated_cases_that_were_not_collected_are_made_again_too(scans):
+    scans.prepare({"case_00": [14]}, axis=2)
+    scans.collect()
+    for file in ("annotations.json", "patients.json"):
+        (scans.raw / file).unlink(missing_ok=True)
+    (scans.preprocessed / FOLDERS[0] / "case_00.pkl").unlink()
+    assert preprocess_again(DATASET).preprocessed == {FOLDERS[0]: ["case_00"], FOLDERS[1]: []}
+
+
+def test_a_dataset_without_partly_annotated_cases(scans):
+    with pytest.raises(UserError, match="has no partly annotated case"):
         preprocess_again(DATASET)
 
 

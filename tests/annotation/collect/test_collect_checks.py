@@ -102,6 +102,8 @@ def test_what_was_annotated_before_stays():
     result = check(labels, chosen=[2], before=before, known_before=[0, 3, 5])
     assert (result.slices, result.problems, result.notes) == ([2], [], [])
     np.testing.assert_array_equal(result.labels, labels)
+    unknown = check(labels, before=before, known_before=[0, 3, 5])
+    assert (unknown.slices, unknown.problems) == ([0, 2, 5], [])
     alone = check(labels_with(s2=2), chosen=[2], before=before, known_before=[0, 3, 5])
     np.testing.assert_array_equal(alone.labels, labels)
 

@@ -34,7 +34,7 @@ def test_a_refusal_ends_with_code_1_and_the_reasons(scans, capsys):
 
 def test_without_a_folder_it_preprocesses_what_was_collected(scans, capsys):
     assert main(["collect", "-d", "901"]) == 1
-    assert "Nothing was collected" in capsys.readouterr().err
+    assert "has no partly annotated case" in capsys.readouterr().err
     scans.prepare(CHOSEN)
     scans.collect()
     assert main(["collect", "-d", "901"]) == 0
