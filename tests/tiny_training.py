@@ -52,6 +52,7 @@ def make_tiny_dataset(
     configurations: Sequence[str] = ("2d",),
     ignored_value: int | None = None,
     annotated_slices: Mapping[str, Sequence[int]] | None = None,
+    empty_cases: Sequence[str] = (),
 ) -> Path:
     """Makes, plans and preprocesses six volumes of 12 x 32 x 32 voxels of 1 mm; returns their preprocessed folder.
 
@@ -64,6 +65,7 @@ def make_tiny_dataset(
         configurations: Of the plans.
         ignored_value: What stands where nothing is annotated; None: everything is annotated.
         annotated_slices: Case -> slices that are annotated; None: two of three, in every case.
+        empty_cases: Cases of which all that is annotated is background.
     """
     raw, preprocessed = root / "nnUNet_raw" / DATASET, root / "nnUNet_preprocessed" / DATASET
     dataset_json = {
@@ -74,7 +76,7 @@ def make_tiny_dataset(
     }
     if any(isinstance(values, list) for values in labels.values()):
         dataset_json["regions_class_order"] = [1, 2]
-    _write_raw(raw, num_channels, ignored_value, annotated_slices)
+    _write_raw(raw, num_channels, ignored_value, annotated_slices, empty_cases)
     write_json(dataset_json, raw / "dataset.json")
     write_json(_fingerprint(num_channels), preprocessed / "dataset_fingerprint.json")
     with environment_of(root):
@@ -91,7 +93,11 @@ def make_tiny_dataset(
 
 
 def _write_raw(
-    raw: Path, num_channels: int, ignored_value: int | None, annotated_slices: Mapping[str, Sequence[int]] | None
+    raw: Path,
+    num_channels: int,
+    ignored_value: int | None,
+    annotated_slices: Mapping[str, Sequence[int]] | None,
+    empty_cases: Sequence[str],
 ) -> None:
     generator = np.random.default_rng(0)
     distance = np.linalg.norm(np.indices(SHAPE) - np.array(SHAPE).reshape(3, 1, 1, 1) / 2, axis=0)
@@ -105,6 +111,8 @@ def _write_raw(
                 SimpleITK.GetImageFromArray(image.astype(np.float32)),
                 str(raw / "imagesTr" / f"{case}_{channel:04d}.nii.gz"),
             )
+        if case in empty_cases:
+            labels[:] = 0
         if ignored_value is not None:
             two_of_three = [index for index in range(SHAPE[0]) if index % 3]
             annotated = two_of_three if annotated_slices is None else annotated_slices[case]

@@ -69,8 +69,10 @@ def check_labels(
     }
     for value, places in unknown.items():
         result.problems.append(f"slice {_join(places)}: the value {value} is none of the dataset's {_join(known)}")
-    was_chosen = chosen is not None and ignore_label is not None  # without an ignore label a scan is one whole
-    wanted = set(chosen if was_chosen else annotated_slices(labels, axis, ignore_label))
+    if chosen is None or ignore_label is None:  # without an ignore label a scan is one whole
+        wanted, was_chosen = set(annotated_slices(labels, axis, ignore_label)), False
+    else:
+        wanted, was_chosen = set(chosen), True
     if beyond := sorted(index for index in wanted if index >= len(planes)):
         result.problems.append(f"slice {_join(beyond)}: the image has only {len(planes)} slices along this axis")
         return result

@@ -46,7 +46,8 @@ class RawDataset:
     @property
     def num_channels(self) -> int:
         """Number of channels."""
-        return len(self.dataset_json.get("channel_names", self.dataset_json.get("modality")))
+        channels = self.dataset_json.get("channel_names") or self.dataset_json["modality"]
+        return len(channels)
 
     @cached_property
     def images(self) -> dict[str, list[Path]]:

@@ -66,11 +66,15 @@ def check_geometry(label: Grid, image: Grid) -> None:
     far = max(float(np.linalg.norm(first - second)) for first, second in pairs)
     if far <= TOLERANCE * min(image.GetSpacing()):
         return
+    pairs_of_kinds = {
+        "spacing": (label.GetSpacing(), image.GetSpacing()),
+        "origin": (label.GetOrigin(), image.GetOrigin()),
+        "direction": (label.GetDirection(), image.GetDirection()),
+    }
     differing = [
-        f"{kind} {_rounded(getattr(label, f'Get{kind.capitalize()}')())} instead of "
-        f"{_rounded(getattr(image, f'Get{kind.capitalize()}')())}"
-        for kind in ("spacing", "origin", "direction")
-        if not np.allclose(*(getattr(x, f"Get{kind.capitalize()}")() for x in (label, image)), rtol=1e-3, atol=1e-3)
+        f"{kind} {_rounded(found)} instead of {_rounded(wanted)}"
+        for kind, (found, wanted) in pairs_of_kinds.items()
+        if not np.allclose(found, wanted, rtol=1e-3, atol=1e-3)
     ]
     raise UserError(f"its geometry no longer fits its image (up to {far:.2f} mm apart): {'; '.join(differing)}")
 

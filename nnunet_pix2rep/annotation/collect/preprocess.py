@@ -16,6 +16,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_pickle
 from nnunetv2.training.dataloading.nnunet_dataset import (
     comp_blosc2_params,
     infer_dataset_class,
+    nnUNetBaseDataset,
     nnUNetDatasetBlosc2,
 )
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -112,7 +113,12 @@ def remove_leftovers(dataset_folder: Path) -> None:
 
 
 def _save(
-    kind: type, data: np.ndarray, labels: np.ndarray, properties: dict[str, Any], stem: Path, patch_size: Sequence[int]
+    kind: type[nnUNetBaseDataset],
+    data: np.ndarray,
+    labels: np.ndarray,
+    properties: dict[str, Any],
+    stem: Path,
+    patch_size: Sequence[int],
 ) -> None:
     """As ``DefaultPreprocessor.run_case_save`` (nnunetv2 2.8.1)."""
     if kind is not nnUNetDatasetBlosc2:
@@ -133,7 +139,7 @@ def _save(
     )
 
 
-def _dataset_class(folder: Path) -> type:
+def _dataset_class(folder: Path) -> type[nnUNetBaseDataset]:
     """nnU-Net's class of what is there already; that of its preprocessing where nothing is there."""
     return infer_dataset_class(str(folder)) if folder.is_dir() and any(folder.iterdir()) else nnUNetDatasetBlosc2
 

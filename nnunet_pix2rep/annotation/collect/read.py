@@ -137,13 +137,13 @@ def _check_case(
     labels = read_labels_on_grid(file, dataset.images[case], reader).astype(np.int16)
     if before is not None and before.shape != labels.shape:
         raise UserError(f"the labels in {dataset.label_file(case)} are of another size")
+    chosen: list[int] | None = None
     if suggestion is not None:
         axis, chosen = suggestion.axes[case], suggestion.chosen()[case]
         known_before = slices_by_case(suggestion.annotated_before).get(case, [])
     else:
-        axis, chosen = axes.get(case), None
-        if axis is None:
-            axis = find_axis(labels, dataset.ignore_label, reader.geometry(dataset.images[case]).spacing)
+        spacing = reader.geometry(dataset.images[case]).spacing
+        axis = axes[case] if case in axes else find_axis(labels, dataset.ignore_label, spacing)
         known_before = annotated_slices(before, axis, dataset.ignore_label) if before is not None else []
     return check_labels(
         labels,
