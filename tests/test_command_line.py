@@ -5,43 +5,15 @@ import shutil
 
 import pytest
 import torch
+from command_line import SHORT, CommandLine
 from nnssl_contract import check_contract, read_as_nnunet
 
 from nnunet_pix2rep.installation import pretraining_trainers
 from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import installed_commands
-from nnunet_pix2rep.nnunet.subprocesses import nnunet_environment, run_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-SHORT = [
-    f"{part}.{name}={value}"
-    for part, epochs in (("pretraining", 2), ("finetuning", 1))
-    for name, value in (("num_epochs", epochs), ("num_iterations_per_epoch", 3), ("num_val_iterations_per_epoch", 1))
-]
 PRETRAINING_TRAINERS = ("nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepV2Pretrain")
-
-
-class CommandLine:
-    """Types commands in nnU-Net folders of its own."""
-
-    def __init__(self, root):
-        self.root = root
-        self.environment = nnunet_environment(root)
-
-    def type(self, text):
-        """Runs a command and returns what it printed."""
-        log = self.root / "log.txt"
-        log.unlink(missing_ok=True)
-        run_command(tuple(text.split()), log, self.environment)
-        return log.read_text(encoding="utf-8")
-
-    def train(self, dataset, configuration, fold, plans, trainer, options=""):
-        """Trains on the CPU; returns the folder of the result and the log."""
-        log = self.type(
-            f"nnUNetv2_train {dataset} {configuration} {fold} -p {plans} -tr {trainer} -device cpu {options}"
-        )
-        (folder,) = (self.root / "nnUNet_results").glob(f"*/{trainer}__{plans}__{configuration}/fold_{fold}")
-        return folder, log
 
 
 @pytest.fixture(scope="module")

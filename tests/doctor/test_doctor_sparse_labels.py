@@ -17,7 +17,7 @@ def sparse(tmp_path, monkeypatch):
     """Makes a dataset with one annotated slice in every case."""
 
     def make(empty_cases=()):
-        annotated = dict.fromkeys(CASES, [6])
+        annotated = {case: [6] for case in CASES}
         folder = make_tiny_dataset(
             tmp_path, labels=LABELS, ignored_value=3, annotated_slices=annotated, empty_cases=empty_cases
         )

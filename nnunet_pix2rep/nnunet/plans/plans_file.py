@@ -66,7 +66,8 @@ def resolve_configuration(plans: dict[str, Any], configuration: str) -> dict[str
     if resolved.get("previous_stage") is not None:
         raise UserError(
             f"The configuration {configuration} is the second stage of a cascade: its network also needs the "
-            f"segmentation of {resolved['previous_stage']}, which this package does not give it. Use 2d, 3d_lowres or 3d_fullres."
+            f"segmentation of {resolved['previous_stage']}, which this package does not give it. Use 2d, 3d_lowres or "
+            "3d_fullres."
         )
     return resolved
 
