@@ -48,6 +48,9 @@ def block_size_of(strides: Sequence[Sequence[int]], largest: int) -> tuple[int, 
     Args:
         strides: For each stage of the network the stride along each axis.
         largest: Upper limit.
+
+    >>> block_size_of([(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 4, 4)], 8)
+    (4, 8, 8)
     """
     return tuple(min(largest, math.prod(along_axis)) for along_axis in zip(*strides, strict=True))
 

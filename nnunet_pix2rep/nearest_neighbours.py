@@ -72,6 +72,9 @@ def class_weights(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     Args:
         labels: Class of each support row, shape (M,), int64.
         num_classes: C.
+
+    >>> class_weights(torch.tensor([0, 0, 0, 2]), 3)
+    tensor([0.6667, 0.0000, 2.0000])
     """
     counts = torch.bincount(labels, minlength=num_classes).float()
     weights = torch.where(counts > 0, 1 / counts.clamp(min=1), counts)
@@ -96,6 +99,11 @@ def vote(
 
     Returns:
         Shape (N, C), float32; every row sums to 1.
+
+    >>> vote(torch.tensor([[0.9, 0.2, 0.1]]), torch.tensor([[1, 0, 0]]), num_classes=2, temperature=float("inf"))
+    tensor([[0.6667, 0.3333]])
+    >>> vote(torch.tensor([[0.9, 0.2, 0.1]]), torch.tensor([[1, 0, 0]]), num_classes=2, temperature=0.1)
+    tensor([[0.0012, 0.9988]])
     """
     votes = torch.softmax(similarities.float() / temperature, dim=1)
     if weights is not None:

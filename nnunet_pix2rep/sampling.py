@@ -78,6 +78,10 @@ def interpolation_weights(points: torch.Tensor, size: Sequence[int]) -> torch.Te
 
     Returns:
         Shape (B, m, product of S), type of ``points``; every row has the sum 1.
+
+    >>> interpolation_weights(torch.tensor([[[-0.5], [0.25]]]), (2,))  # the first voxel's centre; between the two
+    tensor([[[1.0000, 0.0000],
+             [0.2500, 0.7500]]])
     """
     weights = points.new_ones(*points.shape[:2], 1)
     for axis, length in enumerate(reversed(size)):

@@ -64,6 +64,11 @@ def annotated_slices(labels: np.ndarray, axis: int, ignore_label: int | None) ->
 
     Returns:
         Indices along the axis, ascending.
+
+    >>> labels = np.full((3, 2, 2), 9)
+    >>> labels[1, 0, 0] = 0
+    >>> annotated_slices(labels, axis=0, ignore_label=9)
+    [1]
     """
     if ignore_label is None:
         return list(range(labels.shape[axis]))

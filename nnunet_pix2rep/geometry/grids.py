@@ -24,7 +24,11 @@ INVERSE_ITERATIONS = 100
 
 
 def identity_axis(length: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Normalised coordinates of the voxel centres along one axis, shape (length,)."""
+    """Normalised coordinates of the voxel centres along one axis, shape (length,).
+
+    >>> identity_axis(4)
+    tensor([-0.7500, -0.2500,  0.2500,  0.7500])
+    """
     return (torch.arange(length, dtype=dtype) * 2 + 1) / length - 1
 
 
@@ -37,6 +41,10 @@ def identity_grid(size: Sequence[int], dtype: torch.dtype = torch.float32) -> to
 
     Returns:
         Shape (*size, D), last axis (x, y[, z]).
+
+    >>> identity_grid((1, 2))
+    tensor([[[-0.5000,  0.0000],
+             [ 0.5000,  0.0000]]])
     """
     axes = torch.meshgrid(*[identity_axis(length, dtype) for length in size], indexing="ij")
     return torch.stack(axes[::-1], dim=-1)

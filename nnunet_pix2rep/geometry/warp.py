@@ -74,6 +74,10 @@ def valid_points(points_1: torch.Tensor, image_box: torch.Tensor) -> torch.Tenso
 
     Returns:
         Bool, shape (N,).
+
+    >>> left_half = torch.tensor([[-1.0, -1.0], [0.0, 1.0]])
+    >>> valid_points(torch.tensor([[-0.5, 0.0], [0.5, 0.0], [-0.5, 1.1]]), left_half)
+    tensor([ True, False, False])
     """
     lower = image_box[0].clamp(min=-1)
     upper = image_box[1].clamp(max=1)

@@ -34,6 +34,9 @@ def patients_needed(
 
     Returns:
         Shape (B,) or (); from n_1 to n_k, or ``NEVER``, or ``BELOW``.
+
+    >>> float(patients_needed([1, 4, 16], [0.5, 0.7, 0.8], 0.6))  # between 1 and 4, on a logarithmic scale
+    2.0
     """
     curve = np.asarray(curve, dtype=float)
     columns = curve.reshape(len(numbers), -1)

@@ -182,12 +182,20 @@ def signed_rank(differences: np.ndarray) -> SignedRank | None:
 
 
 def smallest_p_value(num_pairs: int) -> float:
-    """The smallest two-sided p-value that the exact signed-rank test can give: all patients better, or all worse."""
+    """The smallest two-sided p-value that the exact signed-rank test can give: all patients better, or all worse.
+
+    >>> smallest_p_value(5), smallest_p_value(10)
+    (0.0625, 0.001953125)
+    """
     return min(1.0, 2.0 ** (1 - num_pairs))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusts p-values for their number by Holm's step-down method."""
+    """Adjusts p-values for their number by Holm's step-down method.
+
+    >>> holm([0.01, 0.5, 0.03])
+    [0.03, 0.5, 0.06]
+    """
     if not len(p_values):
         return []
     return [float(value) for value in multipletests(p_values, method="holm")[1]]

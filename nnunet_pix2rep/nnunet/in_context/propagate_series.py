@@ -37,6 +37,9 @@ def propagation_order(num_frames: int, anchor: int) -> Iterator[tuple[int, int]]
 
     Raises:
         ValueError: there is no such anchor.
+
+    >>> list(propagation_order(num_frames=4, anchor=1))
+    [(2, 1), (3, 2), (0, 1)]
     """
     if not 0 <= anchor < num_frames:
         raise ValueError(f"there is no frame {anchor} among {num_frames}")

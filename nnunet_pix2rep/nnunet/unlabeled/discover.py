@@ -109,6 +109,9 @@ def case_name(relative: Path | str) -> str:
     """A case name made of a relative path: letters (of any script), digits, ``_`` and ``-``.
 
     Composed and decomposed characters, which file systems do not tell apart, give the same name.
+
+    >>> case_name("Müller, A/scan 1")
+    'Müller_A_scan_1'
     """
     text = unicodedata.normalize("NFC", "_".join(Path(relative).parts))
     return re.sub(r"[^\w-]+", "_", text).strip("_")
