@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_pix2rep.annotation.selectors import DEFAULT_SELECTOR
     from nnunet_pix2rep.annotation.suggest.request import Click, SuggestSettings
     from nnunet_pix2rep.annotation.suggest.run import suggest
+    from nnunet_pix2rep.devices import choose_device
     from nnunet_pix2rep.errors import UserError
-    from nnunet_pix2rep.nnunet.features.model import choose_device
 
     if arguments.seed < 0:
         raise UserError(f"--seed must not be negative, but is {arguments.seed}.")
