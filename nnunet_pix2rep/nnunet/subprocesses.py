@@ -102,14 +102,19 @@ def run_command(
             exit_code = _wait(process, watch)
         finally:
             if process.poll() is None:
-                _stop(process)
+                stop_process(process)
     if exit_code != 0:
-        reason = " (killed from outside, perhaps because memory ran out)" if exit_code == KILLED else ""
-        raise UserError(
-            f"This command failed with exit code {exit_code}{reason}:\n  {shell_text(command)}\n"
-            f"The end of its log {log_file}:\n{_last_lines(log_file)}"
-        )
+        raise failure_of(command, exit_code, log_file)
     return time.perf_counter() - start
+
+
+def failure_of(command: Command, exit_code: int, log_file: Path) -> UserError:
+    """The error of a command that failed, with the end of its log."""
+    reason = " (killed from outside, perhaps because memory ran out)" if exit_code == KILLED else ""
+    return UserError(
+        f"This command failed with exit code {exit_code}{reason}:\n  {shell_text(command)}\n"
+        f"The end of its log {log_file}:\n{_last_lines(log_file)}"
+    )
 
 
 def _wait(process: subprocess.Popen, watch: Callable[[], None] | None) -> int:
@@ -143,8 +148,8 @@ def _resolve(command: Command) -> list[str]:
     return [script, *arguments]
 
 
-def _stop(process: subprocess.Popen) -> None:
-    """Asks a command and its workers to end, then makes them."""
+def stop_process(process: subprocess.Popen) -> None:
+    """Asks a process that leads a session of its own, and its workers, to end; then makes them."""
     _signal_all(process, signal.SIGTERM)
     try:
         process.wait(SECONDS_TO_STOP)

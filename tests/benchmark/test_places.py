@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from nnunet_pix2rep.benchmark.execution.inherited_locks import HeldError, held_lock, is_held
-from nnunet_pix2rep.benchmark.execution.machine import Slot, environment_of, make_slots
+from nnunet_pix2rep.benchmark.execution.machine import (
+    Slot,
+    environment_of,
+    make_slots,
+    prediction_variables,
+)
 from nnunet_pix2rep.benchmark.execution.progress import epochs_begun
 from nnunet_pix2rep.benchmark.launch.setup import set_up
 from nnunet_pix2rep.errors import UserError
@@ -88,6 +93,27 @@ def test_jobs_on_a_processor_share_its_cores(dataset, settings, tmp_path, monkey
     assert "nnUNet_n_proc_DA" not in variables  # the user's own stays
     assert [len(slot.cores) for slot in make_slots("cpu", 7, None)] == [1] * 7
     assert make_slots("cpu", 1, None)[0].cores is None
+
+
+def test_the_processes_of_a_prediction_share_the_cores_of_their_slot(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "nnUNet_def_n_proc"):
+        monkeypatch.delenv(name, raising=False)
+    for cores, threads in ((1, "1"), (2, "1"), (6, "5"), (40, "8")):
+        slot = Slot("cpu", cores=tuple(range(cores)))
+        assert prediction_variables(slot) == {"OMP_NUM_THREADS": "1", "nnUNet_def_n_proc": threads}
+    assert prediction_variables(Slot("cuda")) == {}
+    assert prediction_variables(Slot("cuda", "0", 2, (0, 1, 2)))["nnUNet_def_n_proc"] == "2"
+    monkeypatch.setenv("nnUNet_def_n_proc", "3")
+    assert prediction_variables(Slot("cpu", cores=(0,))) == {"OMP_NUM_THREADS": "1"}  # the user's own stays
+
+
+def test_one_process_predicts_with_all_cores_of_its_slot(dataset, settings, tmp_path, monkeypatch):
+    for name in ("OMP_NUM_THREADS", "nnUNet_def_n_proc"):
+        monkeypatch.delenv(name, raising=False)
+    (cell,) = set_up(tmp_path / "out", settings(methods=("scratch",))).matrix.cells
+    variables = environment_of(cell, tmp_path, Slot("cpu", None, 2, (0, 1, 2), in_process=True))
+    assert variables["OMP_NUM_THREADS"] == variables["nnUNet_def_n_proc"] == "3"
+    assert prediction_variables(Slot("cpu", in_process=True)) == {}
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from nnunet_pix2rep.benchmark.design.layout import BenchmarkFolder
@@ -30,6 +31,7 @@ from nnunet_pix2rep.benchmark.execution.machine import (
     environment_of,
     hardware,
     own_variables,
+    prediction_variables,
     recorded_environment,
     versions,
 )
@@ -40,6 +42,8 @@ from nnunet_pix2rep.nnunet.subprocesses import Command, run_command, shell_text
 
 SECONDS_BETWEEN_RECORDS = 20
 Run = Pretraining | Cell
+CommandRunner = Callable[[Command, Path, Mapping[str, str], Callable[[], None], Sequence[int]], float]
+"""As :func:`nnunet_pix2rep.nnunet.subprocesses.run_command`."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,20 @@ class Executor:
     test_set: TestSet
     evaluator: Evaluator
 
-    def execute(self, run: Run, slot: Slot, watch: Callable[[], None] = lambda: None) -> None:
+    def execute(
+        self,
+        run: Run,
+        slot: Slot,
+        watch: Callable[[], None] = lambda: None,
+        run_a_command: CommandRunner | None = None,
+    ) -> None:
         """Does what is left of a run.
 
         Args:
             run: The run; its pretraining must be done.
             slot: Where.
             watch: Called about once a second while a command runs; an exception of it stops the command.
+            run_a_command: Runs a command; None: :func:`nnunet_pix2rep.nnunet.subprocesses.run_command`.
 
         Raises:
             HeldError: another process does this run.
@@ -72,7 +83,8 @@ class Executor:
         with held_lock(run.lock_file) as lock:
             if run.is_finished:
                 return
-            recorder = _Recorder(run, environment_of(run, self.folder.preprocessed, slot), watch, lock)
+            environment = environment_of(run, self.folder.preprocessed, slot)
+            recorder = _Recorder(run, environment, watch, lock, run_a_command or run_command)
             write_tables(self.folder)
             try:
                 self._do(run, slot, recorder)
@@ -92,7 +104,8 @@ class Executor:
             return
         if (images := self.test_set.images_to_predict) is not None:
             if not recorder.has_done("nnUNetv2_predict") and not self._is_predicted_elsewhere(run, recorder):
-                recorder.run(run.prediction_command(images, slot.device))
+                command = run.prediction_command(images, slot.device)
+                recorder.run(command, prediction_variables(slot))
         elif not run.predictions.exists():
             run.predictions.symlink_to(os.path.relpath(run.validation, run.folder), target_is_directory=True)
         rows = self.evaluator.evaluate(run.predictions, self.test_set.patients, run.folder / "summary.json")
@@ -126,8 +139,16 @@ class Executor:
 class _Recorder:
     """Runs the commands of a run and keeps ``run.json`` and ``commands.txt`` up to date."""
 
-    def __init__(self, run: Run, environment: Mapping[str, str], watch: Callable[[], None], lock: int):
+    def __init__(
+        self,
+        run: Run,
+        environment: Mapping[str, str],
+        watch: Callable[[], None],
+        lock: int,
+        run_a_command: CommandRunner,
+    ):
         self._run = run
+        self._run_a_command = run_a_command
         self._environment = environment
         self._watch_run = watch
         self._lock = lock
@@ -135,12 +156,18 @@ class _Recorder:
         self._written = 0.0
         self._write(RUNNING)
 
-    def run(self, command: Command) -> None:
-        """Runs a command and records its time, up to the last record where this process is killed."""
+    def run(self, command: Command, variables: Mapping[str, str] | None = None) -> None:
+        """Runs a command and records its time, up to the last record where this process is killed.
+
+        Args:
+            command: The command.
+            variables: Environment variables that it needs beside those of the run.
+        """
         start = time.perf_counter()
+        environment = {**self._environment, **(variables or {})}
         attempt = {
             "command": shell_text(command),
-            "environment": recorded_environment(self._environment),
+            "environment": recorded_environment(environment),
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seconds": 0.0,
             "done": False,
@@ -157,7 +184,7 @@ class _Recorder:
 
         self._write(RUNNING)
         try:
-            run_command(command, self._run.log_file, self._environment, watch, [self._lock])
+            self._run_a_command(command, self._run.log_file, environment, watch, [self._lock])
             attempt["done"] = True
         finally:
             attempt["seconds"] = round(time.perf_counter() - start, 1)

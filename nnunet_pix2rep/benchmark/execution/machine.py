@@ -20,6 +20,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.installation import trainers_folder
 from nnunet_pix2rep.nnunet.checkpoints.files import package_versions
 
+NNUNET_DEFAULT_PROCESSES = 8  # nnunetv2 2.8.1, configuration.py
 RECORDED_VARIABLES = ("nnUNet_", "OMP_", "CUDA_VISIBLE_DEVICES", "PYTHON_CPU_COUNT")
 
 
@@ -32,12 +33,14 @@ class Slot:
         visible_device: ``CUDA_VISIBLE_DEVICES``; None: as it is.
         num_jobs: How many slots share the processor.
         cores: Cores of the processor that the runs are bound to; None: all.
+        in_process: Whether one process does all of the slot's commands.
     """
 
     device: str
     visible_device: str | None = None
     num_jobs: int = 1
     cores: tuple[int, ...] | None = None
+    in_process: bool = False
 
     @property
     def num_cores(self) -> int:
@@ -61,16 +64,17 @@ def slot_elsewhere(device: str | None) -> Slot:
     return Slot(device)
 
 
-def make_slots(device: str | None, jobs: int | None, devices: list[str] | None) -> list[Slot]:
+def make_slots(device: str | None, jobs: int | None, devices: list[str] | None, in_process: bool = False) -> list[Slot]:
     """The slots of this machine.
 
     Args:
         device: ``cpu``, ``cuda`` or ``mps``; None: a GPU where there is one.
         jobs: How many runs at a time; None: one for each of ``devices``, or one.
         devices: Values for ``CUDA_VISIBLE_DEVICES``, given out in turn; the same one twice puts two runs on it.
+        in_process: See :class:`Slot`.
 
     Raises:
-        UserError: no such device, or fewer GPUs than jobs.
+        UserError: no such device, or fewer GPUs than jobs; ``in_process`` on Windows.
     """
     device = choose_device(device).type
     if devices is not None and device != "cuda":
@@ -85,8 +89,12 @@ def make_slots(device: str | None, jobs: int | None, devices: list[str] | None) 
                 f"--jobs {jobs} is more than the {len(devices)} GPU(s) {', '.join(devices)}. To let runs share a GPU, "
                 f"name it for each of them, as in --devices {' '.join([devices[0]] * 2)}."
             )
+    if in_process and os.name == "nt":
+        raise UserError("--in-process does not run on Windows, where open files cannot be handed on. Leave it out.")
     shares = _share_cores(jobs) if device == "cpu" and jobs > 1 else [None] * jobs
-    return [Slot(device, devices[number] if devices else None, jobs, shares[number]) for number in range(jobs)]
+    return [
+        Slot(device, devices[number] if devices else None, jobs, shares[number], in_process) for number in range(jobs)
+    ]
 
 
 def _share_cores(jobs: int) -> list[tuple[int, ...] | None]:
@@ -127,11 +135,32 @@ def own_variables(run: Run, preprocessed: Path, slot: Slot) -> dict[str, str]:
         # Python 3.13 tells nnU-Net how many cores there are by PYTHON_CPU_COUNT. Threads that spin while they wait take
         # their core from the data loader.
         wanted = {"OMP_NUM_THREADS": str(cores), "PYTHON_CPU_COUNT": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}
-        wanted |= {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", "nnUNet_compile": "f"}
+        # In a process of its own, a prediction takes this many threads; otherwise it is the number of processes.
+        pool = str(cores) if slot.in_process else "1"
+        wanted |= {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": pool, "nnUNet_compile": "f"}
     elif slot.num_jobs > 1:
         # nnU-Net would start up to twelve processes for each run.
         wanted = {"nnUNet_n_proc_DA": str(min(12, max(1, cores - 1)))}
-    return variables | {name: value for name, value in wanted.items() if name not in os.environ}
+    return variables | _unless_set(wanted)
+
+
+def prediction_variables(slot: Slot) -> dict[str, str]:
+    """What ``nnUNetv2_predict`` needs further, so that its three processes share the cores of the slot.
+
+    Its own process predicts with as many threads as ``nnUNet_def_n_proc`` says, if the machine has as many cores, and
+    the process that exports takes as many too; the one that preprocesses heeds ``OMP_NUM_THREADS`` (nnunetv2 2.8.1,
+    inference/predict_from_raw_data.py, export_prediction.py). Without a limit it is eight threads each, which on few
+    cores wait for one another.
+    """
+    if slot.in_process or (slot.device != "cpu" and slot.num_jobs == 1):
+        return {}
+    num_threads = min(NNUNET_DEFAULT_PROCESSES, max(1, slot.num_cores - 1))
+    return _unless_set({"OMP_NUM_THREADS": "1", "nnUNet_def_n_proc": str(num_threads)})
+
+
+def _unless_set(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those that the user has not set."""
+    return {name: value for name, value in variables.items() if name not in os.environ}
 
 
 def recorded_environment(environment: Mapping[str, str]) -> dict[str, str]:

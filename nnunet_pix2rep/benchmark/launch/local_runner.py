@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 
 from nnunet_pix2rep.benchmark.design.runs import Cell, Pretraining
+from nnunet_pix2rep.benchmark.execution.in_process.worker import NnunetWorker
 from nnunet_pix2rep.benchmark.execution.inherited_locks import HeldError
 from nnunet_pix2rep.benchmark.execution.machine import Slot
 from nnunet_pix2rep.benchmark.execution.progress import Progress
@@ -17,6 +19,7 @@ from nnunet_pix2rep.errors import UserError
 SECONDS_TO_POLL = 1
 SECONDS_BETWEEN_TRIES = 5
 Run = Pretraining | Cell
+Place = tuple[Slot, NnunetWorker | None]
 
 
 class StopRequested(Exception):  # noqa: N818  it is no error
@@ -35,9 +38,10 @@ class Runner:
         self._execute = benchmark.executor.execute
         self._all = benchmark.matrix.runs
         self._pending = [run for run in self._all if not run.is_finished]
-        self._free = list(slots)
+        self._free = [(slot, NnunetWorker() if slot.in_process else None) for slot in slots]
+        self._workers = [worker for _, worker in self._free if worker is not None]
         self._num_slots = len(slots)
-        self._running: dict[Future, tuple[Run, Slot]] = {}
+        self._running: dict[Future, tuple[Run, Place]] = {}
         self._not_before: dict[Run, float] = {}
         self._stop = threading.Event()
         self._progress = Progress(self._all, [self._num_epochs(benchmark, run) for run in self._all])
@@ -53,7 +57,10 @@ class Runner:
 
         When this is interrupted (an exception such as KeyboardInterrupt), the commands under way are stopped first.
         """
-        with ThreadPoolExecutor(self._num_slots) as pool:
+        with ExitStack() as stack:
+            for worker in self._workers:
+                stack.callback(worker.close)
+            pool = stack.enter_context(ThreadPoolExecutor(self._num_slots))
             try:
                 while self._pending or self._running:
                     self._start(pool)
@@ -78,8 +85,10 @@ class Runner:
             if self._is_blocked(run) or time.monotonic() < self._not_before.get(run, 0):
                 continue
             self._pending.remove(run)
-            slot = self._free.pop(0)
-            self._running[pool.submit(self._execute, run, slot, self._watch)] = (run, slot)
+            slot, worker = self._free.pop(0)
+            run_a_command = None if worker is None else worker.run
+            future = pool.submit(self._execute, run, slot, self._watch, run_a_command)
+            self._running[future] = (run, (slot, worker))
 
     def _is_blocked(self, run: Run) -> bool:
         if not isinstance(run, Cell) or run.pretraining is None or run.pretraining.is_finished:
@@ -90,8 +99,8 @@ class Runner:
         return True
 
     def _finish(self, future: Future) -> None:
-        run, slot = self._running.pop(future)
-        self._free.append(slot)
+        run, place = self._running.pop(future)
+        self._free.append(place)
         try:
             future.result()
         except HeldError as error:

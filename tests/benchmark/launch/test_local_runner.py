@@ -96,6 +96,39 @@ def test_gpus_are_given_out_one_for_each_job(make, fake):
     assert all("cuda" in command for command in fake.commands)
 
 
+class FakeWorker:
+    """Stands for a process that does all commands of a slot."""
+
+    def __init__(self, made):
+        self.fake = FakeNnunet()
+        self.closed = False
+        made.append(self)
+
+    def run(self, *arguments):
+        assert not self.closed
+        return self.fake(*arguments)
+
+    def close(self):
+        self.closed = True
+
+
+def test_each_slot_has_a_process_of_its_own_which_ends_with_the_benchmark(make, fake, monkeypatch):
+    made = []
+    monkeypatch.setattr("nnunet_pix2rep.benchmark.launch.local_runner.NnunetWorker", lambda: FakeWorker(made))
+    benchmark = make(methods=("scratch", "pix2rep"), shots=(1, 2), seeds=2)
+    runner = Runner(benchmark, [Slot("cpu", None, 2, in_process=True)] * 2)
+    for worker in made:
+        worker.fake.wait = lambda _command, _watch: time.sleep(0.1)
+    assert runner.run() == {}
+    assert set(status_of(benchmark).values()) == {"finished"}
+    assert fake.commands == []
+    assert [worker.fake.most_at_once for worker in made] == [1, 1]
+    assert sum(len(worker.fake.commands) for worker in made) == 1 + 2 * 4
+    assert all(worker.closed for worker in made)
+    Runner(make(methods=("scratch", "pix2rep"), shots=(1, 2), seeds=2), [CPU]).run()
+    assert fake.commands == []  # whoever did them, they are done
+
+
 def test_a_failure_stops_nothing_but_what_needs_it(make, fake):
     fake.failing = {"nnUNetTrainerPix2RepPretrain"}
     benchmark = make()

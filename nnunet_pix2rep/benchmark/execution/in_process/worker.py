@@ -1,0 +1,124 @@
+"""A process that does one of nnU-Net's commands after the other, so that it starts up once.
+
+Starting takes most of the time of a short training: every nnU-Net command imports torch and nnU-Net, and so does every
+process of the pools in which it exports and evaluates predictions. A worker is a process of its own and not the
+benchmark's, because nnU-Net reads environment variables, sets torch's threads and may run out of memory.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
+from pathlib import Path
+from typing import TextIO
+
+from nnunet_pix2rep.benchmark.execution.in_process.server import Request
+from nnunet_pix2rep.nnunet.subprocesses import (
+    SECONDS_TO_STOP,
+    SECONDS_TO_WATCH,
+    Command,
+    failure_of,
+    shell_text,
+    stop_process,
+)
+
+PROGRAM = (sys.executable, "-m", "nnunet_pix2rep.benchmark.execution.in_process")
+
+
+class NnunetWorker:
+    """Does commands as :func:`nnunet_pix2rep.nnunet.subprocesses.run_command` does, in one process.
+
+    The process starts with the first command, in its environment and on the cores of the calling thread. After a
+    command that failed or was stopped the next one gets a new process. If only the process that uses the worker is
+    killed, the command under way runs to its end, and the worker ends after it.
+
+    Args:
+        program: What serves; gets the number of an open file as its last argument.
+    """
+
+    def __init__(self, program: Sequence[str] = PROGRAM):
+        self._program = program
+        self._process: subprocess.Popen | None = None
+        self._connection: Connection | None = None
+
+    def run(
+        self,
+        command: Command,
+        log_file: Path,
+        environment: Mapping[str, str],
+        watch: Callable[[], None] = lambda: None,
+        inherited_files: Sequence[int] = (),
+    ) -> float:
+        """Does a command; arguments, result and errors are those of ``run_command``."""
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        with log_file.open("a", encoding="utf-8") as log:
+            print(f"$ {shell_text(command)}", file=log, flush=True)
+            try:
+                if self._process is None:
+                    self._start(environment, log)
+                is_done = self._do(
+                    Request(command, dict(environment), len(inherited_files)), log, watch, inherited_files
+                )
+            except BaseException:
+                self._stop()
+                raise
+        if not is_done:
+            raise failure_of(command, self._stop(), log_file)
+        return time.perf_counter() - start
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is None:
+            return
+        self._connection.close()
+        try:
+            self._process.wait(SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self._stop()
+
+    def _start(self, environment: Mapping[str, str], log: TextIO) -> None:
+        self._connection, theirs = multiprocessing.Pipe()
+        with theirs:
+            # A session of its own, so that its workers can be stopped with it.
+            self._process = subprocess.Popen(
+                [*self._program, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                start_new_session=True,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def _do(self, request: Request, log: TextIO, watch: Callable[[], None], inherited_files: Sequence[int]) -> bool:
+        """Whether the command came to its end; otherwise the process has ended."""
+        try:
+            self._connection.send(request)
+            for file in (log.fileno(), *inherited_files):
+                send_handle(self._connection, file, self._process.pid)
+            while not self._connection.poll(SECONDS_TO_WATCH):
+                watch()
+            return self._connection.recv()
+        except (EOFError, ConnectionError):
+            return False
+
+    def _stop(self) -> int:
+        """Ends the process and its workers; returns its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        self._connection.close()
+        try:
+            # One that failed is about to end by itself, with the exit code that tells why.
+            process.wait(SECONDS_TO_WATCH)
+        except subprocess.TimeoutExpired:
+            stop_process(process)
+        return process.returncode
