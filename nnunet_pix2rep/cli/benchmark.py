@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is None:
             raise UserError(f"-{name} is missing; only --report-only goes without it.")
     is_elsewhere = arguments.cluster is not None or arguments.dry_run
+    if arguments.dry_run and arguments.budget is not None:
+        raise UserError("--dry-run prints commands alone, but --budget also chooses and preprocesses slices first.")
     if is_elsewhere and arguments.in_process:
         raise UserError("--in-process is for runs on this machine; leave it out with --cluster and --dry-run.")
     slots = (
@@ -57,6 +59,8 @@ def _settings(arguments: argparse.Namespace) -> BenchmarkSettings:
         "methods": arguments.methods and tuple(arguments.methods),
         "shots": arguments.shots and tuple(arguments.shots),
         "seeds": arguments.seeds,
+        "budgets": arguments.budget and tuple(arguments.budget),
+        "selectors": arguments.select and tuple(arguments.select),
         "iterations": arguments.iterations,
         "pretraining_iterations": arguments.pretraining_iterations,
         "test": arguments.test,
@@ -137,15 +141,12 @@ def _run_here(benchmark: Benchmark, slots: list) -> bool:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from nnunet_pix2rep.benchmark.report.analysis import ReportSettings
+    from nnunet_pix2rep.benchmark.report.analysis import ReportSettings, default_reference
     from nnunet_pix2rep.benchmark.report.write import write_report
     from nnunet_pix2rep.benchmark.schema import BENCHMARK_FILE
     from nnunet_pix2rep.files import read_json
 
-    reference = arguments.reference
-    if reference is None:
-        methods = read_json(arguments.o / BENCHMARK_FILE)["methods"]
-        reference = "scratch" if "scratch" in methods else methods[0]
+    reference = arguments.reference or default_reference(read_json(arguments.o / BENCHMARK_FILE)["methods"])
     settings = ReportSettings(reference=reference)
     print(f"Report: {write_report(arguments.o, settings, with_images=not arguments.no_images)}")
     return 0

@@ -75,7 +75,25 @@ def _add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="Numbers of labelled patients, or all. Default: 1 2 5 10 all, as far as there are patients.",
     )
-    parser.add_argument("--seeds", type=int, metavar="N", help="Draws of patients for each number. Default: 3.")
+    parser.add_argument(
+        "--budget",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="Numbers of annotated slices, in place of --shots: effort is counted in slices, which --select spreads "
+        "over the patients.",
+    )
+    parser.add_argument(
+        "--select",
+        nargs="+",
+        metavar="SELECTOR",
+        help="What chooses the slices of a --budget: random_patients (whole scans of random patients), random, "
+        "one_per_patient, fixed_interval, middle, and, by the features of a Pix2Rep-v2 pretraining, typical, coverage, "
+        "kmeans. Default: random_patients random one_per_patient.",
+    )
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="Draws of patients or slices for each number. Default: 3."
+    )
     parser.add_argument(
         "--iterations", type=int, metavar="N", help="Steps of the supervised stage. Default: as the plans say."
     )

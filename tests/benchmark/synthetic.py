@@ -23,7 +23,7 @@ def labelled_patients(shots, seed):
 def result_row(method, shots, seed, patient, dice, case=None, class_name="LV", surface_dice="", hd95=""):
     case = case or f"{patient}_ED"
     folder = run_folder_of(method, shots, seed)
-    values = (method, shots, seed, patient, case, class_name, dice, surface_dice, hd95, folder)
+    values = (method, shots, "", "", seed, patient, case, class_name, dice, surface_dice, hd95, folder)
     return dict(zip(RESULT_COLUMNS, values, strict=True))
 
 

@@ -111,7 +111,7 @@ def test_one_process_predicts_with_all_cores_of_its_slot(dataset, settings, tmp_
     for name in ("OMP_NUM_THREADS", "nnUNet_def_n_proc"):
         monkeypatch.delenv(name, raising=False)
     (cell,) = set_up(tmp_path / "out", settings(methods=("scratch",))).matrix.cells
-    variables = environment_of(cell, tmp_path, Slot("cpu", None, 2, (0, 1, 2), in_process=True))
+    variables = environment_of(cell, Slot("cpu", None, 2, (0, 1, 2), in_process=True))
     assert variables["OMP_NUM_THREADS"] == variables["nnUNet_def_n_proc"] == "3"
     assert prediction_variables(Slot("cpu", in_process=True)) == {}
 
@@ -142,5 +142,5 @@ network(torch.randn(8, 1, 64, 64)).sum().backward()
 def test_a_network_learns_under_the_variables_of_a_shared_processor(dataset, settings, tmp_path):
     """oneDNN hangs under OMP_THREAD_LIMIT where torch has set more threads, as nnU-Net does."""
     (cell,) = set_up(tmp_path / "out", settings(methods=("scratch",))).matrix.cells
-    environment = environment_of(cell, tmp_path, make_slots("cpu", 2, None)[0])
+    environment = environment_of(cell, make_slots("cpu", 2, None)[0])
     subprocess.run([sys.executable, "-c", TWO_THREADS], env=environment, check=True, timeout=120)

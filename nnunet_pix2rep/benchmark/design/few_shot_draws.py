@@ -39,6 +39,8 @@ def draw_folds(patients: Mapping[str, Patient], settings: BenchmarkSettings) -> 
     validation = PATIENTS_TO_LOOK_AT if isinstance(settings.test, Path) else settings.test
     try:
         (whole,) = few_shot_splits(patients, ["all"], 1, validation, settings.split_seed)
+        if settings.budgets is not None:
+            return [whole]  # pretrainings need it; which slices are annotated is no matter of folds
         num_patients = len(whole.train_patients)
         wanted = settings.shots if settings.shots is not None else default_shots(num_patients)
         shots = normalise_shots(wanted, num_patients)

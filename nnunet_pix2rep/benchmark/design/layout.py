@@ -27,6 +27,8 @@ class BenchmarkFolder:
         self.runs_file = self.path / RUNS_FILE
         self.preprocessed = self.path / "nnUNet_preprocessed"
         self.cells = self.path / "cells"
+        self.annotation_sets = self.path / "annotation_sets"
+        self.candidates_file = self.annotation_sets / "candidates.json"
         self.pretrainings = self.path / "pretraining"
 
     def read_record(self) -> dict[str, Any] | None:
@@ -61,7 +63,7 @@ class BenchmarkFolder:
         if changed:
             raise UserError(
                 f"{self.path} holds a benchmark with other settings: {'; '.join(changed)}. Choose another folder with "
-                "-o, or repeat those settings. Methods, shots and seeds may be added."
+                "-o, or repeat those settings. Methods, shots or budgets, selectors and seeds may be added."
             )
 
     def write_record(self, record: Mapping[str, Any]) -> None:

@@ -77,29 +77,34 @@ def link_dataset(source: Path, target: Path, data_identifier: str, test_patients
             with atomic_path(target / name) as temporary:
                 shutil.copyfile(source / name, temporary)
     for name in (data_identifier, REFERENCES):
-        _link(source / name, target / name)
-    _link_pool(source, target, data_identifier, set(test_patients))
+        link(source / name, target / name)
+    link_pool(source, target, data_identifier, set(test_patients))
 
 
-def _link_pool(source: Path, target: Path, data_identifier: str, test_patients: set[str]) -> None:
-    """The images are linked; the record, which says what may be used, is a copy without the test patients'."""
+def link_pool(source: Path, target: Path, data_identifier: str, test_patients: set[str]) -> None:
+    """Links the pool of unlabelled images; its record of what may be used is a copy without the test patients'."""
     pool = read_pool(pool_folder(source, data_identifier))
     own = pool_folder(target, data_identifier)
     if pool is None or Pool(own, {}).record_file.exists():
         return
     patients = pool_patients(source, pool.images)
     images = {name: image for name, image in pool.images.items() if patients[name].name not in test_patients}
-    _link(pool.folder, own)
+    link(pool.folder, own)
     Pool(own, pool.preprocessing, images).write()
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """Makes a symbolic link, unless it is there.
+
+    Raises:
+        UserError: something else is there, or the file system has no symbolic links.
+    """
     if target.is_symlink() and target.resolve() == source.resolve():
         return
     if target.is_symlink() or target.exists():
         raise UserError(f"{target} should be a link to {source}, but is not. Choose another folder with -o.")
     try:
-        target.symlink_to(source.resolve(), target_is_directory=True)
+        target.symlink_to(source.resolve(), target_is_directory=source.is_dir())
     except OSError as error:
         raise UserError(
             f"{target} cannot be made a symbolic link to {source} ({error}). Choose a folder on a file system with "

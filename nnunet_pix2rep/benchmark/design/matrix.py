@@ -1,18 +1,26 @@
-"""The matrix of a benchmark, method x shots x seed, and the pretrainings that it needs."""
+"""The matrix of a benchmark, and the pretrainings that it needs.
+
+Method x shots x seed, or, where effort is counted in slices, method x selector x budget x draw.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 
+from nnunet_pix2rep.annotation.selectors import FEATURE_SELECTORS
+from nnunet_pix2rep.benchmark.design.annotation_sets import AnnotationSet
 from nnunet_pix2rep.benchmark.design.few_shot_draws import number_of_shots
 from nnunet_pix2rep.benchmark.design.layout import BenchmarkFolder
-from nnunet_pix2rep.benchmark.design.methods import Method
+from nnunet_pix2rep.benchmark.design.methods import PIX2REP_V2, Method
 from nnunet_pix2rep.benchmark.design.runs import Cell, Pretraining
 from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
 from nnunet_pix2rep.benchmark.design.training_lengths import BenchmarkPlans
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
 
+NOT_ENOUGH_SLICES = "there are {} slices to choose from"
 NOTHING_UNLABELLED = "all images outside the test set are annotated, which leaves nothing to learn from without labels"
 
 
@@ -64,12 +72,57 @@ class MatrixBuilder:
         needed = (cell.pretraining for cell in cells if cell.pretraining is not None and cell.impossible is None)
         return Matrix(tuple(dict.fromkeys(needed)), cells)
 
+    def build_budgets(self, methods: Sequence[Method], available: Callable[[str, int], int]) -> Matrix:
+        """All methods on all annotation sets, with the pretrainings that serve them.
+
+        Args:
+            methods: The methods.
+            available: Selector and draw -> how many slices there are to choose from.
+        """
+        settings = self._settings
+        cells = []
+        for draw, budget, selector in product(range(settings.seeds), settings.budgets, settings.used_selectors):
+            number = available(selector, draw)
+            reason = NOT_ENOUGH_SLICES.format(number) if budget > number else None
+            cells += [self._budget_cell(method, budget, selector, draw, reason) for method in methods]
+        needed = (pretraining for cell in cells if cell.impossible is None for pretraining in cell.prerequisites)
+        return Matrix(tuple(dict.fromkeys(needed)), tuple(cells))
+
+    def _budget_cell(self, method: Method, budget: int, selector: str, draw: int, impossible: str | None) -> Cell:
+        place = Path(selector) / f"slices_{budget}" / f"draw_{draw}"
+        features = (
+            self._pretraining(PIX2REP_V2, self._pretraining_seed(draw)) if selector in FEATURE_SELECTORS else None
+        )
+        chosen = AnnotationSet(
+            selector, budget, draw, self._folder.annotation_sets / place, features and features.final_checkpoint
+        )
+        return Cell(
+            title=f"{method.name}, {budget} slice(s) by {selector}, draw {draw}",
+            folder=self._folder.cells / method.folder_name / place,
+            dataset=self._settings.dataset,
+            configuration=self._settings.configuration,
+            plans=self._plans.name_for(method),
+            fold=0,
+            trainer=method.training,
+            iterations=self._plans.lengths.of_method(method).iterations,
+            preprocessed=chosen.preprocessed,
+            method=method,
+            shots=None,
+            seed=draw,
+            pretraining=self._pretraining_of(method, draw),
+            impossible=impossible,
+            annotation_set=chosen,
+            feature_pretraining=features,
+        )
+
+    def _pretraining_seed(self, draw: int) -> int:
+        return draw if self._settings.pretraining_per_seed else 0
+
+    def _pretraining_of(self, method: Method, draw: int) -> Pretraining | None:
+        return method.pretraining and self._pretraining(method.pretraining, self._pretraining_seed(draw))
+
     def _cell(self, method: Method, fold: FewShotFold) -> Cell:
         shots = number_of_shots(fold)
-        pretraining = None
-        if method.pretraining is not None:
-            seed = fold.seed if self._settings.pretraining_per_seed else 0
-            pretraining = self._pretraining(method.pretraining, seed)
         nothing_left = method.needs_unlabelled and shots == self._num_candidates and not self._num_unlabelled
         return Cell(
             title=f"{method.name}, {shots} shot(s), seed {fold.seed}",
@@ -80,10 +133,11 @@ class MatrixBuilder:
             fold=fold.fold,
             trainer=method.training,
             iterations=self._plans.lengths.of_method(method).iterations,
+            preprocessed=self._folder.preprocessed,
             method=method,
             shots=shots,
             seed=fold.seed,
-            pretraining=pretraining,
+            pretraining=self._pretraining_of(method, fold.seed),
             impossible=NOTHING_UNLABELLED if nothing_left else None,
         )
 
@@ -98,5 +152,6 @@ class MatrixBuilder:
             fold=0,
             trainer=trainer,
             iterations=self._plans.lengths.pretraining.iterations,
+            preprocessed=self._folder.preprocessed,
             seed=seed,
         )

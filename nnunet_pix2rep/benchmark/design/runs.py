@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_pix2rep.benchmark.design.annotation_sets import AnnotationSet
 from nnunet_pix2rep.benchmark.design.methods import Method
+from nnunet_pix2rep.benchmark.schema import arm_of
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, PREVIOUS, load_checkpoint_file
@@ -32,6 +34,7 @@ class Run:
         fold: Number of the fold.
         trainer: Class of the trainer.
         iterations: Length, for the time that is left.
+        preprocessed: ``nnUNet_preprocessed``.
     """
 
     title: str
@@ -42,6 +45,7 @@ class Run:
     fold: int
     trainer: str
     iterations: int
+    preprocessed: Path
 
     @property
     def results(self) -> Path:
@@ -109,17 +113,44 @@ class Cell(Run):
 
     Attributes:
         method: The method.
-        shots: Number of labelled patients.
+        shots: Number of labelled patients; None: the budget is counted in slices.
         seed: Which draw of them.
-        pretraining: What has to be done first, if anything.
+        pretraining: Whose weights are handed over, if any.
         impossible: Why the method can't be trained here; None: it can.
+        annotation_set: Which slices are annotated; None: all slices of the labelled patients.
+        feature_pretraining: Whose features choose these slices, if any.
     """
 
     method: Method
-    shots: int
+    shots: int | None
     seed: int
     pretraining: Pretraining | None = None
     impossible: str | None = None
+    annotation_set: AnnotationSet | None = None
+    feature_pretraining: Pretraining | None = None
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What tells the cell from others, by the columns of the tables."""
+        chosen = self.annotation_set
+        return {
+            "method": self.method.name,
+            "shots": self.shots,
+            "selector": None if chosen is None else chosen.selector,
+            "budget": None if chosen is None else chosen.budget,
+            "seed": self.seed,
+        }
+
+    @property
+    def arm(self) -> str:
+        """What is compared with others at the same effort: the method, with the selector where there is one."""
+        return arm_of(self.method.name, self.annotation_set and self.annotation_set.selector)
+
+    @property
+    def prerequisites(self) -> tuple[Pretraining, ...]:
+        """What has to be done first."""
+        needed = (self.pretraining, self.feature_pretraining)
+        return tuple(dict.fromkeys(pretraining for pretraining in needed if pretraining is not None))
 
     @property
     def is_trained(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_pix2rep.benchmark.design.annotation_sets import DEFAULT_SELECTORS, check_selectors
 from nnunet_pix2rep.benchmark.design.methods import DEFAULT_METHODS
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import DEFAULT_SEED, DEFAULT_SEEDS, DEFAULT_VALIDATION, Shots
@@ -24,7 +25,7 @@ class BenchmarkSettings:
         plans: Name of the plans.
         methods: Names of the methods.
         shots: Numbers of labelled patients; None: those of ``DEFAULT_SHOTS`` that the dataset has patients for.
-        seeds: Draws of labelled patients for each number.
+        seeds: Draws of labelled patients for each number, or of slices for each budget.
         iterations: Length of the supervised stage; None: as the plans say.
         pretraining_iterations: Length of the self-supervised stage; None: as the plans say.
         test: A folder of test images and labels, or the number (int) or part (float) of the dataset's patients to test
@@ -33,6 +34,8 @@ class BenchmarkSettings:
         patient_regex: Finds the patient in the name of a case, as in ``nnunet_pix2rep split``.
         pretraining_per_seed: Whether each draw gets a pretraining with a seed of its own instead of the one for all.
         surface_tolerance: Tolerance of the surface Dice in mm.
+        budgets: Numbers of annotated slices, in place of numbers of labelled patients.
+        selectors: What chooses these slices; None: ``DEFAULT_SELECTORS``.
     """
 
     dataset: str
@@ -48,8 +51,11 @@ class BenchmarkSettings:
     patient_regex: str | None = None
     pretraining_per_seed: bool = False
     surface_tolerance: float = DEFAULT_SURFACE_TOLERANCE
+    budgets: tuple[int, ...] | None = None
+    selectors: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        self._check_effort()
         for name in ("iterations", "pretraining_iterations"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -57,13 +63,36 @@ class BenchmarkSettings:
         if not self.surface_tolerance > 0:
             raise UserError(f"--surface-tolerance must be above 0 mm, but is {self.surface_tolerance}.")
 
+    def _check_effort(self) -> None:
+        if self.budgets is None:
+            if self.selectors is not None:
+                raise UserError("--select says which slices a --budget is spent on; give --budget too.")
+            return
+        if self.shots is not None:
+            raise UserError("--budget counts annotated slices and --shots labelled patients: give one of them.")
+        if not self.budgets or min(self.budgets) < 1:
+            raise UserError(
+                f"--budget must be numbers from 1 up, but is {' '.join(map(str, self.budgets)) or 'empty'}."
+            )
+        if self.seeds < 1:
+            raise UserError(f"--seeds must be at least 1, but is {self.seeds}.")
+        check_selectors(self.used_selectors)
+
+    @property
+    def used_selectors(self) -> tuple[str, ...]:
+        """The selectors, or what stands in for them."""
+        return DEFAULT_SELECTORS if self.selectors is None else self.selectors
+
     @property
     def test_folder(self) -> Path | None:
         """The folder of test images and labels, if that is what was given."""
         return self.test.resolve() if isinstance(self.test, Path) else None
 
     def shared(self) -> dict[str, Any]:
-        """What all runs in one folder have in common, as JSON gives it back; methods, shots and seeds may be added."""
+        """What all runs in one folder have in common, as JSON gives it back.
+
+        Methods, shots or budgets, selectors and seeds may be added.
+        """
         return {
             "dataset": self.dataset,
             "configuration": self.configuration,
@@ -75,4 +104,6 @@ class BenchmarkSettings:
             "patient_regex": self.patient_regex,
             "pretraining_per_seed": self.pretraining_per_seed,
             "surface_tolerance": self.surface_tolerance,
+            # Benchmarks of older versions count patients and do not say so.
+            **({} if self.budgets is None else {"effort": "slices"}),
         }

@@ -24,6 +24,7 @@ from nnunet_pix2rep.benchmark.design.runs import (
     put_damaged_checkpoints_aside,
 )
 from nnunet_pix2rep.benchmark.design.test_patients import TestSet
+from nnunet_pix2rep.benchmark.execution.annotating.prepare import Annotator
 from nnunet_pix2rep.benchmark.execution.evaluation import Evaluator
 from nnunet_pix2rep.benchmark.execution.inherited_locks import held_lock
 from nnunet_pix2rep.benchmark.execution.machine import (
@@ -54,11 +55,13 @@ class Executor:
         folder: The benchmark's folder.
         test_set: What is predicted.
         evaluator: Compares predictions with references.
+        annotator: Makes the annotation sets of cells; None: there are none.
     """
 
     folder: BenchmarkFolder
     test_set: TestSet
     evaluator: Evaluator
+    annotator: Annotator | None = None
 
     def execute(
         self,
@@ -83,10 +86,12 @@ class Executor:
         with held_lock(run.lock_file) as lock:
             if run.is_finished:
                 return
-            environment = environment_of(run, self.folder.preprocessed, slot)
+            environment = environment_of(run, slot)
             recorder = _Recorder(run, environment, watch, lock, run_a_command or run_command)
             write_tables(self.folder)
             try:
+                if isinstance(run, Cell) and run.annotation_set is not None:
+                    self.annotator.prepare(run, watch)
                 self._do(run, slot, recorder)
             except UserError as error:
                 recorder.finish(FAILED, str(error))
@@ -133,7 +138,7 @@ class Executor:
 
     def variables(self, run: Run, slot: Slot) -> dict[str, str]:
         """What has to be exported before these commands."""
-        return own_variables(run, self.folder.preprocessed, slot)
+        return own_variables(run, slot)
 
 
 class _Recorder:
@@ -204,7 +209,7 @@ class _Recorder:
 
     def _write(self, status: str, message: str | None = None) -> None:
         run = self._run
-        cell = {"method": run.method.name, "shots": run.shots} if isinstance(run, Cell) else {}
+        cell = run.names if isinstance(run, Cell) else {}
         content = {
             "status": status,
             "message": message,

@@ -110,18 +110,18 @@ def _share_cores(jobs: int) -> list[tuple[int, ...] | None]:
     return [tuple(cores[number::jobs]) or (cores[number % len(cores)],) for number in range(jobs)]
 
 
-def environment_of(run: Run, preprocessed: Path, slot: Slot) -> dict[str, str]:
+def environment_of(run: Run, slot: Slot) -> dict[str, str]:
     """All environment variables of a run's commands: the user's, but with the benchmark's folders and trainers."""
-    return {**os.environ, **own_variables(run, preprocessed, slot)}
+    return {**os.environ, **own_variables(run, slot)}
 
 
-def own_variables(run: Run, preprocessed: Path, slot: Slot) -> dict[str, str]:
+def own_variables(run: Run, slot: Slot) -> dict[str, str]:
     """The variables that a run's commands need beside the user's own.
 
     ``nnUNet_raw`` stays the user's: it is only read, to know the patients of unlabelled images.
     """
     variables = {
-        "nnUNet_preprocessed": str(preprocessed),
+        "nnUNet_preprocessed": str(run.preprocessed),
         "nnUNet_results": str(run.results),
         "nnUNet_extTrainer": str(trainers_folder()),
         "MPLBACKEND": "agg",

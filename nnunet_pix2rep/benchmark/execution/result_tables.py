@@ -21,7 +21,7 @@ from nnunet_pix2rep.benchmark.design.runs import (
     WAITING,
 )
 from nnunet_pix2rep.benchmark.execution.inherited_locks import is_held
-from nnunet_pix2rep.benchmark.schema import RESULT_COLUMNS, RUN_COLUMNS
+from nnunet_pix2rep.benchmark.schema import CELL_NAMES, RESULT_COLUMNS, RUN_COLUMNS
 from nnunet_pix2rep.files import atomic_path, read_json
 
 
@@ -48,7 +48,7 @@ class _Cell:
             self._status = INTERRUPTED
         pretraining = entry.get("pretraining_folder")
         self._pretraining = _read(folder.path / pretraining / RUN_FILE) if pretraining else {}
-        self._names = {name: entry[name] for name in ("method", "shots", "seed", "run_folder")}
+        self._names = {name: entry.get(name) for name in (*CELL_NAMES, "run_folder")}
 
     def result_rows(self) -> list[dict[str, Any]]:
         if self._status != FINISHED:

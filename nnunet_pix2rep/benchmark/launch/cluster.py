@@ -106,12 +106,13 @@ def _submit_one(job: RunJob, run: Run, parameters: Mapping[str, Any], folder: Pa
 
 
 def _with_dependency(parameters: Mapping[str, Any], run: Run, jobs: Mapping[Run, str], cluster: str) -> dict[str, Any]:
-    """The parameters, and for SLURM the job of the pretraining that must have ended well."""
-    pretraining = run.pretraining if isinstance(run, Cell) else None
-    if cluster != "slurm" or pretraining is None or pretraining not in jobs:
+    """The parameters, and for SLURM the jobs of the pretrainings that must have ended well."""
+    needed = run.prerequisites if isinstance(run, Cell) else ()
+    waited_for = [jobs[pretraining] for pretraining in needed if pretraining in jobs]
+    if cluster != "slurm" or not waited_for:
         return dict(parameters)
     name = "slurm_additional_parameters"
-    return {**parameters, name: {**parameters.get(name, {}), "dependency": f"afterok:{jobs[pretraining]}"}}
+    return {**parameters, name: {**parameters.get(name, {}), "dependency": f"afterok:{':'.join(waited_for)}"}}
 
 
 def _job_under_way(run: Run, folder: Path, cluster: str) -> str | None:

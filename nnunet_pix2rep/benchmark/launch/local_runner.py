@@ -91,12 +91,13 @@ class Runner:
             self._running[future] = (run, (slot, worker))
 
     def _is_blocked(self, run: Run) -> bool:
-        if not isinstance(run, Cell) or run.pretraining is None or run.pretraining.is_finished:
-            return False
-        if run.pretraining in self.failures:
+        needed = run.prerequisites if isinstance(run, Cell) else ()
+        waiting = [pretraining for pretraining in needed if not pretraining.is_finished]
+        failed = [pretraining.title for pretraining in waiting if pretraining in self.failures]
+        if failed:
             self._pending.remove(run)
-            self._fail(run, f"its {run.pretraining.title} failed")
-        return True
+            self._fail(run, f"its {failed[0]} failed")
+        return bool(waiting)
 
     def _finish(self, future: Future) -> None:
         run, place = self._running.pop(future)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from filelock import FileLock
 
-from nnunet_pix2rep.benchmark.design.few_shot_draws import add_folds, draw_folds, key_of, number_of_shots
-from nnunet_pix2rep.benchmark.design.layout import BenchmarkFolder, union, union_of_shots
+from nnunet_pix2rep.benchmark.design.few_shot_draws import add_folds, draw_folds, key_of
+from nnunet_pix2rep.benchmark.design.layout import BenchmarkFolder
 from nnunet_pix2rep.benchmark.design.linked_dataset import (
     REFERENCES,
     find_dataset,
@@ -24,17 +24,25 @@ from nnunet_pix2rep.benchmark.design.methods import Method
 from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
 from nnunet_pix2rep.benchmark.design.test_patients import TestSet, read_test_folder
 from nnunet_pix2rep.benchmark.design.training_lengths import BenchmarkPlans
+from nnunet_pix2rep.benchmark.execution.annotating.candidates import (
+    find_candidates,
+    keep_candidates,
+    read_candidates,
+)
+from nnunet_pix2rep.benchmark.execution.annotating.features import CandidateFeatures
+from nnunet_pix2rep.benchmark.execution.annotating.prepare import Annotator
+from nnunet_pix2rep.benchmark.execution.annotating.sparse_dataset import SparseDataset
 from nnunet_pix2rep.benchmark.execution.evaluation import Evaluator
 from nnunet_pix2rep.benchmark.execution.executor import Executor
-from nnunet_pix2rep.benchmark.execution.machine import hardware, versions
 from nnunet_pix2rep.benchmark.execution.result_tables import write_tables
+from nnunet_pix2rep.benchmark.launch.record import UserDataset, benchmark_record
+from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak
-from nnunet_pix2rep.nnunet.data.dataset_cases import LABELLED_FOLDER
+from nnunet_pix2rep.nnunet.data.dataset_cases import LABELLED_FOLDER, labelled_images
 from nnunet_pix2rep.nnunet.data.dataset_folders import raw_folder
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
-from nnunet_pix2rep.nnunet.patients.patients import Patient
 from nnunet_pix2rep.nnunet.patients.split_files import RECORD_FILE as SPLITS_RECORD
 from nnunet_pix2rep.nnunet.patients.split_files import read_recorded_folds, write_splits
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
@@ -56,17 +64,6 @@ class Benchmark:
     matrix: Matrix
     plans: BenchmarkPlans
     executor: Executor
-
-
-@dataclass(frozen=True)
-class _Dataset:
-    """The user's dataset as the benchmark sees it."""
-
-    folder: Path
-    plans: dict[str, Any]
-    patients: dict[str, Patient]
-    drawn: list[FewShotFold]
-    test_set: TestSet
 
 
 def set_up(path: Path, settings: BenchmarkSettings) -> Benchmark:
@@ -99,32 +96,70 @@ def set_up(path: Path, settings: BenchmarkSettings) -> Benchmark:
         pool = read_pool(pool_folder(own, identifier))
         candidates = {patient.name for patient in dataset.patients.values()} - set(folds[0].validation_patients)
         builder = MatrixBuilder(folder, settings, plans, len(pool.images) if pool else 0, len(candidates))
-        matrix = builder.build(methods, folds)
+        annotator = None if settings.budgets is None else _annotator(folder, dataset, folds[0], settings)
+        if annotator is None:
+            matrix = builder.build(methods, folds)
+        else:
+            matrix = builder.build_budgets(methods, annotator.available)
         _write_plans(own, plans, methods, matrix)
         evaluator = Evaluator(
             read_json(own / "dataset.json"), dataset.plans, dataset.test_set.labels, settings.surface_tolerance
         )
-        folder.write_record(_record(folder, settings, dataset, folds, plans, matrix, evaluator))
+        folder.write_record(benchmark_record(folder, settings, dataset, folds, plans, matrix, evaluator))
     write_tables(folder)
-    return Benchmark(folder, matrix, plans, Executor(folder, dataset.test_set, evaluator))
+    return Benchmark(folder, matrix, plans, Executor(folder, dataset.test_set, evaluator, annotator))
 
 
-def _read_dataset(settings: BenchmarkSettings) -> _Dataset:
+def _read_dataset(settings: BenchmarkSettings) -> UserDataset:
     folder, plans = find_dataset(settings.dataset, settings.configuration, settings.plans)
     patients = read_patients_of(folder, settings.patient_regex)
     if settings.test_folder is not None:
         test_set = read_test_folder(settings.test_folder, folder, patients, settings.patient_regex)
-        return _Dataset(folder, plans, patients, draw_folds(patients, settings), test_set)
+        return UserDataset(folder, plans, patients, draw_folds(patients, settings), test_set)
     drawn = draw_folds(patients, settings)
     raw = raw_folder(folder.name)
     cases = {case: patients[case].name for case in drawn[0].validation_cases}
     # images that dataset.json lists one by one are in no folder that could be named
     images = raw / LABELLED_FOLDER if raw is not None and "dataset" not in read_json(raw / "dataset.json") else None
     test_set = TestSet(cases, (folder / REFERENCES).resolve(), images, has_own_images=False)
-    return _Dataset(folder, plans, patients, drawn, test_set)
+    return UserDataset(folder, plans, patients, drawn, test_set)
 
 
-def _check_weights(methods: Sequence[Method], dataset: _Dataset, dataset_name: str) -> None:
+def _annotator(
+    folder: BenchmarkFolder, dataset: UserDataset, fold: FewShotFold, settings: BenchmarkSettings
+) -> Annotator:
+    raw = raw_folder(dataset.folder.name)
+    if raw is None:
+        raise UserError(
+            f"--budget preprocesses images with the labels of a few slices, but {dataset.folder.name} is not in "
+            "nnUNet_raw. Set nnUNet_raw to the folder that holds it."
+        )
+    own = folder.preprocessed / settings.dataset
+    if not folder.candidates_file.is_file():
+        cases = {case: dataset.patients[case].name for case in fold.train_cases}
+        scans = find_candidates(
+            cases, own / REFERENCES, read_json(own / "dataset.json"), dataset.plans, settings.configuration
+        )
+        keep_candidates(scans, folder.candidates_file)
+    images = labelled_images(raw, read_json(raw / "dataset.json"))
+    return Annotator(
+        candidates=read_candidates(folder.candidates_file),
+        patients=dataset.patients,
+        fold=fold,
+        dataset=SparseDataset(own, images, dataset.plans, settings.configuration),
+        features=CandidateFeatures(
+            folder.annotation_sets / "features",
+            own / resolve_configuration(dataset.plans, settings.configuration)["data_identifier"],
+            images,
+            read_json(own / "dataset.json"),
+            dataset.plans,
+            settings.split_seed,
+        ),
+        seed=settings.split_seed,
+    )
+
+
+def _check_weights(methods: Sequence[Method], dataset: UserDataset, dataset_name: str) -> None:
     """The leak guard, before anything runs: weights that were handed in may have seen the validation patients."""
     for method in methods:
         if method.weights is not None:
@@ -133,7 +168,7 @@ def _check_weights(methods: Sequence[Method], dataset: _Dataset, dataset_name: s
             check_leak(checkpoint, method.weights, dataset_name, dataset.folder, held_out)
 
 
-def _write_folds(own: Path, dataset: _Dataset, settings: BenchmarkSettings) -> list[FewShotFold]:
+def _write_folds(own: Path, dataset: UserDataset, settings: BenchmarkSettings) -> list[FewShotFold]:
     """Writes all folds that were ever asked for; returns those that are asked for now."""
     # what a benchmark records are few-shot folds
     earlier = cast(list[FewShotFold], read_recorded_folds(own)) if (own / SPLITS_RECORD).is_file() else []
@@ -152,65 +187,3 @@ def _write_plans(own: Path, plans: BenchmarkPlans, methods: Sequence[Method], ma
         write_own_plans(own, plans.for_method(method))
     for pretraining in matrix.pretrainings:
         write_own_plans(own, plans.for_pretraining(pretraining.seed))
-
-
-def _record(
-    folder: BenchmarkFolder,
-    settings: BenchmarkSettings,
-    dataset: _Dataset,
-    folds: Sequence[FewShotFold],
-    plans: BenchmarkPlans,
-    matrix: Matrix,
-    evaluator: Evaluator,
-) -> dict[str, Any]:
-    """The content of ``benchmark.json``, with what was asked for earlier."""
-    earlier = folder.read_record() or {}
-    lengths, test_set = plans.lengths, dataset.test_set
-    return {
-        "dataset": settings.dataset,
-        "configuration": settings.configuration,
-        "plans": settings.plans,
-        "methods": union(earlier.get("methods", []), (cell.method.name for cell in matrix.cells)),
-        "shots": union_of_shots(earlier.get("shots", []), (fold.shots for fold in folds)),
-        "seeds": max(earlier.get("seeds", 0), settings.seeds),
-        "iterations": settings.iterations,
-        "lengths": {
-            "pretraining_iterations": lengths.pretraining.iterations,
-            "finetuning_iterations": lengths.finetuning.iterations,
-        },
-        "num_training_patients": len({patient.name for patient in dataset.patients.values()})
-        - len(folds[0].validation_patients),
-        "test_patients": sorted(set(test_set.patients.values())),
-        "test_cases": dict(sorted(test_set.patients.items())),
-        "test_folder": None if settings.test_folder is None else str(settings.test_folder),
-        "images_folder": None if test_set.images is None else str(test_set.images),
-        "labels_folder": str(test_set.labels),
-        "labels": evaluator.labels(),
-        "splits": earlier.get("splits", {}) | {key_of(fold): _split(fold) for fold in folds},
-        "cells": union(earlier.get("cells", []), (_cell(folder, cell) for cell in matrix.cells)),
-        "settings": settings.shared(),
-        "versions": versions(),
-        "hardware": hardware(),
-    }
-
-
-def _split(fold: FewShotFold) -> dict[str, Any]:
-    return {
-        "shots": number_of_shots(fold),
-        "seed": fold.seed,
-        "fold": fold.fold,
-        "train_patients": list(fold.train_patients),
-        "train_cases": list(fold.train_cases),
-    }
-
-
-def _cell(folder: BenchmarkFolder, cell: Any) -> Mapping[str, Any]:
-    pretraining = cell.pretraining
-    return {
-        "method": cell.method.name,
-        "shots": cell.shots,
-        "seed": cell.seed,
-        "run_folder": cell.folder.relative_to(folder.path).as_posix(),
-        "pretraining_folder": None if pretraining is None else pretraining.folder.relative_to(folder.path).as_posix(),
-        "impossible": cell.impossible,
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,11 +19,12 @@ from nnunet_pix2rep.benchmark.report.statistics import (
     signed_rank,
     smallest_p_value,
 )
-from nnunet_pix2rep.benchmark.schema import METRICS
+from nnunet_pix2rep.benchmark.schema import METRICS, arm_of
 from nnunet_pix2rep.errors import UserError
 
 FORMAT_VERSION = 1
 SIGNIFICANCE_LEVEL = 0.05
+STOCK, WHOLE_SCANS = "scratch", "random_patients"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class ReportSettings:
             raise UserError(f"num_resamples must be at least 1, but is {self.num_resamples}.")
 
 
+def default_reference(methods: Sequence[str]) -> str:
+    """What is compared with unless the user says so.
+
+    The stock trainer, where slices are counted on whole scans of random patients; without it the first method.
+    """
+    wanted = (arm_of(STOCK, selector) for selector in (None, WHOLE_SCANS))
+    return next((name for name in wanted if name in methods), methods[0])
+
+
 def analyse(benchmark: BenchmarkResults, settings: ReportSettings) -> dict[str, Any]:
     """Computes everything that the report shows; plain values, None where something is undefined.
 
@@ -60,6 +70,7 @@ def analyse(benchmark: BenchmarkResults, settings: ReportSettings) -> dict[str, 
         "format_version": FORMAT_VERSION,
         "settings": asdict(settings),
         "benchmark": dict(benchmark.description),
+        "effort": benchmark.effort,
         "methods": benchmark.methods,
         "shots": benchmark.shots,
         "classes": benchmark.classes,

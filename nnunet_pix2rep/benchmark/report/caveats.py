@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from nnunet_pix2rep.benchmark.report.analysis import SIGNIFICANCE_LEVEL
+from nnunet_pix2rep.benchmark.report.formatting import effort_name
 from nnunet_pix2rep.benchmark.report.statistics import smallest_p_value
 
 FEW_DRAWS = 5
@@ -38,18 +39,23 @@ def _about_tests(analysis: Mapping[str, Any]) -> str:
 
 def _about_draws(analysis: Mapping[str, Any]) -> list[str]:
     found = []
-    draws = {len(row["draws"]) for row in analysis["dice"]}
+    draws, annotated = {len(row["draws"]) for row in analysis["dice"]}, effort_name(analysis["effort"])
     if draws == {1}:
         found.append(
-            "There is one draw of labelled patients: the intervals cover the test patients only, not how much the "
-            "result depends on who was labelled or on the random numbers of the training."
+            f"There is one draw of {annotated}: the intervals cover the test patients only, not how much the result "
+            "depends on what was annotated or on the random numbers of the training."
         )
     elif min(draws - {1}) < FEW_DRAWS:
         found.append(
-            f"Some numbers rest on {min(draws - {1})} draws of labelled patients: resampling so few gives intervals "
-            "that tend to be too narrow (docs/benchmark.md has a simulation)."
+            f"Some numbers rest on {min(draws - {1})} draws of {annotated}: resampling so few gives intervals that "
+            "tend to be too narrow (docs/benchmark.md has a simulation)."
         )
-    if overlapping := _shots_with_overlapping_draws(analysis):
+    if analysis["effort"] == "slices" and draws != {1}:
+        found.append(
+            "The draws of a selector choose from the slices of the same patients: they differ less than draws from new "
+            "patients would."
+        )
+    elif overlapping := _shots_with_overlapping_draws(analysis):
         found.append(
             f"The draws of {' and '.join(map(str, overlapping))} labelled patients share patients: they differ less "
             "than independent ones would, and the intervals tend to be too narrow."

@@ -69,7 +69,7 @@ def cell_records(benchmark: BenchmarkResults) -> list[dict[str, Any]]:
                     patient: number(value)
                     for patient, value in zip(benchmark.patients, scores.patient_means, strict=True)
                 },
-                "labelled_patients": benchmark.subsets.get((cell.shots, cell.seed), []),
+                "labelled_patients": benchmark.labelled_patients(cell),
                 **{column: number(value) for column, value in seconds.items()},
                 "pretraining_folder": pretraining,
                 "commands": [

@@ -9,9 +9,22 @@ from typing import Any
 from nnunet_pix2rep.benchmark.report import tables
 from nnunet_pix2rep.benchmark.report.analysis import SIGNIFICANCE_LEVEL
 from nnunet_pix2rep.benchmark.report.caveats import caveats
-from nnunet_pix2rep.benchmark.report.formatting import format_factor, format_interval, format_number, patients_text
+from nnunet_pix2rep.benchmark.report.formatting import (
+    effort_name,
+    effort_text,
+    format_factor,
+    format_interval,
+    format_number,
+)
 from nnunet_pix2rep.benchmark.report.tables import Table
 
+DRAWS = {
+    "patients": "All draws come from one dataset, balanced over its groups of patients; they share no labelled patient "
+    "as long as there are enough, and those of one seed are nested.",
+    "slices": "All draws come from the slices of one dataset, outside the test patients. A draw is a seed of the "
+    "selector, the same for all budgets; where the slices alone decide (middle, typical, coverage, kmeans), it also "
+    "leaves out a random fifth of the patients. The methods of a selector, budget and draw share their slices.",
+}
 CURVE_FIGURE, PAIRED_FIGURE, PANEL_FIGURE = "dice_curves.png", "paired_patients.png", "qualitative.png"
 
 
@@ -78,9 +91,10 @@ def _setup(analysis: Mapping[str, Any]) -> str:
     parts = [benchmark["dataset"]]
     parts += [f"{key} {benchmark[key]}" for key in ("configuration", "plans") if benchmark.get(key)]
     return (
-        f"{', '.join(parts)}. Methods: {', '.join(analysis['methods'])}. Labelled patients: "
-        f"{', '.join(map(str, analysis['shots']))}. Test patients: {len(analysis['patients'])}. Trainings finished: "
-        f"{finished['finished_cells']} of {finished['planned_cells']}."
+        f"{', '.join(parts)}. Methods: {', '.join(analysis['methods'])}. "
+        f"{effort_name(analysis['effort']).capitalize()}: {', '.join(map(str, analysis['shots']))}. "
+        f"Test patients: {len(analysis['patients'])}. "
+        f"Trainings finished: {finished['finished_cells']} of {finished['planned_cells']}."
     )
 
 
@@ -94,7 +108,8 @@ def _headlines(analysis: Mapping[str, Any]) -> list[str]:
         if row["shots"] != shots:
             continue
         line = (
-            f"{row['method']} with {patients_text(shots)}: Dice {format_number(means[row['method'], shots]['mean'])}, "
+            f"{row['method']} with {effort_text(shots, analysis['effort'])}: Dice "
+            f"{format_number(means[row['method'], shots]['mean'])}, "
             f"{format_interval(row['difference'], row['low'], row['high'], signed=True)} against {row['reference']} "
             f"(Holm p = {row['p_holm']:.2g}, {'' if row['significant'] else 'not '}significant at "
             f"{SIGNIFICANCE_LEVEL:g})"
@@ -111,12 +126,12 @@ def _headlines(analysis: Mapping[str, Any]) -> list[str]:
 def _missing(analysis: Mapping[str, Any]) -> Section:
     completeness = analysis["completeness"]
     bullets = [
-        f"{row['method']}, {patients_text(row['shots'])}, draw {row['seed']}: {row['status']}"
+        f"{row['method']}, {effort_text(row['shots'], analysis['effort'])}, draw {row['seed']}: {row['status']}"
         for row in completeness["missing"]
     ]
     bullets += [
-        f"{row['method']}, {patients_text(row['shots'])}, draw {row['seed']} has no complete results of "
-        f"{', '.join(row['patients'])}"
+        f"{row['method']}, {effort_text(row['shots'], analysis['effort'])}, draw {row['seed']} has no complete results "
+        f"of {', '.join(row['patients'])}"
         for row in completeness["without_all_patients"]
     ]
     text = (
@@ -127,7 +142,7 @@ def _missing(analysis: Mapping[str, Any]) -> Section:
 
 
 def _dice(analysis: Mapping[str, Any], pictures: Mapping[str, str]) -> Section:
-    caption = "Mean Dice against the number of labelled patients."
+    caption = f"Mean Dice against the number of {effort_name(analysis['effort'])}."
     return Section(
         "Dice",
         pictures=[Picture(CURVE_FIGURE, caption)] if CURVE_FIGURE in pictures else [],
@@ -138,7 +153,10 @@ def _dice(analysis: Mapping[str, Any], pictures: Mapping[str, str]) -> Section:
 def _comparisons(analysis: Mapping[str, Any], pictures: Mapping[str, str]) -> Section | None:
     if not analysis["comparisons"]:
         return None
-    caption = "Every test patient with the reference and with each other method, at the fewest labelled patients."
+    caption = (
+        "Every test patient with the reference and with each other method, at the fewest "
+        f"{effort_name(analysis['effort'])}."
+    )
     return Section(
         f"Against {analysis['settings']['reference']}",
         pictures=[Picture(PAIRED_FIGURE, caption)] if PAIRED_FIGURE in pictures else [],
@@ -150,11 +168,12 @@ def _saving(analysis: Mapping[str, Any]) -> Section | None:
     if not analysis["annotation_saving"]:
         return None
     reference = analysis["settings"]["reference"]
+    effort = analysis["effort"]
     text = (
-        f"How many labelled patients {reference} needs to reach a method's Dice at N, divided by N. It is read off "
-        f"{reference}'s curve, straight lines over the logarithm of the number of patients, where the curve first "
+        f"How many {effort_name(effort)} {reference} needs to reach a method's Dice at N, divided by N. It is read off "
+        f"{reference}'s curve, straight lines over the logarithm of the number of {effort}, where the curve first "
         "reaches that Dice. Nothing is extrapolated: > says that it is never reached, < that it is reached with fewer "
-        "patients than were tried."
+        f"{effort} than were tried."
     )
     return Section("Annotation saved", [text], tables=[tables.saving_table(analysis)])
 
@@ -182,15 +201,14 @@ def _methods(analysis: Mapping[str, Any]) -> list[str]:
         f"Comparisons with {settings['reference']}: differences per test patient, mean over the draws that both have; "
         "two-sided Wilcoxon signed-rank test (scipy.stats.wilcoxon), p-values adjusted by Holm's method (statsmodels) "
         "over all comparisons of the table.",
-        "All draws come from one dataset, balanced over its groups of patients; they share no labelled patient as long "
-        "as there are enough, and those of one seed are nested.",
+        DRAWS[analysis["effort"]],
     ]
 
 
 def _circumstances(analysis: Mapping[str, Any]) -> Section:
     benchmark = analysis["benchmark"]
     commands = {
-        f"{cell['method']}, {patients_text(cell['shots'])}, draw {cell['seed']}": cell["commands"]
+        f"{cell['method']}, {effort_text(cell['shots'], analysis['effort'])}, draw {cell['seed']}": cell["commands"]
         for cell in analysis["cells"]
         if cell["commands"]
     }

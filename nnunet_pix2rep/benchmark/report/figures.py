@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from nnunet_pix2rep.benchmark.report.formatting import label_of, patients_text
+from nnunet_pix2rep.benchmark.report.formatting import effort_name, effort_text, label_of
 from nnunet_pix2rep.files import atomic_path
 
 # Okabe and Ito's colours, which the colour-blind can tell apart too, but for their yellow, too pale on white.
@@ -85,7 +85,11 @@ def plot_curves(analysis: Mapping[str, Any]) -> Figure:
     axis.xaxis.set_major_locator(FixedLocator(shots))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xticklabels([str(number) for number in shots])
-    axis.set(xlim=(shots[0] / 1.3, shots[-1] * 1.3), xlabel="Labelled patients (logarithmic)", ylabel="Mean Dice")
+    axis.set(
+        xlim=(shots[0] / 1.3, shots[-1] * 1.3),
+        xlabel=f"{effort_name(analysis['effort']).capitalize()} (logarithmic)",
+        ylabel="Mean Dice",
+    )
     axis.grid(axis="y", color="0.9", zorder=0)
     axis.spines[["top", "right"]].set_visible(False)
     # matplotlib takes this place; its type hints do not have it
@@ -123,7 +127,7 @@ def plot_paired(analysis: Mapping[str, Any]) -> Figure | None:
     for axis in axes[::columns]:
         axis.set_ylabel("Dice of a test patient")
     figure.suptitle(
-        f"Test patients one by one, {patients_text(shots)} (mean over the draws)\n"
+        f"Test patients one by one, {effort_text(shots, analysis['effort'])} (mean over the draws)\n"
         "blue: better than the reference; orange, dashed: worse; black bars: means",
         fontsize=10,
     )

@@ -16,9 +16,20 @@ def label_of(method: str) -> str:
     return f"{kind}{colon}…{path[-(LONGEST_LABEL - len(kind) - 2) :]}"
 
 
-def patients_text(shots: int) -> str:
-    """1 labelled patient, 2 labelled patients."""
-    return f"{shots} labelled patient{'' if shots == 1 else 's'}"
+def effort_text(number: int, effort: str) -> str:
+    """1 labelled patient, 2 annotated slices.
+
+    Args:
+        number: How much is annotated.
+        effort: In what it is counted, ``patients`` or ``slices``.
+    """
+    name = effort_name(effort)
+    return f"{number} {name.removesuffix('s') if number == 1 else name}"
+
+
+def effort_name(effort: str) -> str:
+    """What annotation is counted in, with what is done to it."""
+    return {"patients": "labelled patients", "slices": "annotated slices"}[effort]
 
 
 def format_number(value: float | None, digits: int = 3, signed: bool = False) -> str:

@@ -20,12 +20,14 @@ class Choice:
         patients: Title (best, median, worst) -> patient.
         cases: Patient -> the case that is shown.
         dice: (method, case) -> mean Dice over the classes.
+        effort: In what annotation is counted, ``patients`` or ``slices``.
     """
 
     cells: list[Cell]
     patients: dict[str, str]
     cases: dict[str, str]
     dice: dict[tuple[str, str], float]
+    effort: str = "patients"
 
 
 def choose_patients(benchmark: BenchmarkResults, reference: str) -> Choice:
@@ -55,7 +57,7 @@ def choose_patients(benchmark: BenchmarkResults, reference: str) -> Choice:
         means = per_case.xs(patient, level="patient").groupby("case").mean()
         cases[patient] = str((means - means.mean()).abs().idxmin())
     dice = {(method, case): float(value) for (method, _, case), value in per_case.items()}
-    return Choice(cells, patients, cases, dice)
+    return Choice(cells, patients, cases, dice, benchmark.effort)
 
 
 def _shared_cells(benchmark: BenchmarkResults, reference: str) -> list[Cell]:

@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from nnunet_pix2rep.benchmark.report.formatting import label_of, patients_text
+from nnunet_pix2rep.benchmark.report.formatting import effort_text, label_of
 from nnunet_pix2rep.benchmark.report.panel_patients import Choice
 from nnunet_pix2rep.benchmark.report.results import BenchmarkResults
 from nnunet_pix2rep.errors import UserError
@@ -169,7 +169,7 @@ def plot_panel(rows: Sequence[Row], choice: Choice, labels: Mapping[str, str]) -
         )
     shots, seed = choice.cells[0][1:]
     figure.suptitle(
-        f"{patients_text(shots)}, draw {seed}; patients ranked by the mean Dice of all "
+        f"{effort_text(shots, choice.effort)}, draw {seed}; patients ranked by the mean Dice of all "
         "methods shown;\nwhite outline: truth",
         fontsize=9,
     )

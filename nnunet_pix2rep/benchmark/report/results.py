@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from nnunet_pix2rep.benchmark.report.result_files import CELL_COLUMNS, check_results, read_table
 from nnunet_pix2rep.benchmark.schema import (
     BENCHMARK_FILE,
     FORMAT_VERSION,
@@ -21,16 +22,21 @@ from nnunet_pix2rep.benchmark.schema import (
     RESULTS_FILE,
     RUN_COLUMNS,
     RUNS_FILE,
+    SET_FILE,
+    arm_of,
 )
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 
-CELL_COLUMNS = ["method", "shots", "seed"]
-TEXT_COLUMNS = ("method", "patient", "case", "class", "status", "run_folder")
+PATIENTS = "patients"
 
 
 class Cell(NamedTuple):
-    """One training: a method, the number of labelled patients and the draw of these patients."""
+    """One training: a method, how much was annotated and the draw of it.
+
+    Where effort is counted in slices, the method stands with the selector that chose them (``pix2rep + coverage``) and
+    ``shots`` is the number of slices; so selectors are compared as methods are.
+    """
 
     method: str
     shots: int
@@ -73,7 +79,28 @@ class BenchmarkResults:
     def entries(self) -> dict[Cell, Mapping[str, Any]]:
         """What ``benchmark.json`` says of the cells: their pretraining, or why they are impossible."""
         listed = self.description.get("cells", [])
-        return {Cell(entry["method"], entry["shots"], entry["seed"]): entry for entry in listed}
+        return {_cell_of(entry): entry for entry in listed}
+
+    @cached_property
+    def effort(self) -> str:
+        """In what annotation is counted, ``patients`` or ``slices``."""
+        return self.description.get("effort", PATIENTS)
+
+    def labelled_patients(self, cell: Cell) -> list[str]:
+        """Patients of whom something was annotated; empty where it is not known."""
+        if self.effort == PATIENTS:
+            return self.subsets.get((cell.shots, cell.seed), [])
+        return list(self.annotation_sets.get(cell, {}).get("patients", []))
+
+    @cached_property
+    def annotation_sets(self) -> dict[Cell, Mapping[str, Any]]:
+        """The records of the slices that were annotated, as far as the folder has them."""
+        files = {
+            cell: self.folder / entry["annotation_set"] / SET_FILE
+            for cell, entry in self.entries.items()
+            if "annotation_set" in entry
+        }
+        return {cell: read_json(file) for cell, file in files.items() if file.is_file()}
 
     @cached_property
     def subsets(self) -> dict[tuple[int, int], list[str]]:
@@ -138,16 +165,21 @@ def read_benchmark(folder: Path) -> BenchmarkResults:
     """
     description = read_json(folder / BENCHMARK_FILE)
     _check_description(description, folder / BENCHMARK_FILE)
-    results = _read_table(folder / RESULTS_FILE, RESULT_COLUMNS)
-    _check_results(results, folder / RESULTS_FILE)
+    results = read_table(folder / RESULTS_FILE, RESULT_COLUMNS)
+    check_results(results, folder / RESULTS_FILE)
     runs_file = folder / RUNS_FILE
-    runs = _read_table(runs_file, RUN_COLUMNS) if runs_file.is_file() else pd.DataFrame(columns=list(RUN_COLUMNS))
+    runs = read_table(runs_file, RUN_COLUMNS) if runs_file.is_file() else pd.DataFrame(columns=list(RUN_COLUMNS))
     benchmark = BenchmarkResults(folder, description, results, runs)
-    for (shots, seed), labelled in benchmark.subsets.items():
-        if leaked := sorted({*labelled} & {*benchmark.patients}):
+    labelled = {f"shots {shots}, draw {seed}": names for (shots, seed), names in benchmark.subsets.items()}
+    labelled |= {
+        f"{cell.method}, {cell.shots} slice(s), draw {cell.seed}": record["patients"]
+        for cell, record in benchmark.annotation_sets.items()
+    }
+    for draw, names in labelled.items():
+        if leaked := sorted({*names} & {*benchmark.patients}):
             raise UserError(
                 f"{folder / BENCHMARK_FILE}: the test patients {', '.join(leaked)} are among the labelled patients of "
-                f"shots {shots}, draw {seed}. Their results would say nothing about new patients."
+                f"{draw}. Their results would say nothing about new patients."
             )
     return benchmark
 
@@ -160,41 +192,7 @@ def _check_description(description: Any, file: Path) -> None:
         raise UserError(f"{file} has no {', '.join(missing)}.")
 
 
-def _read_table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Reads a table whose columns must be ``columns``; patients such as 001 or NA stay text."""
-    if not file.is_file():
-        raise UserError(f"{file} does not exist: no cell of this benchmark has finished yet.")
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is no valid table: {error}") from error
-    if tuple(table.columns) != columns:
-        raise UserError(f"{file} must have the columns {', '.join(columns)}, but has {', '.join(table.columns)}.")
-    for column in table.columns.difference(TEXT_COLUMNS):
-        try:
-            table[column] = pd.to_numeric(table[column].replace("", np.nan))
-        except ValueError as error:
-            raise UserError(f"{file}, column {column}: {error}") from error
-    for column in ("shots", "seed"):
-        if not (table[column] % 1 == 0).all():
-            raise UserError(f"{file}, column {column}: only whole numbers are allowed.")
-        table[column] = table[column].astype(int)
-    return table
-
-
-def _check_results(results: pd.DataFrame, file: Path) -> None:
-    if results.empty:
-        raise UserError(f"{file} has no rows: no cell of this benchmark has finished yet.")
-    for metric in ("dice", "surface_dice"):
-        if not results[metric].dropna().between(0, 1).all():
-            raise UserError(f"{file}, column {metric}: values must lie from 0 to 1.")
-    if not (results["hd95"].dropna() >= 0).all():
-        raise UserError(f"{file}, column hd95: values must not be negative.")
-    key = [*CELL_COLUMNS, "case", "class"]
-    if (repeated := results.duplicated(key)).any():
-        row = ", ".join(map(str, results.loc[repeated, key].iloc[0]))
-        raise UserError(f"{file} has two rows of {row}.")
-    for group, column in ((CELL_COLUMNS, "run_folder"), (["case"], "patient")):
-        numbers = results.groupby(group)[column].nunique()
-        if (numbers > 1).any():
-            raise UserError(f"{file}: {numbers.idxmax()} has more than one {column}.")
+def _cell_of(entry: Mapping[str, Any]) -> Cell:
+    """The cell that an entry of ``benchmark.json`` describes."""
+    selector = entry.get("selector")
+    return Cell(arm_of(entry["method"], selector), entry["budget"] if selector else entry["shots"], entry["seed"])

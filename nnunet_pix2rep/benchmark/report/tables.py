@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnunet_pix2rep.benchmark.report.formatting import (
+    effort_name,
+    effort_text,
     format_factor,
     format_interval,
     format_number,
-    patients_text,
     plain_text,
 )
+from nnunet_pix2rep.benchmark.schema import selector_of
 
 INCOMPLETE_MARK, ONE_DRAW_MARK = "†", "‡"
 NOTES = {
@@ -70,7 +72,9 @@ def _by_shots(
     ]
     used = "".join(marks.values())
     notes = [f"{mark} {text}" for mark, text in NOTES.items() if mark in used]
-    return Table(["", *map(patients_text, analysis["shots"])], lines, caption, notes)
+    return Table(
+        ["", *(effort_text(number, analysis["effort"]) for number in analysis["shots"])], lines, caption, notes
+    )
 
 
 def _mean_text(row: Mapping[str, Any], digits: int = 3) -> str:
@@ -126,7 +130,7 @@ def comparison_table(analysis: Mapping[str, Any]) -> Table:
     """Paired differences with the reference and their tests."""
     header = [
         "",
-        "labelled patients",
+        effort_name(analysis["effort"]),
         "draws",
         "test patients",
         "difference in Dice",
@@ -154,7 +158,10 @@ def comparison_table(analysis: Mapping[str, Any]) -> Table:
     )
     notes += [f"{ONE_DRAW_MARK} {NOTES[ONE_DRAW_MARK]}"] if ONE_DRAW_MARK in text else []
     notes.append("* below 0.05 after Holm's correction over all rows.")
-    caption = f"Paired over test patients, against {analysis['settings']['reference']} with as many labelled patients."
+    caption = (
+        f"Paired over test patients, against {analysis['settings']['reference']} with as many "
+        f"{effort_name(analysis['effort'])}."
+    )
     return Table(header, rows, caption, notes)
 
 
@@ -172,7 +179,9 @@ def saving_table(analysis: Mapping[str, Any]) -> Table:
         ]
         for row in analysis["annotation_saving"]
     ]
-    header = ["", "labelled patients (N)", "Dice", f"patients that {reference} needs", "factor", _confidence(analysis)]
+    effort = analysis["effort"]
+    needed = f"{effort} that {reference} needs"
+    header = ["", f"{effort_name(effort)} (N)", "Dice", needed, "factor", _confidence(analysis)]
     provisional = any(row["provisional"] for row in analysis["annotation_saving"])
     notes = (
         [f"{INCOMPLETE_MARK} provisional: draws of the method or of {reference} are missing."] if provisional else []
@@ -199,15 +208,29 @@ def run_table(analysis: Mapping[str, Any]) -> Table:
         ]
         for cell in analysis["cells"]
     ]
-    header = ["", "labelled patients", "draw", "Dice", *(f"{name}, s" for name in SECONDS.values()), "run folder"]
+    header = [
+        "",
+        effort_name(analysis["effort"]),
+        "draw",
+        "Dice",
+        *(f"{name}, s" for name in SECONDS.values()),
+        "run folder",
+    ]
     return Table(header, rows)
 
 
 def table_of_draws(analysis: Mapping[str, Any]) -> Table:
-    """Who was labelled in each draw."""
-    subsets = {(cell["shots"], cell["seed"]): cell["labelled_patients"] for cell in analysis["cells"]}
-    rows = [[str(shots), str(seed), ", ".join(names) or "–"] for (shots, seed), names in sorted(subsets.items())]
-    return Table(["labelled patients", "draw", "who"], rows)
+    """Who was labelled in each draw, by selector where there are any."""
+    subsets = {
+        (selector_of(cell["method"]), cell["shots"], cell["seed"]): cell["labelled_patients"]
+        for cell in analysis["cells"]
+    }
+    rows = [
+        [*([selector] if selector else []), str(shots), str(seed), ", ".join(names) or "–"]
+        for (selector, shots, seed), names in sorted(subsets.items())
+    ]
+    columns = [effort_name(analysis["effort"]), "draw", "who"]
+    return Table([*(["selector"] if analysis["effort"] == "slices" else []), *columns], rows)
 
 
 def circumstance_tables(benchmark: Mapping[str, Any]) -> list[Table]:

@@ -171,7 +171,7 @@ def test_a_folder_without_results_says_so(tmp_path):
     with pytest.raises(UserError, match="no cell of this benchmark has finished"):
         read_benchmark(tmp_path)
     (tmp_path / "results.csv").write_text("method,shots\nscratch,1\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"must have the columns method, shots, seed"):
+    with pytest.raises(UserError, match=r"must have the columns method, shots, selector"):
         read_benchmark(tmp_path)
     (tmp_path / "results.csv").unlink()
     with pytest.raises(UserError, match="no cell of this benchmark has finished"):

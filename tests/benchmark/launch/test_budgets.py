@@ -1,0 +1,182 @@
+"""A benchmark whose effort is counted in annotated slices, with a fake nnU-Net."""
+
+import csv
+import shutil
+
+import blosc2
+import numpy as np
+import pytest
+from fake_nnunet import FakeNnunet
+from tiny_training import DATASET, PLANS
+
+from nnunet_pix2rep.annotation.label_files import LabelFiles
+from nnunet_pix2rep.benchmark.execution import executor
+from nnunet_pix2rep.benchmark.execution.machine import Slot
+from nnunet_pix2rep.benchmark.launch.local_runner import Runner
+from nnunet_pix2rep.benchmark.launch.setup import set_up
+from nnunet_pix2rep.benchmark.report.analysis import ReportSettings, analyse, default_reference
+from nnunet_pix2rep.benchmark.report.results import read_benchmark
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json
+
+IGNORED = 3
+SELECTORS = ("random_patients", "one_per_patient")
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    fake = FakeNnunet()
+    monkeypatch.setattr(executor, "run_command", fake)
+    return fake
+
+
+@pytest.fixture
+def make(dataset, settings, tmp_path):
+    def make(**changes):
+        given = {"shots": None, "budgets": (3, 14), "selectors": SELECTORS, "methods": ("scratch", "pix2rep")}
+        return set_up(tmp_path / "out", settings(**given | changes))
+
+    return make
+
+
+def rows_of(file):
+    with file.open(encoding="utf-8", newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def run(benchmark):
+    assert Runner(benchmark, [Slot("cpu")]).run() == {}
+
+
+def state_of(folder):
+    return {path: path.lstat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+
+
+def test_all_methods_are_trained_on_the_slices_of_a_selector_and_tested_on_full_labels(make, fake, dataset):
+    before = state_of(dataset.parents[1])
+    benchmark = make()
+    run(benchmark)
+    assert state_of(dataset.parents[1]) == before
+    assert len(fake.commands) == 1 + 2 * 2 * 2
+    rows = rows_of(benchmark.folder.results_file)
+    assert {(row["method"], row["selector"], row["budget"], row["seed"], row["shots"]) for row in rows} == {
+        (method, selector, budget, "0", "")
+        for method in ("scratch", "pix2rep")
+        for selector in SELECTORS
+        for budget in ("3", "14")
+    }
+    assert {row["dice"] for row in rows} == {"1.0"}  # the fake predicts the full labels
+    assert {row["status"] for row in rows_of(benchmark.folder.runs_file)} == {"finished"}
+    folders = {str(cell.annotation_set.folder) for cell in benchmark.matrix.cells}
+    assert len(folders) == 4
+    used = {environment["nnUNet_preprocessed"] for environment in fake.environments[1:]}
+    assert used == {f"{folder}/nnUNet_preprocessed" for folder in folders}
+    assert fake.environments[0]["nnUNet_preprocessed"] == str(benchmark.folder.preprocessed)  # the pretraining
+
+
+def test_nothing_but_the_chosen_slices_is_annotated(make, fake, dataset):
+    benchmark = make(methods=("scratch",), selectors=("one_per_patient",), budgets=(6,))
+    run(benchmark)
+    (cell,) = benchmark.matrix.cells
+    chosen = cell.annotation_set.record
+    own = cell.annotation_set.preprocessed / DATASET
+    assert len(chosen["slices"]) == 6
+    dataset_json = read_json(own / "dataset.json")
+    assert dataset_json["labels"]["ignore"] == IGNORED
+    (fold,) = read_json(own / "splits_final.json")
+    assert set(fold["train"]) == {entry["case"] for entry in chosen["slices"]}
+    assert set(fold["val"]) == set(benchmark.executor.test_set.patients)
+    files = LabelFiles(dataset_json)
+    for case in fold["train"]:
+        indices = sorted(entry["index"] for entry in chosen["slices"] if entry["case"] == case)
+        labels = files.read(own / "labels" / f"{case}.nii.gz").labels
+        full = files.read(dataset / "gt_segmentations" / f"{case}.nii.gz").labels
+        annotated = np.isin(np.arange(len(full)), indices)
+        assert (labels[annotated] == full[annotated]).all()
+        assert (labels[~annotated] == IGNORED).all()
+        preprocessed = blosc2.open(str(own / f"{PLANS}_2d" / f"{case}_seg.b2nd"))[:]
+        assert sorted(set(np.flatnonzero((preprocessed[0] != IGNORED).any(axis=(1, 2))))) == indices
+        image = own / f"{PLANS}_2d" / f"{case}.b2nd"
+        assert not image.is_symlink()
+        assert np.array_equal(blosc2.open(str(image))[:], blosc2.open(str(dataset / f"{PLANS}_2d" / image.name))[:])
+    for case in fold["val"]:
+        link = own / f"{PLANS}_2d" / f"{case}_seg.b2nd"
+        assert link.resolve() == (dataset / f"{PLANS}_2d" / link.name).resolve()
+
+
+def test_draws_differ_and_budgets_of_a_draw_are_nested(make, fake):
+    benchmark = make(methods=("scratch",), selectors=("random", "middle"), budgets=(4, 8), seeds=2)
+    annotator = benchmark.executor.annotator
+    chosen = {
+        (cell.annotation_set.selector, cell.annotation_set.budget, cell.seed): annotator.choose(cell.annotation_set)
+        for cell in benchmark.matrix.cells
+    }
+    for draw in range(2):
+        assert set(chosen["random", 4, draw]) < set(chosen["random", 8, draw])
+    for selector in ("random", "middle"):
+        assert set(chosen[selector, 8, 0]) != set(chosen[selector, 8, 1])
+    assert len({entry.case for entry in chosen["middle", 8, 0]}) == 3  # one of four patients is left out
+    assert chosen == {
+        key: annotator.choose(cell.annotation_set) for key, cell in zip(chosen, benchmark.matrix.cells, strict=True)
+    }
+
+
+def test_budgets_selectors_and_methods_may_be_added_but_not_shots(make, fake):
+    run(make(methods=("scratch",), budgets=(3,)))
+    fake.commands.clear()
+    benchmark = make(methods=("scratch", "scratch_same_schedule"), budgets=(3, 5), selectors=(*SELECTORS, "random"))
+    run(benchmark)
+    assert len(fake.commands) == 2 * 2 * 3 - 2
+    record = read_json(benchmark.folder.record_file)
+    assert (record["budgets"], record["selectors"]) == ([3, 5], [*SELECTORS, "random"])
+    with pytest.raises(UserError, match="effort was 'slices' and is now None"):
+        make(budgets=None, selectors=None, shots=(1,))
+
+
+def test_an_annotation_set_that_was_left_half_made_is_made_anew(make, fake, monkeypatch):
+    benchmark = make(methods=("scratch",), budgets=(3,), selectors=("random",))
+    (cell,) = benchmark.matrix.cells
+    calls = []
+
+    def interrupt():
+        calls.append(None)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.executor.execute(cell, Slot("cpu"), interrupt)
+    assert cell.annotation_set.record is None
+    assert fake.commands == []
+    run(make(methods=("scratch",), budgets=(3,), selectors=("random",)))
+    assert len(cell.annotation_set.record["slices"]) == 3
+
+
+def test_a_budget_above_what_there_is_makes_the_cell_impossible(make, fake):
+    benchmark = make(methods=("scratch",), budgets=(48, 49), selectors=("random", "middle"))
+    impossible = {(c.annotation_set.selector, c.annotation_set.budget): c.impossible for c in benchmark.matrix.cells}
+    assert impossible["random", 48] is None
+    assert impossible["random", 49] == "there are 48 slices to choose from"
+    assert impossible["middle", 48] == "there are 36 slices to choose from"
+
+
+def test_the_raw_images_are_needed(make, monkeypatch, tmp_path):
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="is not in nnUNet_raw"):
+        make()
+
+
+def test_the_report_compares_methods_with_their_selectors_over_slices(make, fake):
+    benchmark = make(seeds=2)
+    run(benchmark)
+    results = read_benchmark(benchmark.folder.path)
+    assert default_reference(results.description["methods"]) == "scratch + random_patients"
+    analysis = analyse(results, ReportSettings(reference="scratch + random_patients", num_resamples=50))
+    assert analysis["effort"] == "slices"
+    assert analysis["shots"] == [3, 14]
+    arms = {f"{method} + {selector}" for method in ("scratch", "pix2rep") for selector in SELECTORS}
+    assert set(analysis["methods"]) == arms
+    assert {row["method"] for row in analysis["comparisons"]} == arms - {"scratch + random_patients"}
+    assert {row["method"] for row in analysis["annotation_saving"]} == arms - {"scratch + random_patients"}
+    assert all(cell["labelled_patients"] for cell in analysis["cells"])
+    shutil.rmtree(benchmark.folder.annotation_sets)  # only the tables were kept
+    assert read_benchmark(benchmark.folder.path).finished.keys() == results.finished.keys()
