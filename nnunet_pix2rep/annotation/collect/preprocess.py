@@ -127,7 +127,7 @@ def _save(
     data, labels = data.astype(np.float32, copy=False), labels.astype(np.int16, copy=False)
     blocks, chunks = comp_blosc2_params(data.shape, tuple(patch_size), data.itemsize)
     blocks_of_labels, chunks_of_labels = comp_blosc2_params(labels.shape, tuple(patch_size), labels.itemsize)
-    kind.save_case(
+    nnUNetDatasetBlosc2.save_case(
         data,
         labels,
         properties,
