@@ -89,6 +89,16 @@ class LabelFiles:
         else:
             self.reader = recursive_find_reader_writer_by_name(reader_name)()
 
+    def require_ignore_label(self) -> int:
+        """The ignore label of a dataset that was found to have one.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if self.ignore_label is None:
+            raise ValueError("this dataset has no ignore label")
+        return self.ignore_label
+
     def geometry(self, image_files: Sequence[Path]) -> ImageGeometry:
         """The grid of an image, given by its files, a file per channel.
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from nnunet_pix2rep.cli.feature_options import FEATURES
+from nnunet_pix2rep.devices import DEVICES
 
 HELP = "Choose the slices that are worth annotating, by the pretrained features, and write a folder to draw in."
 SELECTORS = (
@@ -53,9 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", type=Path, metavar="FILE", help="The pretraining. Default: the finished one of these plans."
     )
     parser.add_argument("--features", choices=FEATURES, help="As in nnunet_pix2rep features.")
-    parser.add_argument(
-        "-device", choices=("cpu", "cuda", "mps"), help="As in nnU-Net. Default: cuda where available, else cpu."
-    )
+    parser.add_argument("-device", choices=DEVICES, help="As in nnU-Net. Default: cuda where available, else cpu.")
 
 
 def run(arguments: argparse.Namespace) -> int:

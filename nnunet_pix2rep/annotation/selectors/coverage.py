@@ -73,9 +73,7 @@ def draw_references(pool: SlicePool, generator: torch.Generator) -> tuple[torch.
 
 def slice_similarity(pool: SlicePool, references: torch.Tensor) -> torch.Tensor:
     """Shape (N, R): the cosine, at least 0, of each reference pixel with the pixel of each slice most like it."""
-    features = pool.features
-    if features is None:
-        raise ValueError("this pool has no features")
+    features = pool.require_features()
     wanted = features.flatten(0, 1)[references].T
     chunk = max(1, SIMILARITIES_AT_ONCE // (features.shape[1] * wanted.shape[1]))
     return torch.cat([(part @ wanted).amax(dim=1).clamp(min=0) for part in features.split(chunk)])

@@ -49,11 +49,19 @@ class SlicePool:
     def __len__(self) -> int:
         return len(self.patients)
 
-    def pixel_weights(self) -> torch.Tensor:
-        """Shape (N, P): the weights, scaled so that every patient's pixels sum to 1; nobody counts for more scans."""
+    def require_features(self) -> torch.Tensor:
+        """Shape (N, P, d): the features of a pool that was made with some.
+
+        Raises:
+            ValueError: it was made without.
+        """
         if self.features is None:
             raise ValueError("this pool has no features")
-        weights = torch.ones(self.features.shape[:2]) if self.weights is None else self.weights
+        return self.features
+
+    def pixel_weights(self) -> torch.Tensor:
+        """Shape (N, P): the weights, scaled so that every patient's pixels sum to 1; nobody counts for more scans."""
+        weights = torch.ones(self.require_features().shape[:2]) if self.weights is None else self.weights
         patients = self.patient_numbers()
         totals = torch.zeros(int(patients.max()) + 1, dtype=torch.float64)
         totals.index_add_(0, patients, weights.sum(dim=1, dtype=torch.float64))
@@ -66,11 +74,10 @@ class SlicePool:
 
     def descriptors(self) -> torch.Tensor:
         """Shape (N, d): the weighted mean of each slice's pixel features, of unit length."""
-        if self.features is None:
-            raise ValueError("this pool has no features")
-        weights = torch.ones(self.features.shape[:2]) if self.weights is None else self.weights
+        features = self.require_features()
+        weights = torch.ones(features.shape[:2]) if self.weights is None else self.weights
         weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        return normalize(torch.einsum("npd,np->nd", self.features, weights), dim=1)
+        return normalize(torch.einsum("npd,np->nd", features, weights), dim=1)
 
 
 Selector = Callable[[SlicePool, int, torch.Generator], list[int]]

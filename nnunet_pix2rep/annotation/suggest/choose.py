@@ -51,8 +51,9 @@ def choose_slices(scans: Sequence[Scan], pool: SlicePool, slices: Sequence[Slice
         order, chosen, last = _whole_scans(scans, pool, settings)
     representation = None if pool.features is None else represent(pool, order, settings.seed)
     patients = {scan.case: scan.patient for scan in scans}
+    curve = None if representation is None else representation.curve
     entries = tuple(
-        SuggestedSlice(rank, item.case, patients[item.case], item.index, representation and representation.curve[taken])
+        SuggestedSlice(rank, item.case, patients[item.case], item.index, None if curve is None else curve[taken])
         for rank, (item, taken) in enumerate(zip(chosen, last, strict=True), start=1)
     )
     return Choice(pool, order, entries, representation)

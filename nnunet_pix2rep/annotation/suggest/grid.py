@@ -8,15 +8,17 @@ together.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,13 @@ class ScanGrid:
     ) -> ScanGrid:
         """The grid that nnU-Net's properties of a preprocessed image describe."""
         before = properties["shape_before_cropping"]
-        forward = tuple(int(axis) for axis in transpose_forward)
+        forward = [int(axis) for axis in transpose_forward]
         return cls(
-            shape=tuple(int(before[forward.index(axis)]) for axis in range(3)),
-            spacing=tuple(float(length) for length in properties["spacing"]),
-            transpose_forward=forward,
+            shape=_three(int(before[forward.index(axis)]) for axis in range(3)),
+            spacing=_three(float(length) for length in properties["spacing"]),
+            transpose_forward=_three(forward),
             box=tuple((int(first), int(end)) for first, end in properties["bbox_used_for_cropping"]),
-            preprocessed_shape=tuple(int(length) for length in preprocessed_shape),
+            preprocessed_shape=_three(int(length) for length in preprocessed_shape),
         )
 
     def filled_slices(self, axis: int) -> range:
@@ -88,10 +90,15 @@ class ScanGrid:
         """
         box = np.array(self.box)
         index = raw[:, list(self.transpose_forward)]
-        inside = ((index >= box[:, 0]) & (index < box[:, 1])).all(axis=1)
+        inside = np.all((index >= box[:, 0]) & (index < box[:, 1]), axis=1)
         ratio = np.array(self.preprocessed_shape) / (box[:, 1] - box[:, 0])
         voxels = np.floor((index - box[:, 0] + 0.5) * ratio).astype(np.int64)
         return np.clip(voxels, 0, np.array(self.preprocessed_shape) - 1), inside
+
+
+def _three(values: Iterable[Number]) -> tuple[Number, Number, Number]:
+    first, second, third = values
+    return first, second, third
 
 
 def read_grid(image: ImageCase, transpose_forward: Sequence[int]) -> ScanGrid:

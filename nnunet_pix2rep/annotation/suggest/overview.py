@@ -59,10 +59,10 @@ def write_overview(
         file: The HTML file.
     """
     pool, representation = choice.pool, choice.representation
-    curve = None if representation is None else embedded(draw_curve(representation))
-    slice_map = None if pool.features is None or len(pool) < 3 else embedded(draw_map(pool, choice.order))
+    curve = None if representation is None else embedded(plot_curve(representation))
+    slice_map = None if pool.features is None or len(pool) < 3 else embedded(plot_map(pool, choice.order))
     entries = [
-        {"slice": entry, "picture": draw_thumbnail(picture), "place": picture.place} for entry, picture in thumbnails
+        {"slice": entry, "picture": plot_thumbnail(picture), "place": picture.place} for entry, picture in thumbnails
     ]
     content = {
         "suggestion": suggestion,
@@ -105,7 +105,7 @@ def _facts(suggestion: Suggestion, representation: Representation | None) -> Map
     return facts
 
 
-def draw_thumbnail(thumbnail: Thumbnail) -> str:
+def plot_thumbnail(thumbnail: Thumbnail) -> str:
     """A slice as PNG, in base64, at the proportions of its pixels in mm."""
     rows, columns = np.array(thumbnail.plane.shape) * np.array(thumbnail.pixel_size)
     longest = max(rows, columns)
@@ -116,7 +116,7 @@ def draw_thumbnail(thumbnail: Thumbnail) -> str:
     return embedded(figure)
 
 
-def draw_curve(representation: Representation) -> Figure:
+def plot_curve(representation: Representation) -> Figure:
     """Coverage against the number of slices, with the chosen budget and the bend."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -132,16 +132,17 @@ def draw_curve(representation: Representation) -> Figure:
     return figure
 
 
-def draw_map(pool: SlicePool, order: Sequence[int]) -> Figure:
+def plot_map(pool: SlicePool, order: Sequence[int]) -> Figure:
     """All slices by the first two principal components of their mean features; the chosen ones bear their rank."""
     places = PCA(2, svd_solver="full").fit_transform(pool.descriptors().numpy())
     annotated = pool.annotated.numpy()
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
-    axes.scatter(*places[~annotated].T, s=8, color=OTHER, label="slices", linewidths=0)
+    x, y = places.T
+    axes.scatter(x[~annotated], y[~annotated], s=8, color=OTHER, label="slices", linewidths=0)
     if annotated.any():
-        axes.scatter(*places[annotated].T, s=20, color=ANNOTATED, marker="s", label="annotated before")
-    axes.scatter(*places[list(order)].T, s=36, color=CHOSEN, label="chosen")
+        axes.scatter(x[annotated], y[annotated], s=20, color=ANNOTATED, marker="s", label="annotated before")
+    axes.scatter(x[list(order)], y[list(order)], s=36, color=CHOSEN, label="chosen")
     if len(order) <= 60:
         for rank, index in enumerate(order, start=1):
             axes.annotate(str(rank), places[index], xytext=(4, 3), textcoords="offset points", fontsize=8)

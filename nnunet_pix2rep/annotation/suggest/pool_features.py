@@ -97,7 +97,7 @@ def weigh(found: FeaturePool, weighting: str, examples: torch.Tensor, seed: int)
         examples: Shape (M, k): features of the structure, for ``structure``.
         seed: Of the pixels that ``distinctive`` compares with.
     """
-    features = found.pool.features
+    features = found.pool.require_features()
     if weighting == "structure":
         return replace(found.pool, weights=similarity_weights(features, examples))
     if weighting == "distinctive":

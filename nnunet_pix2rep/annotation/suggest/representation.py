@@ -57,7 +57,7 @@ def represent(pool: SlicePool, order: Sequence[int], seed: int) -> Representatio
     further = pick_greedily(replace(pool, annotated=done), number, similarity, weights) if number else []
     curve = coverage_curve(similarity, weights, pool.annotated, [*order, *further])
     covered = covered_by(similarity, done.nonzero().flatten())
-    pixels = pool.features.shape[1]
+    pixels = pool.require_features().shape[1]
     entries = references // pixels
     cases = [pool.cases[entry] for entry in entries.tolist()]
     patients = [pool.patients[entry] for entry in entries.tolist()]

@@ -96,7 +96,7 @@ def _describe_slices(
     cache.compute(scans.scans)
     found = build_pool(scans.scans, cache, settings.seed)
     how = find_weighting(settings.weighting, settings.click, found, scans.scans, cache.extractor)
-    record = {
+    record: dict[str, str | int] = {
         "kind": model.features,
         "weighting": how.name,
         "pixels_per_slice": sampling.pixels_per_slice,

@@ -148,8 +148,9 @@ def _pool_cases(dataset: PlannedDataset, labelled: Iterable[str]) -> tuple[dict[
     configuration = manager.get_configuration(dataset.configuration)
     images, notes = usable_pool_cases(dataset.folder, manager, configuration, set(labelled))
     pool = read_pool(pool_folder(dataset.folder, configuration.data_identifier))
-    found = {}
+    found: dict[str, Sources] = {}
     for image in images:
+        assert pool is not None, "its images have just been read from it"
         source = pool.images[image.identifier]
         folders = (Path(source.folder), dataset.raw / UNLABELLED_FOLDER)  # the dataset may have been moved
         folder = next((folder for folder in folders if all((folder / name).is_file() for name in source.files)), None)

@@ -153,7 +153,7 @@ class FeatureCache:
     def _example_voxels(self, scan: Scan, generator: np.random.Generator) -> np.ndarray:
         """Preprocessed voxels (M, 3) of annotated foreground, some of each annotated slice."""
         found = []
-        if scan.annotated:
+        if scan.annotated and scan.label is not None:
             labels = np.moveaxis(read_labels(self.label_files, scan.label, scan.grid), scan.axis, 0)
             for index in scan.annotated:
                 plane = np.argwhere((labels[index] != 0) & (labels[index] != self.label_files.ignore_label))

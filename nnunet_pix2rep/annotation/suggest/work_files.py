@@ -94,14 +94,15 @@ def write_scan(scan: Scan, indices: Sequence[int], label_files: LabelFiles, fold
     """
     files = copy_images(scan, label_files.file_ending, folder / IMAGES)
     image, properties = label_files.read_image(files)
-    geometry = ImageGeometry(tuple(image.shape[1:]), properties)
+    depth, height, width = image.shape[1:]
+    geometry = ImageGeometry((depth, height, width), properties)
     if geometry.shape != scan.grid.shape:
         raise UserError(
             f"{scan.files[0]} has the shape {geometry.shape}, but was preprocessed with {scan.grid.shape}. Preprocess "
             "it again."
         )
     existing = None if scan.label is None else read_labels(label_files, scan.label, scan.grid)
-    labels = labels_to_draw_in(geometry.shape, scan.axis, indices, label_files.ignore_label, existing)
+    labels = labels_to_draw_in(geometry.shape, scan.axis, indices, label_files.require_ignore_label(), existing)
     label_files.write(labels, folder / LABELS / f"{scan.case}{label_files.file_ending}", properties)
     return WrittenScan(image[0], geometry)
 

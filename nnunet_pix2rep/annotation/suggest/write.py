@@ -108,6 +108,7 @@ def _write(outcome: Outcome, suggestion: Suggestion, folder: Path) -> None:
             if entry.case == case
         }
     if outcome.settings.draft:
+        assert outcome.model is not None
         support = require_annotations(outcome.scans.scans)
         fill_in_drafts(outcome.dataset, outcome.model, support, suggestion, files, folder)
     representation = outcome.choice.representation
