@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from nnunet_pix2rep.dataset_conversion.command import run_conversion
-from nnunet_pix2rep.dataset_conversion.volumes import (
+from nnunet_pix2rep.dataset_conversion.source_files import (
     CARDIAC_LABELS,
     check_labels_have_images,
     check_same_size,

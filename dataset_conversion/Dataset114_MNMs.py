@@ -25,7 +25,7 @@ import SimpleITK
 from tqdm import tqdm
 
 from nnunet_pix2rep.dataset_conversion.command import run_conversion
-from nnunet_pix2rep.dataset_conversion.volumes import (
+from nnunet_pix2rep.dataset_conversion.source_files import (
     CARDIAC_LABELS,
     FROM_MNMS,
     check_labels_have_images,

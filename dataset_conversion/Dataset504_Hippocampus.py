@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_pix2rep.dataset_conversion.command import run_conversion
-from nnunet_pix2rep.dataset_conversion.volumes import check_same_size, require_folder
+from nnunet_pix2rep.dataset_conversion.source_files import check_same_size, require_folder
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.raw_dataset_writer import FILE_ENDING, Case, DatasetDescription, write_raw_dataset
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK
 
-from nnunet_pix2rep.dataset_conversion.volumes import read_header
+from nnunet_pix2rep.dataset_conversion.source_files import read_header
 from nnunet_pix2rep.errors import UserError
 
 FILE_NAME = re.compile(r"IM-\d+-(\d+)\.dcm")

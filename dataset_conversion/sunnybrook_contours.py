@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from nnunet_pix2rep.dataset_conversion.cardiac_phases import name_phases
 from nnunet_pix2rep.dataset_conversion.cine_series import CineSeries, find_series, read_series
-from nnunet_pix2rep.dataset_conversion.volumes import read_table
+from nnunet_pix2rep.dataset_conversion.source_files import read_table
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.raw_dataset_writer import Case
 

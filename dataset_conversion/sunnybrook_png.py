@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK
 
 from nnunet_pix2rep.dataset_conversion.cardiac_phases import name_phases
-from nnunet_pix2rep.dataset_conversion.volumes import require_folder
+from nnunet_pix2rep.dataset_conversion.source_files import require_folder
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.raw_dataset_writer import Case
 

@@ -18,10 +18,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-# The fixed-point iteration of the inverse contracts by the largest slope of the displacement. For random coefficients
-# that stays below 0.8 even at the largest amplitudes that the configuration allows, so 100 steps reach float precision.
-INVERSE_ITERATIONS = 100
-
 
 def identity_axis(length: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Normalised coordinates of the voxel centres along one axis, shape (length,).
@@ -114,14 +110,6 @@ class SpatialTransform:
     def map_points(self, points: torch.Tensor) -> torch.Tensor:
         """phi: points of view 2 to points of view 1; shapes (N, D) -> (N, D)."""
         return (points + self.displacement(points)) @ self.matrix.to(points.dtype).T + self.shift.to(points.dtype)
-
-    def inverse_points(self, points: torch.Tensor) -> torch.Tensor:
-        """The inverse of phi: points of view 1 to points of view 2; shapes (N, D) -> (N, D)."""
-        undisplaced = torch.linalg.solve(self.matrix.to(points.dtype), (points - self.shift.to(points.dtype)).T).T
-        solution = undisplaced
-        for _ in range(INVERSE_ITERATIONS if self.splines else 0):
-            solution = undisplaced - self.displacement(solution)
-        return solution
 
     def grid(self, size: Sequence[int]) -> torch.Tensor:
         """phi of all voxel centres of view 2, of array shape ``size``; shape (*size, D).

@@ -18,7 +18,6 @@ from nnunet_pix2rep.benchmark.launch.setup import Benchmark, set_up
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 
-CLUSTERS = ("slurm", "local")
 JOB_FILE = "job.json"
 JOBS_FOLDER = "jobs"
 Run = Pretraining | Cell

@@ -20,7 +20,6 @@ from nnunet_pix2rep.files import atomic_path
 
 DIAGNOSTICS = (*PAIR_DIAGNOSTICS, *SHORTCUTS)
 GENERAL_KEYS = ("train_losses", "val_losses", "lrs", "epoch_start_timestamps", "epoch_end_timestamps")
-KEYS = (*GENERAL_KEYS, *DIAGNOSTICS)
 
 
 class PretrainingLogger(LocalLogger):

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_pix2rep.nnunet.training.pretraining.logger import KEYS, PretrainingLogger
+from nnunet_pix2rep.nnunet.training.pretraining.logger import DIAGNOSTICS, GENERAL_KEYS, PretrainingLogger
 
+KEYS = (*GENERAL_KEYS, *DIAGNOSTICS)
 # nnU-Net's hooks that a pretraining runs as they are; the others, which log the Dice, it replaces.
 INHERITED_HOOKS = (nnUNetTrainer.on_epoch_start, nnUNetTrainer.on_train_epoch_start)
 

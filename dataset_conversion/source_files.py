@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK
 
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.data.raw_images import header_of
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 
@@ -94,13 +95,10 @@ def read_header(path: Path) -> SimpleITK.ImageFileReader:
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist.")
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        return header_of(path)
     except RuntimeError as error:
         raise unreadable(path, error) from error
-    return reader
 
 
 def unreadable(path: Path, error: RuntimeError) -> UserError:
