@@ -17,11 +17,7 @@ from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.subprocesses import nnunet_environment, run_command
 
 IGNORE = 3
-TRAINERS = (
-    "nnUNetTrainerPix2RepPretrain",
-    "nnUNetTrainerPix2RepV2Pretrain",
-    "nnUNetTrainerMaskedAutoencoderPretrain",
-)
+PRETRAINING = "nnUNetTrainerPix2RepV2Pretrain"
 
 
 @pytest.fixture
@@ -143,11 +139,9 @@ def test_from_scans_alone_to_a_fine_tuned_model_by_command_line(root, scans, tmp
     run("nnunet_pix2rep plan_unlabeled -d 512 -c 2d -np 2")
     run("nnunet_pix2rep plan -d 512 -c 2d --compact --set pretraining.num_points=64", *settings)
     run("nnunet_pix2rep preprocess_unlabeled -d 512 -c 2d_compact -p Pix2RepPlans -np 2")
-    run("nnunet_pix2rep doctor -d 512 -c 2d_compact -p Pix2RepPlans")
-    for trainer in TRAINERS:
-        run(f"nnUNetv2_train 512 2d_compact all -p Pix2RepPlans -tr {trainer} -device cpu")
+    run(f"nnUNetv2_train 512 2d_compact all -p Pix2RepPlans -tr {PRETRAINING} -device cpu")
     (results,) = (root / "nnUNet_results").iterdir()
-    weights = results / f"{TRAINERS[1]}__Pix2RepPlans__2d_compact" / "fold_all" / "checkpoint_final.pth"
+    weights = results / f"{PRETRAINING}__Pix2RepPlans__2d_compact" / "fold_all" / "checkpoint_final.pth"
     assert torch.load(weights, weights_only=True)["pix2rep"]["cases"] == [
         *("anna_1", "anna_2", "ben", "cine_frame01", "cine_frame02")
     ]
@@ -155,9 +149,10 @@ def test_from_scans_alone_to_a_fine_tuned_model_by_command_line(root, scans, tmp
     plans = (root / "nnUNet_preprocessed" / raw.name / "Pix2RepPlans.json").read_text()
     annotate(raw, "ben")
     run("nnUNetv2_preprocess -d 512 -plans_name Pix2RepPlans -c 2d_compact -np 1")
-    train = "nnUNetv2_train 512 2d_compact all -p Pix2RepPlans -device cpu -pretrained_weights"
+    train = "nnUNetv2_train 512 2d_compact all -p Pix2RepPlans -device cpu -tr"
+    run(f"{train} nnUNetTrainerPix2RepFinetune")
+    run(f"{train} nnUNetTrainerConfiguredLength -pretrained_weights", str(weights))
     for trainer in ("nnUNetTrainerPix2RepFinetune", "nnUNetTrainerConfiguredLength"):
-        run(train, str(weights), "-tr", trainer)
         assert (results / f"{trainer}__Pix2RepPlans__2d_compact" / "fold_all" / "validation" / "summary.json").is_file()
     assert (root / "nnUNet_preprocessed" / raw.name / "Pix2RepPlans.json").read_text() == plans
     run("nnunet_pix2rep doctor -d 512 -c 2d_compact -p Pix2RepPlans -f all")
