@@ -33,11 +33,11 @@ class ScanGrid:
         preprocessed_shape: (Z, Y, X) of the preprocessed image.
     """
 
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
-    transpose_forward: tuple[int, int, int]
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    transpose_forward: tuple[int, ...]
     box: tuple[tuple[int, int], ...]
-    preprocessed_shape: tuple[int, int, int]
+    preprocessed_shape: tuple[int, ...]
 
     @classmethod
     def of_properties(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nnunet_pix2rep.annotation.selectors import SlicePool
 from nnunet_pix2rep.annotation.slices import Slice
@@ -29,7 +30,7 @@ class _Described:
 
     pool: SlicePool
     slices: tuple[Slice, ...]
-    features: dict[str, str | int] | None
+    features: dict[str, Any] | None
     notes: list[str]
 
 

@@ -92,6 +92,9 @@ def write_scan(scan: Scan, indices: Sequence[int], label_files: LabelFiles, fold
     Raises:
         UserError: the image cannot be read or is not the one that was preprocessed.
     """
+    ignore_label = label_files.ignore_label
+    if ignore_label is None:
+        raise ValueError("without an ignore label a scan cannot be annotated in part")
     files = copy_images(scan, label_files.file_ending, folder / IMAGES)
     image, properties = label_files.read_image(files)
     depth, height, width = image.shape[1:]
