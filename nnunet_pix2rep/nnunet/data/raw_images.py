@@ -62,23 +62,3 @@ def check_complete(path: Path) -> None:
         raise UserError(f"it is truncated or damaged ({str(error).splitlines()[0]})") from error
     if length < data.offset + math.prod(data.shape) * data.dtype.itemsize:
         raise UserError("it is truncated: the file is shorter than its header says")
-
-
-def number_of_frames(path: Path, num_files: int, num_channels: int) -> int | None:
-    """The number of frames of a 4D file (x, y, z, t); None for an image that nnU-Net's reader takes as it is.
-
-    nnU-Net reads the fourth axis of a file as channels (``SimpleITKIO.read_images``). It is time where a case has a
-    file for each of the dataset's channels.
-
-    Args:
-        path: One of the case's files.
-        num_files: Number of files of the case.
-        num_channels: Number of channels of the dataset.
-    """
-    if num_files != num_channels or not path.name.endswith(ITK_ENDINGS):
-        return None
-    try:
-        header = header_of(path)
-    except RuntimeError:
-        return None  # nnU-Net's reader will say what is wrong
-    return header.GetSize()[3] if header.GetDimension() == 4 else None

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 
 
@@ -22,7 +22,8 @@ class VolumeReader:
 
     def __init__(self, dataset_json: Mapping[str, Any]):
         self.file_ending = dataset_json["file_ending"]
-        self._reader = determine_reader_writer_from_dataset_json(dict(dataset_json), verbose=False)()
+        self._dataset_json = dataset_json
+        self._reader: DatasetReader | None = None
 
     def image(self, folder: Path, case: str) -> tuple[np.ndarray, tuple[float, ...]]:
         """The first channel of a case, shape (Z, Y, X), and its spacing in mm; 2D images have one slice.
@@ -33,7 +34,7 @@ class VolumeReader:
         files = list_raw_cases(folder, self.file_ending).get(case)
         if files is None:
             raise UserError(f"{folder} has no image {case}_0000{self.file_ending}.")
-        volume, properties = self._read(files[0], lambda file: self._reader.read_images((file,)))
+        volume, properties = self._read(files[0])
         return volume[0], tuple(float(length) for length in properties["spacing"])
 
     def segmentation(self, folder: Path, case: str) -> np.ndarray:
@@ -45,11 +46,12 @@ class VolumeReader:
         file = folder / f"{case}{self.file_ending}"
         if not file.is_file():
             raise UserError(f"{file} does not exist.")
-        return self._read(file, self._reader.read_seg)[0][0]
+        return self._read(file, labels=True)[0][0]
 
-    @staticmethod
-    def _read(file: Path, read: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    def _read(self, file: Path, labels: bool = False) -> tuple[np.ndarray, dict[str, Any]]:
+        if self._reader is None:
+            self._reader = DatasetReader(self._dataset_json, file)
         try:
-            return read(str(file))
-        except (RuntimeError, OSError, ValueError) as error:
-            raise UserError(f"{file} cannot be read: {str(error).strip()}") from error
+            return self._reader.read_labels(file) if labels else self._reader.read([file])
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from error

@@ -85,7 +85,7 @@ class FeatureReport:
                 errors[case] = float(np.nanmean(picture.equivariance))
             if raw_format is not None:
                 path = output / f"{case}{RAW_FORMATS[raw_format]}"
-                write_features(self.extractor, self.model, image, self.images[case][0], raw_format, path)
+                write_features(self.extractor, self.model, image, raw_format, path)
                 written.append(path)
         report = {
             "checkpoint": str(self.model.source.resolve()),

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path
+from nnunet_pix2rep.nnunet.data.dataset_reader import last_line
 from nnunet_pix2rep.nnunet.data.raw_images import ITK_ENDINGS, check_complete
 from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
@@ -170,7 +171,10 @@ def _read_series(file: Path) -> SimpleITK.Image:
         check_complete(file)
         series = SimpleITK.ReadImage(str(file))
     except (RuntimeError, UserError) as error:
-        raise UserError(f"{file} cannot be read: {str(error).strip().splitlines()[-1]}") from error
+        raise UserError(
+            f"{file} cannot be read: {last_line(error)}. If nnU-Net reads your 3D images, save the frames as files of "
+            "their own and segment them with segment_in_context."
+        ) from error
     if series.GetDimension() != 4 or series.GetNumberOfComponentsPerPixel() != 1:
         raise UserError(
             f"{file} is {series.GetDimension()}D with {series.GetNumberOfComponentsPerPixel()} value(s) per voxel; "

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-import SimpleITK
 from tqdm import tqdm
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.data.dataset_cases import LABELLED_FOLDER, TEST_FOLDER, images_by_folder
 from nnunet_pix2rep.nnunet.data.dataset_folders import (
     UNLABELLED_FOLDER,
     dataset_name_of,
     is_without_labels,
     raw_folder,
 )
+from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader
 from nnunet_pix2rep.nnunet.data.raw_dataset_writer import same_volume
-from nnunet_pix2rep.nnunet.data.raw_images import header_of, list_raw_cases
 from nnunet_pix2rep.nnunet.patients.patients import PATIENTS_FILE
 from nnunet_pix2rep.nnunet.unlabeled.add_patients import extend_patients
-from nnunet_pix2rep.nnunet.unlabeled.checks import (
-    KnownImages,
-    Reference,
-    compare_geometry,
-    is_unchanged,
-    read_channels,
-    read_reference,
-)
-from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, FoundImages, find_images
+from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, compare_geometry, read_reference
+from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage, FoundImages, find_images
+from nnunet_pix2rep.nnunet.unlabeled.known_images import KnownImages
+from nnunet_pix2rep.nnunet.unlabeled.staging import StagedImage, stage_image
 
 SCRATCH_PREFIX = ".adding_"
-GEOMETRY_TOLERANCE = 1e-4  # NIfTI stores single precision
 
 
 @dataclass
@@ -61,6 +55,15 @@ class AddReport:
     warnings: dict[str, list[str]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     patients: str = ""
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    """What new images are compared with."""
+
+    reference: Reference
+    reader: DatasetReader
+    known: KnownImages
 
 
 def add_unlabeled(
@@ -93,10 +96,12 @@ def add_unlabeled(
     dataset_json = read_json(raw / "dataset.json")
     ending = dataset_json["file_ending"]
     num_channels = len(dataset_json.get("channel_names", dataset_json.get("modality")))
+    cases, reader = _images_and_reader(raw, ending)
     if is_without_labels(name):
-        reference = replace(read_reference(raw / UNLABELLED_FOLDER, num_channels, ending), images="the images there")
+        reference = read_reference(cases[UNLABELLED_FOLDER], reader, num_channels, ending)
+        reference = replace(reference, images="the images there")
     else:
-        reference = read_reference(raw / "imagesTr", num_channels, ending)
+        reference = read_reference(cases[LABELLED_FOLDER], reader, num_channels, ending)
     found = find_images(folder.expanduser())
     return add_images(raw, found, reference, patient_regex, patients_table, dry_run=dry_run)
 
@@ -125,9 +130,8 @@ def add_images(
     Raises:
         UserError: as in :func:`add_unlabeled`.
     """
-    ending = reference.file_ending
+    cases, reader = _images_and_reader(raw, reference.file_ending)
     report = AddReport(raw / UNLABELLED_FOLDER, problems=dict(found.problems), ignored=found.ignored)
-    cases = {sub: list_raw_cases(raw / sub, ending) for sub in ("imagesTr", "imagesTs", UNLABELLED_FOLDER)}
     images = [image for image in found.images if not _is_named_like_a_case(image, cases, report)]
     present = [case for known in cases.values() for case in known]
     records, report.patients = extend_patients(raw, images, present, patient_regex, patients_table, is_new=is_new)
@@ -135,7 +139,7 @@ def add_images(
         # before the images, so that no interrupted run leaves images whose patient is not known
         if records is not None and not dry_run:
             write_json(records, raw / PATIENTS_FILE)
-        _add_all(images, reference, KnownImages([raw / sub for sub in cases], ending), report, dry_run)
+        _add_all(images, _Dataset(reference, reader, KnownImages(cases, reader)), report, dry_run)
     except OSError as error:
         raise UserError(
             f"Cannot write to {raw}: {error}. Check permissions and free space, then run the same command again."
@@ -143,78 +147,69 @@ def add_images(
     return report
 
 
+def _images_and_reader(raw: Path, file_ending: str) -> tuple[dict[str, dict[str, list[Path]]], DatasetReader]:
+    """Folder -> case -> files of a raw dataset that may still lack its ``dataset.json``, and its reader."""
+    file = raw / "dataset.json"
+    content = read_json(file) if file.is_file() else {"file_ending": file_ending}
+    cases = images_by_folder(raw, content, UNLABELLED_FOLDER)
+    files = (files[0] for folder in (LABELLED_FOLDER, UNLABELLED_FOLDER) for files in cases[folder].values() if files)
+    return cases, DatasetReader(content, next(files, None))
+
+
 def _is_named_like_a_case(image: FoundImage, cases: Mapping[str, Collection[str]], report: AddReport) -> bool:
-    for folder in ("imagesTr", "imagesTs"):
+    for folder in (LABELLED_FOLDER, TEST_FOLDER):
         if image.name in cases[folder]:
-            report.skipped[image.label] = f"a case named {image.name} is in {folder}"
+            where = "among the labelled cases" if folder == LABELLED_FOLDER else f"in {folder}"
+            report.skipped[image.label] = f"a case named {image.name} is {where}"
             return True
     return False
 
 
-def _add_all(
-    images: Sequence[FoundImage], reference: Reference, known: KnownImages, report: AddReport, dry_run: bool
-) -> None:
+def _add_all(images: Sequence[FoundImage], dataset: _Dataset, report: AddReport, dry_run: bool) -> None:
     if not dry_run:
         report.folder.mkdir(parents=True, exist_ok=True)
     for leftover in report.folder.parent.glob(f"{SCRATCH_PREFIX}*"):
         if not dry_run:
             shutil.rmtree(leftover)
     for image in tqdm(images, desc="Checking images" if dry_run else "Adding images", unit="image"):
-        try:
-            channels = read_channels(image, reference)
-            copy = known.find(channels)
-            if copy is not None and copy != f"{report.folder.name}/{image.name}":
-                report.skipped[image.label] = f"it has the same voxels as {copy}"
-                continue
-            _write(image, channels, reference, report, dry_run)
-        except UserError as error:
-            report.problems[image.label] = str(error)
-            continue
-        known.add(f"{report.folder.name}/{image.name}", channels)
-        remarks = compare_geometry(channels[0], reference)
-        if remarks:
-            report.warnings[image.label] = remarks
+        with TemporaryDirectory(dir=None if dry_run else report.folder.parent, prefix=SCRATCH_PREFIX) as scratch:
+            try:
+                _add(image, dataset, report, Path(scratch), dry_run)
+            except UserError as error:
+                report.problems[image.label] = str(error)
 
 
-def _write(
-    image: FoundImage, channels: Sequence[SimpleITK.Image], reference: Reference, report: AddReport, dry_run: bool
-) -> None:
-    """Writes the files of a case under temporary names, compares them with what is there, and moves them into place."""
-    names = [f"{image.name}_{index:04d}{reference.file_ending}" for index in range(len(channels))]
-    targets = [report.folder / name for name in names]
-    if dry_run and not any(target.exists() for target in targets):
-        report.added[image.label] = image.name
+def _add(image: FoundImage, dataset: _Dataset, report: AddReport, scratch: Path, dry_run: bool) -> None:
+    """Checks one image and moves it into place."""
+    staged = stage_image(image, dataset.reference, dataset.reader, scratch)
+    name = f"{report.folder.name}/{image.name}"
+    copy = dataset.known.find(staged.values)
+    if copy is not None and copy != name:
+        report.skipped[image.label] = f"it has the same voxels as {copy}"
         return
-    copies = is_unchanged(image, channels, reference.file_ending)
-    with TemporaryDirectory(dir=None if dry_run else report.folder.parent, prefix=SCRATCH_PREFIX) as scratch:
-        written = [Path(scratch) / name for name in names]
-        for index, path in enumerate(written):
-            if copies:
-                shutil.copyfile(image.files[index], path)
-            else:
-                _write_volume(channels[index], path)
-        differing = [t.name for t, w in zip(targets, written, strict=True) if t.exists() and not same_volume(w, t)]
-        if differing:
-            raise UserError(
-                f"{differing[0]} is in {report.folder.name} already and is another image: rename one of them"
-            )
-        missing = [(w, t) for w, t in zip(written, targets, strict=True) if not t.exists()]
-        (report.added if missing else report.present)[image.label] = image.name
-        for path, target in missing if not dry_run else ():
-            path.replace(target)
+    _move(image, staged, report, dry_run)
+    dataset.known.add(name, staged.values)
+    remarks = compare_geometry(staged.grid, dataset.reference)
+    if remarks:
+        report.warnings[image.label] = remarks
 
 
-def _write_volume(volume: SimpleITK.Image, path: Path) -> None:
+def _move(image: FoundImage, staged: StagedImage, report: AddReport, dry_run: bool) -> None:
+    """Compares the files of a case with what is there, and moves those that are missing into place."""
+    targets = {file: report.folder / file.name for file in (*staged.sidecars, *staged.files)}
+    differing = [t.name for file, t in targets.items() if t.exists() and not _same_file(file, t)]
+    if differing:
+        raise UserError(f"{differing[0]} is in {report.folder.name} already and is another image: rename one of them")
+    missing = {file: target for file, target in targets.items() if not target.exists()}
+    (report.added if missing else report.present)[image.label] = image.name
+    for file, target in missing.items() if not dry_run else ():
+        file.replace(target)
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    if filecmp.cmp(first, second, shallow=False):
+        return True
     try:
-        SimpleITK.WriteImage(volume, str(path), useCompression=True)
-        header = header_of(path)
-    except RuntimeError as error:
-        raise UserError(
-            f"it cannot be written as {path.name}: {str(error).strip().splitlines()[-1].strip()}"
-        ) from error
-    if path.name.endswith(NATURAL_ENDINGS):
-        return  # these formats hold no geometry
-    for kind in ("Spacing", "Origin", "Direction"):
-        before, after = (getattr(image, f"Get{kind}")() for image in (volume, header))
-        if not np.allclose(before, after, rtol=GEOMETRY_TOLERANCE, atol=GEOMETRY_TOLERANCE):
-            raise UserError(f"its {kind.lower()} {before} becomes {after} in the format of the dataset")
+        return same_volume(first, second)
+    except RuntimeError:  # no image, or none that ITK can read
+        return False

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +10,8 @@ import numpy as np
 import SimpleITK
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.data.raw_images import check_complete, header_of, list_raw_cases
+from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, Geometry, last_line
+from nnunet_pix2rep.nnunet.data.raw_images import header_of
 from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, ending_of
 
 MAX_REFERENCES = 50
@@ -28,7 +27,7 @@ class Reference:
     Attributes:
         dimension: 2 or 3.
         spacing: Median spacing in mm, in the order of ITK (x, y[, z]).
-        orientations: Their axes to the nearest anatomical direction, such as ``LPS``; empty in 2D.
+        orientations: The axes of their arrays to the nearest anatomical direction, such as ``LPS``; empty in 2D.
         num_channels: Number of channels of the dataset.
         file_ending: Ending of the dataset's files.
         images: What they are called in messages.
@@ -44,39 +43,35 @@ class Reference:
     @property
     def channels_in_one_file(self) -> bool:
         """Whether colour channels share a file, as nnU-Net's reader of natural images expects."""
-        return self.file_ending in NATURAL_ENDINGS
+        return self.file_ending in NATURAL_ENDINGS and self.dimension == 2
 
 
-def read_reference(images_folder: Path, num_channels: int, file_ending: str) -> Reference:
+def read_reference(
+    labelled: Mapping[str, Sequence[Path]], reader: DatasetReader, num_channels: int, file_ending: str
+) -> Reference:
     """Reads the headers of up to 50 labelled images.
 
+    Args:
+        labelled: Case -> image files, of the labelled cases.
+        reader: The dataset's reader.
+        num_channels: Number of channels of the dataset.
+        file_ending: Ending of the dataset's files.
+
     Raises:
-        UserError: there is none that ITK can read, or they are of a format that cannot be written here.
+        UserError: there is none, or none that can be read.
     """
-    headers = []
-    for files in list(list_raw_cases(images_folder, file_ending).values())[:MAX_REFERENCES]:
+    grids, problem = [], "there is none"
+    for files in list(labelled.values())[:MAX_REFERENCES]:
         try:
-            headers.append(header_of(files[0]))
-        except RuntimeError:
-            continue
-    if not headers:
-        raise UserError(f"{images_folder} holds no image with the ending {file_ending} that can be read.")
-    dimension = 2 if headers[0].GetDimension() == 2 else 3
-    if dimension == 3 and file_ending in NATURAL_ENDINGS:
-        raise UserError(
-            f"The dataset has 3D images with the ending {file_ending}, whose spacing stands in other files. Put the "
-            "images into imagesUn yourself, as they are in imagesTr."
-        )
-    spacing = np.median([header.GetSpacing()[:dimension] for header in headers], axis=0)
-    orientations = frozenset(orientation_of(header.GetDirection()) for header in headers if dimension == 3)
+            grids.append(reader.geometry(files[0]))
+        except (UserError, IndexError) as error:
+            problem = f"{files[0] if files else 'a case without files'}: {error}"
+    if not grids:
+        raise UserError(f"The dataset has no labelled image with the ending {file_ending} that can be read: {problem}.")
+    dimension = grids[0].dimension
+    spacing = np.median([grid.spacing[3 - dimension :][::-1] for grid in grids], axis=0)
+    orientations = frozenset(grid.orientation for grid in grids if grid.orientation is not None)
     return Reference(dimension, tuple(float(width) for width in spacing), orientations, num_channels, file_ending)
-
-
-def orientation_of(direction: Sequence[float]) -> str:
-    """The orientation code of a direction matrix of a 3D or 4D image, such as ``LPS``."""
-    size = int(len(direction) ** 0.5)
-    spatial = np.reshape(direction, (size, size))[:3, :3].ravel().tolist()
-    return SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(spatial)
 
 
 def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Image]:
@@ -85,13 +80,10 @@ def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Ima
     Raises:
         UserError: it cannot be read, or has another number of channels or axes than the labelled images.
     """
-    for file in found.files:
-        check_complete(file)
     try:
         volumes = [_read_series(found.files)] if found.is_dicom else [SimpleITK.ReadImage(str(f)) for f in found.files]
     except RuntimeError as error:
-        lines = str(error).strip().splitlines()
-        raise UserError(f"it cannot be read ({lines[-1].strip() if lines else 'no reason given'})") from error
+        raise UserError(f"it cannot be read ({last_line(error)})") from error
     channels = [channel for volume in volumes for channel in _split_channels(volume, len(volumes), reference)]
     found_channels = sum(channel.GetNumberOfComponentsPerPixel() for channel in channels)
     if found_channels != reference.num_channels:
@@ -99,9 +91,7 @@ def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Ima
             f"it has {found_channels} channel(s), the dataset has {reference.num_channels}. The channels of an image "
             "are named <name>_0000, <name>_0001, ...; files named so that are images of their own need other names"
         )
-    dimension = min(channels[0].GetDimension(), 3)
-    if dimension != reference.dimension:
-        raise UserError(f"it is {dimension}D, {reference.images} are {reference.dimension}D")
+    check_dimension(min(channels[0].GetDimension(), 3), reference)
     for channel in channels[1:]:
         if channel.GetSize() != channels[0].GetSize() or not np.allclose(
             channel.GetSpacing(), channels[0].GetSpacing()
@@ -110,60 +100,24 @@ def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Ima
     return channels
 
 
-def compare_geometry(image: SimpleITK.Image, reference: Reference) -> list[str]:
+def check_dimension(dimension: int, reference: Reference) -> None:
+    """Raises a UserError where an image is 2D and the labelled ones are 3D, or the other way round."""
+    if dimension != reference.dimension:
+        raise UserError(f"it is {dimension}D, {reference.images} are {reference.dimension}D")
+
+
+def compare_geometry(grid: Geometry, reference: Reference) -> list[str]:
     """What is unusual about the spacing or the orientation of an image; empty where it is like the labelled images."""
     remarks = []
-    spacing = image.GetSpacing()[: reference.dimension]
+    spacing = grid.spacing[3 - reference.dimension :][::-1]
     ratios = np.array(spacing) / np.array(reference.spacing)
     if (np.maximum(ratios, 1 / ratios) > SPACING_FACTOR).any():
         shown = [tuple(round(float(width), 3) for width in widths) for widths in (spacing, reference.spacing)]
         remarks.append(f"spacing {shown[0]} mm, {reference.images} have {shown[1]} mm")
-    if reference.dimension == 3 and orientation_of(image.GetDirection()) not in reference.orientations:
+    if grid.orientation is not None and reference.orientations and grid.orientation not in reference.orientations:
         usual = ", ".join(sorted(reference.orientations))
-        remarks.append(f"orientation {orientation_of(image.GetDirection())}, {reference.images} have {usual}")
+        remarks.append(f"orientation {grid.orientation}, {reference.images} have {usual}")
     return remarks
-
-
-def digest(channels: Sequence[SimpleITK.Image]) -> str:
-    """Tells whether two images have the same voxels, whatever their files and pixel types."""
-    checksum = hashlib.sha256()
-    for channel in channels:
-        checksum.update(str(channel.GetSize()).encode())
-        checksum.update(SimpleITK.GetArrayViewFromImage(channel).astype(np.float32).tobytes())
-    return checksum.hexdigest()
-
-
-class KnownImages:
-    """Images that a dataset has already, to find copies under another name. Files are read where sizes are equal."""
-
-    def __init__(self, folders: Sequence[Path], file_ending: str):
-        self._by_size: dict[tuple[int, ...], list[tuple[str, list[Path]]]] = defaultdict(list)
-        self._digests: dict[str, str] = {}
-        for folder in folders:
-            for case, files in list_raw_cases(folder, file_ending).items():
-                try:
-                    self._by_size[header_of(files[0]).GetSize()].append((f"{folder.name}/{case}", files))
-                except RuntimeError:
-                    continue  # not to be read, so not to be compared with
-
-    def find(self, channels: Sequence[SimpleITK.Image]) -> str | None:
-        """``<folder>/<case>`` of an image with the same voxels, or None."""
-        candidates = self._by_size.get(channels[0].GetSize(), [])
-        wanted = digest(channels) if candidates else ""
-        return next((name for name, files in candidates if self._digest(name, files) == wanted), None)
-
-    def add(self, name: str, channels: Sequence[SimpleITK.Image]) -> None:
-        """Remembers an image that has been added."""
-        self._by_size[channels[0].GetSize()].append((name, []))
-        self._digests[name] = digest(channels)
-
-    def _digest(self, name: str, files: list[Path]) -> str:
-        if name not in self._digests:
-            try:
-                self._digests[name] = digest([SimpleITK.ReadImage(str(file)) for file in files])
-            except RuntimeError:  # damaged behind its header
-                self._digests[name] = ""
-        return self._digests[name]
 
 
 def _split_channels(volume: SimpleITK.Image, num_files: int, reference: Reference) -> list[SimpleITK.Image]:

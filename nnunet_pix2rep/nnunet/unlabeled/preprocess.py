@@ -21,7 +21,7 @@ from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
 from nnunet_pix2rep.nnunet.plans.plans_file import read_plans, resolve_configuration
 from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage, pool_folder, preprocessing_of, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.preprocess_worker import SCRATCH_PREFIX, RawCaseTask, preprocess_raw_case
-from nnunet_pix2rep.nnunet.unlabeled.selection import Selection, find_source, select_images
+from nnunet_pix2rep.nnunet.unlabeled.selection import Selection, Source, find_source, select_images
 from nnunet_pix2rep.nnunet.worker_processes import run_in_processes
 
 
@@ -72,7 +72,9 @@ def preprocess_unlabeled(
     dataset_json = read_json(dataset_folder / "dataset.json")
     manager = PlansManager(plans)
     num_channels = determine_num_input_channels(manager, configuration, dataset_json)
-    selection = select_images(find_source(dataset_folder, folder), dataset_folder, num_channels)
+    source = find_source(dataset_folder, folder)
+    _check_ending(source, manager)
+    selection = select_images(source, dataset_folder, num_channels)
     report = Report(pool_folder(dataset_folder, data_identifier), selection)
     with _only_process(report.folder):
         for leftover in report.folder.glob(f"{SCRATCH_PREFIX}*"):
@@ -91,6 +93,16 @@ def preprocess_unlabeled(
             report.failures |= failures
         report.num_made = sum(pool.is_done(name) for name in todo)
     return report
+
+
+def _check_ending(source: Source, manager: PlansManager) -> None:
+    """Files of another dataset may be of a format that the reader of these plans does not know."""
+    reader = manager.image_reader_writer_class
+    if source.file_ending.lower() not in reader.supported_file_endings:
+        raise UserError(
+            f"{source.folder} holds {source.file_ending} files, which {reader.__name__}, the reader of the plans, does "
+            "not take. Convert them with nnunet_pix2rep add_unlabeled."
+        )
 
 
 @contextmanager

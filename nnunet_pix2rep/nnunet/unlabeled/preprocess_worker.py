@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import SimpleITK
 from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.data.cine import Cine
 from nnunet_pix2rep.nnunet.data.raw_images import ITK_ENDINGS, check_complete
 from nnunet_pix2rep.nnunet.unlabeled.pool import IMAGE_ENDINGS, PoolImage
 
@@ -82,11 +82,11 @@ def _image_files(task: RawCaseTask, scratch: Path) -> Iterator[tuple[str, list[s
             yield name, [str(path) for path in paths]
             continue
         if series is None:
-            series = [SimpleITK.ReadImage(str(path)) for path in paths]
+            series = [Cine(path) for path in paths]
         # without .gz: compressing would take longer than the preprocessing
         files = [scratch / path.name.removesuffix(".gz") for path in paths]
-        for volume, file in zip(series, files, strict=True):
-            SimpleITK.WriteImage(volume[:, :, :, image.frame - 1], str(file))
+        for cine, file in zip(series, files, strict=True):
+            cine.write_frame(image.frame - 1, file)
         yield name, [str(file) for file in files]
         for file in files:
             file.unlink()

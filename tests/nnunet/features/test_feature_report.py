@@ -1,3 +1,6 @@
+import itertools
+
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -100,7 +103,7 @@ def test_the_most_distinct_pixel_is_in_the_middle():
 def test_features_in_npz_are_those_of_the_network(prepared, image_file, tmp_path):
     model, image = prepared
     extractor = FeatureExtractor(model)
-    write_features(extractor, model, image, image_file, "npz", tmp_path / "features.npz")
+    write_features(extractor, model, image, "npz", tmp_path / "features.npz")
     with np.load(tmp_path / "features.npz") as content:
         assert content["features"].shape == (8, 9, 28, 54)
         np.testing.assert_allclose(content["spacing"], (1.5, 1, 1))
@@ -111,15 +114,17 @@ def test_features_in_npz_are_those_of_the_network(prepared, image_file, tmp_path
         )
 
 
+class Passing:
+    """The preprocessed image itself stands in for the features, in two channels."""
+
+    def blocks(self, data):
+        yield slice(0, data.shape[1]), torch.from_numpy(data).flatten(1).repeat(2, 1).T
+
+
 def test_features_in_nifti_lie_where_the_image_lies(prepared, image_file, tmp_path):
-    """The preprocessed image itself stands in for the features: its corner must be that of the cropped raw image."""
-
-    class Passing:
-        def blocks(self, data):
-            yield slice(0, data.shape[1]), torch.from_numpy(data).flatten(1).repeat(2, 1).T
-
+    """The corner of the features must be that of the cropped raw image."""
     model, image = prepared
-    write_features(Passing(), model, image, image_file, "nifti", tmp_path / "features.nii.gz")
+    write_features(Passing(), model, image, "nifti", tmp_path / "features.nii.gz")
     features, raw = SimpleITK.ReadImage(str(tmp_path / "features.nii.gz")), SimpleITK.ReadImage(str(image_file))
     assert features.GetSize() == (54, 28, 9, 2)
     volume = features[:, :, :, 0]
@@ -142,3 +147,27 @@ def test_nifti_is_refused_where_the_geometry_is_not_known(pretraining, load):
     check_format(model, "npz")
     with pytest.raises(UserError, match="--raw npz"):
         check_format(model, "nifti")
+
+
+@pytest.mark.parametrize("reader", ["NibabelIO", "NibabelIOWithReorient"])
+def test_features_in_nifti_lie_where_nnunets_nibabel_readers_see_the_image(reader, pretraining, load, tmp_path):
+    """Also where an affine has shear, which ITK refuses."""
+    values = np.zeros((32, 32, 12), dtype=np.float32)
+    values[5:, 4:, 3:] = np.random.default_rng(0).normal(5, 1, (27, 28, 9))
+    affine = np.array([[0, -1.2, 0, 10], [1.5, 0.15, 0, -20], [0, 0, 2, 30], [0, 0, 0, 1.0]])
+    path = tmp_path / "case_0000.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(values, affine), path)
+    model = load(pretraining)
+    model.plans_manager.plans["image_reader_writer"] = reader
+    check_format(model, "nifti")
+    image = prepare_image(model, "case", [path])
+    write_features(Passing(), model, image, "nifti", tmp_path / "features.nii.gz")
+    volume = nibabel.load(tmp_path / "features.nii.gz")
+    shape = volume.shape[:3]
+    found = nibabel.affines.apply_affine(
+        volume.affine, np.array(list(itertools.product(*((-0.5, size - 0.5) for size in shape))))
+    )
+    wanted = nibabel.affines.apply_affine(
+        affine, np.array(list(itertools.product((4.5, 31.5), (3.5, 31.5), (2.5, 11.5))))
+    )
+    np.testing.assert_allclose(sorted(found.tolist()), sorted(wanted.tolist()), atol=1e-3)
