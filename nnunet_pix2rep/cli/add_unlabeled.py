@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-i", required=True, type=Path, metavar="FOLDER", help="Folder with the images, searched with its subfolders."
     )
     add_patient_options(parser)
+    add_keep_option(parser)
     parser.add_argument("--dry-run", action="store_true", help="Check everything and write nothing.")
 
 
@@ -35,12 +36,28 @@ def add_patient_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_keep_option(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that forces images in."""
+    parser.add_argument(
+        "--keep",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="Take these images, paths below FOLDER with * and ?, although they are blank or look like label maps.",
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Adds the images and prints what was done; exit code 1 if one could not be added."""
     from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
 
     report = add_unlabeled(
-        arguments.d, arguments.i, arguments.patient_regex, arguments.patients, dry_run=arguments.dry_run
+        arguments.d,
+        arguments.i,
+        arguments.patient_regex,
+        arguments.patients,
+        dry_run=arguments.dry_run,
+        keep=arguments.keep,
     )
     print_report(report, arguments.dry_run)
     if report.added and not arguments.dry_run:

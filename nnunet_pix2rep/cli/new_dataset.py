@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_pix2rep.cli.add_unlabeled import add_patient_options, print_report
+from nnunet_pix2rep.cli.add_unlabeled import add_keep_option, add_patient_options, print_report
 
 if TYPE_CHECKING:
     from nnunet_pix2rep.annotation.start.new_dataset import NewDataset
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Format of the dataset. Default: .png where all scans are PNG, JPEG, BMP or TIFF, else .nii.gz.",
     )
     add_patient_options(parser)
+    add_keep_option(parser)
     parser.add_argument("--dry-run", action="store_true", help="Check everything and write nothing.")
 
 
@@ -60,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         patient_regex=arguments.patient_regex,
         patients_table=arguments.patients,
         dry_run=arguments.dry_run,
+        keep=arguments.keep,
     )
     print_report(made.report, arguments.dry_run)
     print("Labels: " + ", ".join(f"{name} {value}" for name, value in made.labels.items()))

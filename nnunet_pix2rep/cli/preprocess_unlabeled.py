@@ -25,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Images named <case>_0000, also those of another nnU-Net dataset. Default: imagesUn of the raw dataset.",
     )
     parser.add_argument(
+        "--keep",
+        nargs="+",
+        default=[],
+        metavar="CASE",
+        help="Take these cases, with * and ?, although they are blank or look like label maps.",
+    )
+    parser.add_argument(
         "-np",
         type=positive_number,
         metavar="N",
@@ -36,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Preprocesses and prints what was done; exit code 1 if an image failed."""
     from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
-    report = preprocess_unlabeled(arguments.d, arguments.c, arguments.p, arguments.i, arguments.np)
+    report = preprocess_unlabeled(arguments.d, arguments.c, arguments.p, arguments.i, arguments.np, arguments.keep)
     print_report(report)
     return 1 if report.failures else 0
 

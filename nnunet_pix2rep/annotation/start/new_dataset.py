@@ -58,6 +58,7 @@ def make_new_dataset(
     patient_regex: str | None = None,
     patients_table: Path | None = None,
     dry_run: bool = False,
+    keep: Sequence[str] = (),
 ) -> NewDataset:
     """Makes ``DatasetXXX_<name>`` in nnU-Net's raw folder, with all scans in ``imagesUn`` and no labelled case.
 
@@ -73,6 +74,7 @@ def make_new_dataset(
         patient_regex: Finds the patient in the name of a case.
         patients_table: A CSV file with the columns ``case``, ``patient``, ``group``.
         dry_run: Read and check everything, write nothing.
+        keep: See :func:`nnunet_pix2rep.nnunet.unlabeled.add.add_unlabeled`.
 
     Raises:
         UserError: a bad name or label, a dataset ID that is taken, or no scan that can be read.
@@ -87,7 +89,9 @@ def make_new_dataset(
     names = choose_channels(surveyed, ending, channels)
     reference = reference_of(surveyed, len(names), ending)
     existed = folder.is_dir()
-    report = add_images(folder, found, reference, patient_regex, patients_table, is_new=True, dry_run=dry_run)
+    report = add_images(
+        folder, found, reference, patient_regex, patients_table, is_new=True, dry_run=dry_run, keep=keep
+    )
     if not report.added and not report.present:
         if not existed and folder.is_dir():
             shutil.rmtree(folder)  # patients.json and an empty imagesUn

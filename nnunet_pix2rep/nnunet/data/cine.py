@@ -8,50 +8,11 @@ import nibabel
 import numpy as np
 import SimpleITK
 
-from nnunet_pix2rep.nnunet.data.raw_images import ITK_ENDINGS, header_of
-
-NIFTI_ENDINGS = (".nii", ".nii.gz")
-
-
-def size_of(path: Path) -> tuple[int, ...]:
-    """Number of voxels along each axis of a file, in its own order (x, y, z, t).
-
-    Raises:
-        RuntimeError: it cannot be read.
-    """
-    try:
-        return tuple(header_of(path).GetSize())
-    except RuntimeError:
-        if not path.name.endswith(NIFTI_ENDINGS):
-            raise
-    try:
-        return tuple(nibabel.load(path).shape)
-    except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
-        raise RuntimeError(str(error)) from error
-
-
-def number_of_frames(path: Path, num_files: int, num_channels: int) -> int | None:
-    """The number of frames of a 4D file (x, y, z, t); None for an image that nnU-Net's reader takes as it is.
-
-    nnU-Net reads the fourth axis of a file as channels (``SimpleITKIO.read_images``). It is time where a case has a
-    file for each of the dataset's channels.
-
-    Args:
-        path: One of the case's files.
-        num_files: Number of files of the case.
-        num_channels: Number of channels of the dataset.
-    """
-    if num_files != num_channels or not path.name.endswith(ITK_ENDINGS):
-        return None
-    try:
-        size = size_of(path)
-    except RuntimeError:
-        return None  # nnU-Net's reader will say what is wrong
-    return size[3] if len(size) == 4 else None
+from nnunet_pix2rep.nnunet.data.raw_images import NIFTI_ENDINGS, size_of
 
 
 class Cine:
-    """A 4D file, read at once.
+    """A file of any number of axes, read at once.
 
     Args:
         path: The file.
@@ -69,7 +30,7 @@ class Cine:
             self._volume = nibabel.load(path)
 
     def values(self) -> np.ndarray:
-        """Shape (T, Z, Y, X), float32."""
+        """Shape (T, Z, Y, X), or what the file has of these axes; float32."""
         if isinstance(self._volume, SimpleITK.Image):
             return SimpleITK.GetArrayFromImage(self._volume).astype(np.float32)
         return self._volume.get_fdata(dtype=np.float32).T
@@ -83,3 +44,11 @@ class Cine:
         image = nibabel.Nifti1Image(values, self._volume.affine)
         image.header.set_zooms(self._volume.header.get_zooms()[:3])
         nibabel.save(image, path)
+
+
+def values_on_grid(file: Path, other: Path) -> np.ndarray | None:
+    """Values of a file that has as many voxels along each axis as another; else, or where it cannot be read, None."""
+    try:
+        return Cine(file).values() if size_of(file) == size_of(other) else None
+    except RuntimeError:
+        return None

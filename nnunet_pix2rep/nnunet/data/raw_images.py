@@ -18,6 +18,7 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunet_pix2rep.errors import UserError
 
 BYTES_AT_ONCE = 2**20
+NIFTI_ENDINGS = (".nii", ".nii.gz")
 ITK_ENDINGS = tuple(dict.fromkeys([*SimpleITKIO.supported_file_endings, *NibabelIO.supported_file_endings]))
 
 
@@ -52,7 +53,7 @@ def check_complete(path: Path) -> None:
 
     ITK would read zeros for what is missing (``nifti_read_buffer`` of the NIfTI library), and nnU-Net would not notice.
     """
-    if not path.name.endswith((".nii", ".nii.gz")):
+    if not path.name.endswith(NIFTI_ENDINGS):
         return
     try:
         with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
@@ -62,3 +63,40 @@ def check_complete(path: Path) -> None:
         raise UserError(f"it is truncated or damaged ({str(error).splitlines()[0]})") from error
     if length < data.offset + math.prod(data.shape) * data.dtype.itemsize:
         raise UserError("it is truncated: the file is shorter than its header says")
+
+
+def size_of(path: Path) -> tuple[int, ...]:
+    """Number of voxels along each axis of a file, in its own order (x, y, z, t).
+
+    Raises:
+        RuntimeError: it cannot be read.
+    """
+    try:
+        return tuple(header_of(path).GetSize())
+    except RuntimeError:
+        if not path.name.endswith(NIFTI_ENDINGS):
+            raise
+    try:
+        return tuple(nibabel.load(path).shape)
+    except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+        raise RuntimeError(str(error)) from error
+
+
+def number_of_frames(path: Path, num_files: int, num_channels: int) -> int | None:
+    """The number of frames of a 4D file (x, y, z, t); None for an image that nnU-Net's reader takes as it is.
+
+    nnU-Net reads the fourth axis of a file as channels (``SimpleITKIO.read_images``). It is time where a case has a
+    file for each of the dataset's channels.
+
+    Args:
+        path: One of the case's files.
+        num_files: Number of files of the case.
+        num_channels: Number of channels of the dataset.
+    """
+    if num_files != num_channels or not path.name.endswith(ITK_ENDINGS):
+        return None
+    try:
+        size = size_of(path)
+    except RuntimeError:
+        return None  # nnU-Net's reader will say what is wrong
+    return size[3] if len(size) == 4 else None

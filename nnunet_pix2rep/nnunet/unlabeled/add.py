@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +28,8 @@ from nnunet_pix2rep.nnunet.unlabeled.add_patients import extend_patients
 from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, compare_geometry, read_reference
 from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage, FoundImages, find_images
 from nnunet_pix2rep.nnunet.unlabeled.known_images import KnownImages
-from nnunet_pix2rep.nnunet.unlabeled.staging import StagedImage, stage_image
+from nnunet_pix2rep.nnunet.unlabeled.label_maps import is_kept, remark_on_values, why_no_scan
+from nnunet_pix2rep.nnunet.unlabeled.staging import StagedImage, neighbours_on_grid, stage_image
 
 SCRATCH_PREFIX = ".adding_"
 
@@ -59,11 +61,12 @@ class AddReport:
 
 @dataclass(frozen=True)
 class _Dataset:
-    """What new images are compared with."""
+    """What new images are compared with, and which are taken whatever they look like."""
 
     reference: Reference
     reader: DatasetReader
     known: KnownImages
+    keep: Sequence[str]
 
 
 def add_unlabeled(
@@ -72,6 +75,7 @@ def add_unlabeled(
     patient_regex: str | None = None,
     patients_table: Path | None = None,
     dry_run: bool = False,
+    keep: Sequence[str] = (),
 ) -> AddReport:
     """Adds all images of a folder, and of the folders below it, to a dataset's unlabelled images.
 
@@ -84,6 +88,8 @@ def add_unlabeled(
         patient_regex: Finds the patient in the name of a new case.
         patients_table: A CSV file with the columns ``case``, ``patient``, ``group``.
         dry_run: Read and check everything, write nothing.
+        keep: Paths below the folder, or case names, with ``*`` and ``?``, of images that are taken although they are
+            blank or look like label maps.
 
     Raises:
         UserError: no dataset, no image, patients that are not given or contradict ``patients.json``, or an output
@@ -103,7 +109,7 @@ def add_unlabeled(
     else:
         reference = read_reference(cases[LABELLED_FOLDER], reader, num_channels, ending)
     found = find_images(folder.expanduser())
-    return add_images(raw, found, reference, patient_regex, patients_table, dry_run=dry_run)
+    return add_images(raw, found, reference, patient_regex, patients_table, dry_run=dry_run, keep=keep)
 
 
 def add_images(
@@ -115,6 +121,7 @@ def add_images(
     *,
     is_new: bool = False,
     dry_run: bool = False,
+    keep: Sequence[str] = (),
 ) -> AddReport:
     """Adds images that were found to ``imagesUn`` of a raw dataset; see :func:`add_unlabeled`.
 
@@ -126,6 +133,7 @@ def add_images(
         patients_table: A CSV file with the columns ``case``, ``patient``, ``group``.
         is_new: Whether the dataset is being made: it gets a ``patients.json`` in any case.
         dry_run: Read and check everything, write nothing.
+        keep: As in :func:`add_unlabeled`.
 
     Raises:
         UserError: as in :func:`add_unlabeled`.
@@ -139,7 +147,7 @@ def add_images(
         # before the images, so that no interrupted run leaves images whose patient is not known
         if records is not None and not dry_run:
             write_json(records, raw / PATIENTS_FILE)
-        _add_all(images, _Dataset(reference, reader, KnownImages(cases, reader)), report, dry_run)
+        _add_all(images, _Dataset(reference, reader, KnownImages(cases, reader), keep), report, dry_run)
     except OSError as error:
         raise UserError(
             f"Cannot write to {raw}: {error}. Check permissions and free space, then run the same command again."
@@ -171,25 +179,42 @@ def _add_all(images: Sequence[FoundImage], dataset: _Dataset, report: AddReport,
     for leftover in report.folder.parent.glob(f"{SCRATCH_PREFIX}*"):
         if not dry_run:
             shutil.rmtree(leftover)
+    siblings = defaultdict(list)
+    for image in images:
+        siblings[image.files[0].parent].append(image)
     for image in tqdm(images, desc="Checking images" if dry_run else "Adding images", unit="image"):
         with TemporaryDirectory(dir=None if dry_run else report.folder.parent, prefix=SCRATCH_PREFIX) as scratch:
             try:
-                _add(image, dataset, report, Path(scratch), dry_run)
+                _add(image, siblings[image.files[0].parent], dataset, report, Path(scratch), dry_run)
             except UserError as error:
                 report.problems[image.label] = str(error)
 
 
-def _add(image: FoundImage, dataset: _Dataset, report: AddReport, scratch: Path, dry_run: bool) -> None:
-    """Checks one image and moves it into place."""
+def _add(
+    image: FoundImage,
+    siblings: Sequence[FoundImage],
+    dataset: _Dataset,
+    report: AddReport,
+    scratch: Path,
+    dry_run: bool,
+) -> None:
+    """Checks one image and moves it into place. ``siblings`` are the images of its folder."""
     staged = stage_image(image, dataset.reference, dataset.reader, scratch)
     name = f"{report.folder.name}/{image.name}"
     copy = dataset.known.find(staged.values)
     if copy is not None and copy != name:
         report.skipped[image.label] = f"it has the same voxels as {copy}"
         return
+    if not is_kept(dataset.keep, image.label, image.name):
+        reason = why_no_scan(staged.values, image.label, neighbours_on_grid(image, siblings))
+        if reason is not None:
+            report.skipped[image.label] = reason
+            return
     _move(image, staged, report, dry_run)
     dataset.known.add(name, staged.values)
     remarks = compare_geometry(staged.grid, dataset.reference)
+    if (remark := remark_on_values(staged.values)) is not None:
+        remarks.append(remark)
     if remarks:
         report.warnings[image.label] = remarks
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.data.cine import Cine, number_of_frames
+from nnunet_pix2rep.nnunet.data.cine import Cine
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, last_line
+from nnunet_pix2rep.nnunet.data.raw_images import number_of_frames
 
 
 def read_values(files: Sequence[Path], reader: DatasetReader) -> np.ndarray:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
+from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.plans.plans_file import read_plans, resolve_configuration
+from nnunet_pix2rep.nnunet.unlabeled.label_maps import is_kept, likely_neighbours
 from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage, pool_folder, preprocessing_of, read_pool
-from nnunet_pix2rep.nnunet.unlabeled.preprocess_worker import SCRATCH_PREFIX, RawCaseTask, preprocess_raw_case
+from nnunet_pix2rep.nnunet.unlabeled.preprocess_worker import SCRATCH_PREFIX, Outcome, RawCaseTask, preprocess_raw_case
 from nnunet_pix2rep.nnunet.unlabeled.selection import Selection, Source, find_source, select_images
 from nnunet_pix2rep.nnunet.worker_processes import run_in_processes
 
@@ -52,6 +55,7 @@ def preprocess_unlabeled(
     plans_name: str = "nnUNetPlans",
     folder: Path | None = None,
     num_processes: int | None = None,
+    keep: Sequence[str] = (),
 ) -> Report:
     """Preprocesses unlabelled images into the pool of a configuration; those that are done are left as they are.
 
@@ -61,6 +65,7 @@ def preprocess_unlabeled(
         plans_name: The plans.
         folder: Raw images in nnU-Net's naming; None: ``imagesUn`` of the raw dataset.
         num_processes: Worker processes, with 1 everything runs in this one; None: nnU-Net's default.
+        keep: Names of raw cases, with ``*`` and ``?``, that are taken although they are blank or look like label maps.
 
     Raises:
         UserError: plans or images are missing, another process fills the same pool, or a worker was killed. An image
@@ -75,6 +80,7 @@ def preprocess_unlabeled(
     source = find_source(dataset_folder, folder)
     _check_ending(source, manager)
     selection = select_images(source, dataset_folder, num_channels)
+    neighbours = partial(_neighbours, list_raw_cases(source.folder, source.file_ending), keep)
     report = Report(pool_folder(dataset_folder, data_identifier), selection)
     with _only_process(report.folder):
         for leftover in report.folder.glob(f"{SCRATCH_PREFIX}*"):
@@ -84,13 +90,14 @@ def preprocess_unlabeled(
         todo = {name: image for name, image in accepted.items() if not pool.is_done(name)}
         report.num_kept = len(accepted) - len(todo)
         tasks = [
-            RawCaseTask(raw_case, images, pool.folder, plans, configuration, dataset_json)
+            RawCaseTask(raw_case, images, pool.folder, plans, configuration, dataset_json, neighbours(raw_case))
             for raw_case, images in _by_raw_case(todo).items()
         ]
-        for failures in run_in_processes(
+        for outcome in run_in_processes(
             preprocess_raw_case, tasks, num_processes or default_num_processes, "Preprocessing"
         ):
-            report.failures |= failures
+            report.failures |= outcome.failures
+            _leave_out(outcome.no_scans, pool, selection)
         report.num_made = sum(pool.is_done(name) for name in todo)
     return report
 
@@ -155,6 +162,20 @@ def _why_invalid(name: str, image: PoolImage, selection: Selection) -> str | Non
     if (same_folder or moved) and not image.same_source(selection.images[name]):
         return "the raw image has changed"
     return None
+
+
+def _neighbours(cases: Mapping[str, Sequence[Path]], keep: Sequence[str], case: str) -> tuple[Path, ...] | None:
+    """Files of the cases that a case may be a label map of; None where the user keeps it whatever it looks like."""
+    return None if is_kept(keep, case) else tuple(cases[other][0] for other in likely_neighbours(case, cases))
+
+
+def _leave_out(no_scans: Mapping[str, str], pool: Pool, selection: Selection) -> None:
+    """Takes images that turned out to be no scans from the record of the pool."""
+    for name, reason in no_scans.items():
+        selection.left_out[reason].append(name)
+        del pool.images[name]
+    if no_scans:
+        pool.write()
 
 
 def _by_raw_case(images: Mapping[str, PoolImage]) -> dict[str, dict[str, PoolImage]]:

@@ -7,7 +7,8 @@ segmentation, as in prediction; ``run_case_save`` shows how images are chunked.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,8 +19,9 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.data.cine import Cine
+from nnunet_pix2rep.nnunet.data.cine import Cine, values_on_grid
 from nnunet_pix2rep.nnunet.data.raw_images import ITK_ENDINGS, check_complete
+from nnunet_pix2rep.nnunet.unlabeled.label_maps import why_no_scan
 from nnunet_pix2rep.nnunet.unlabeled.pool import IMAGE_ENDINGS, PoolImage
 
 SCRATCH_PREFIX = ".incomplete_"
@@ -36,6 +38,7 @@ class RawCaseTask:
         plans: nnU-Net's plans.
         configuration: Name of the configuration.
         dataset_json: The dataset's ``dataset.json``.
+        neighbours: Files of cases that this one may be a label map of; None: it is taken whatever it looks like.
     """
 
     raw_case: str
@@ -44,27 +47,41 @@ class RawCaseTask:
     plans: dict[str, Any]
     configuration: str
     dataset_json: dict[str, Any]
+    neighbours: tuple[Path, ...] | None = ()
 
 
-def preprocess_raw_case(task: RawCaseTask) -> dict[str, str]:
-    """Preprocesses the images of one raw case.
+@dataclass
+class Outcome:
+    """What became of a raw case.
 
-    Returns:
-        Identifier, or name of the raw case where none of its images can be read, -> what is wrong with it.
+    Attributes:
+        failures: Identifier, or name of the raw case where none of its images can be read, -> what is wrong with it.
+        no_scans: Identifier -> why it is left out as a label map or a blank image.
     """
-    failures = {}
+
+    failures: dict[str, str] = field(default_factory=dict)
+    no_scans: dict[str, str] = field(default_factory=dict)
+
+
+def preprocess_raw_case(task: RawCaseTask) -> Outcome:
+    """Preprocesses the images of one raw case."""
+    outcome = Outcome()
     with TemporaryDirectory(dir=task.pool_folder, prefix=SCRATCH_PREFIX) as scratch:
         try:
             for name, files in _image_files(task, Path(scratch)):
                 try:
+                    reason = _why_no_scan(task, files)
+                    if reason is not None:
+                        outcome.no_scans[name] = reason
+                        continue
                     data, segmentation, properties = _run_preprocessor(task, files)
                 except Exception as error:  # nnU-Net's readers raise anything; one bad image must not stop the rest
-                    failures[name] = _in_one_line(error)
+                    outcome.failures[name] = _in_one_line(error)
                     continue
                 _save(task, name, data, segmentation, properties, Path(scratch))
         except (RuntimeError, UserError) as error:  # a damaged file; SimpleITK raises RuntimeError
-            failures[task.raw_case] = _in_one_line(error)
-    return failures
+            outcome.failures[task.raw_case] = _in_one_line(error)
+    return outcome
 
 
 def _image_files(task: RawCaseTask, scratch: Path) -> Iterator[tuple[str, list[str]]]:
@@ -90,6 +107,14 @@ def _image_files(task: RawCaseTask, scratch: Path) -> Iterator[tuple[str, list[s
         yield name, [str(file) for file in files]
         for file in files:
             file.unlink()
+
+
+def _why_no_scan(task: RawCaseTask, files: list[str]) -> str | None:
+    if task.neighbours is None:
+        return None
+    values = PlansManager(task.plans).image_reader_writer_class().read_images(files)[0]
+    neighbours = [(path.name, partial(values_on_grid, path, Path(files[0]))) for path in task.neighbours]
+    return why_no_scan(values, task.raw_case, neighbours)
 
 
 def _run_preprocessor(task: RawCaseTask, files: list[str]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:

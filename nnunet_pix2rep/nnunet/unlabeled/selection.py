@@ -9,9 +9,8 @@ from pathlib import Path
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.cine import number_of_frames
 from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELLED_FOLDER, labelled_cases, raw_folder
-from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
+from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
 from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients
 from nnunet_pix2rep.nnunet.patients.split_files import known_patients
 from nnunet_pix2rep.nnunet.unlabeled.pool import PoolImage

@@ -6,8 +6,9 @@ Whatever is checked about a new image is checked on what nnU-Net's reader of the
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,13 @@ import tifffile
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
-from nnunet_pix2rep.nnunet.data.cine import number_of_frames
+from nnunet_pix2rep.nnunet.data.cine import values_on_grid
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, Geometry, last_line, sidecar_of
-from nnunet_pix2rep.nnunet.data.raw_images import check_complete, header_of
+from nnunet_pix2rep.nnunet.data.raw_images import check_complete, header_of, number_of_frames
 from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, check_dimension, is_unchanged, read_channels
 from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, ending_of
 from nnunet_pix2rep.nnunet.unlabeled.known_images import read_values
+from nnunet_pix2rep.nnunet.unlabeled.label_maps import likely_neighbours
 
 GEOMETRY_TOLERANCE = 1e-4  # NIfTI stores single precision
 TIFF_ENDINGS = (".tif", ".tiff")
@@ -70,6 +72,18 @@ def stage_image(found: FoundImage, reference: Reference, reader: DatasetReader, 
         else:
             _write_volume(channel, target)
     return _staged(targets, reader)
+
+
+def neighbours_on_grid(
+    image: FoundImage, siblings: Sequence[FoundImage]
+) -> Iterator[tuple[str, Callable[[], np.ndarray | None]]]:
+    """Names of the images beside an image, those named most alike first, and functions that read their values.
+
+    The values are None where the grid is another one or the image cannot be read.
+    """
+    by_name = {sibling.name: sibling for sibling in siblings if not sibling.is_dicom}
+    for name in likely_neighbours(image.name, by_name) if not image.is_dicom else ():
+        yield by_name[name].label, partial(values_on_grid, by_name[name].files[0], image.files[0])
 
 
 def _copy_as_it_is(found: FoundImage, reference: Reference, reader: DatasetReader, scratch: Path) -> StagedImage | None:
