@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,28 +14,105 @@ from typing import Any
 
 from nnunet_pix2rep.errors import UserError
 
+MAX_NAME_BYTES = 255  # of all common file systems
+MAX_STEM_BYTES = 200
+FULL_BELOW_BYTES = 2**16
+
+_FULL = "There is no space left for {path}. Make room, or write to another disk."
+_DENIED = "This user is not permitted to read or write {path}. Change its permissions, or choose another place."
+_IN_THE_WAY = "{path} is a file where a folder should be. Move it away, or choose another place."
+_REASONS = {
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+    errno.EROFS: "{path} lies on a read-only file system. Choose another place.",
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.EISDIR: "{path} is a folder where a file should be. Move it away, or choose another name.",
+    errno.ENAMETOOLONG: "The name {path} is too long for the file system. Choose a shorter one.",
+}
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` that replaces it when the block ends well, and vanishes when it does not.
 
     The temporary name keeps the suffixes of ``path``, since many writers choose the format by them.
+
+    Raises:
+        OSError: it cannot be written; ``filename`` is ``path``, also where a library's writer ran out of space.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(path.suffixes[-2:])
-    handle, name = tempfile.mkstemp(prefix=f".{path.name.removesuffix(suffix)}.", suffix=suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    with _errors_name(path):
+        suffix = "".join(path.suffixes[-2:])
+        stem = path.name.removesuffix(suffix)
+        # a name that is nearly too long for the file system would be too long with what mkstemp adds
+        prefix = f".{stem}." if len(os.fsencode(stem)) <= MAX_STEM_BYTES else "."
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            with space_errors(path):
+                yield temporary
+            # mkstemp makes files private to their owner; a result file follows the user's umask like any other.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Makes errors about a temporary file beside ``path`` name ``path``."""
     try:
-        yield temporary
-        # mkstemp makes files private to their owner; a result file follows the user's umask like any other.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.filename is None or Path(os.fsdecode(error.filename)).parent == path.parent:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+@contextmanager
+def space_errors(path: Path) -> Iterator[None]:
+    """Turns a library's RuntimeError into an OSError where the disk of ``path`` is full: torch, ITK and Blosc do so."""
+    try:
+        yield
+    except RuntimeError as error:
+        if shutil.disk_usage(path.parent).free < FULL_BELOW_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+
+
+def require_writable(path: str | os.PathLike) -> None:
+    """Raises an OSError where ``path`` cannot be made: before work of hours is done that could not be saved."""
+    path = Path(path).absolute()
+    existing = path if path.exists() else next(parent for parent in path.parents if parent.exists())
+    if existing != path and not existing.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
+    place = existing if existing.is_dir() else existing.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(place).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(place))
+
+
+def describe_os_error(error: OSError) -> str | None:
+    """One sentence about an error that the user can correct, with the path; None for other errors."""
+    if error.errno not in _REASONS or error.filename is None:
+        return None
+    path = Path(os.fsdecode(error.filename))
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        in_the_way = [part for part in (*reversed(path.parents), path) if part.exists() and not part.is_dir()]
+        if not in_the_way:
+            return None
+        path = in_the_way[0]
+    return _REASONS[error.errno].format(path=path)
 
 
 def write_json(content: Any, path: str | os.PathLike) -> None:

@@ -1,10 +1,13 @@
+import errno
 import os
+import shutil
 import stat
+from types import SimpleNamespace
 
 import pytest
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import atomic_path, read_json, write_json
+from nnunet_pix2rep.files import atomic_path, describe_os_error, read_json, write_json
 
 
 def test_a_block_that_ends_well_replaces_the_file(tmp_path):
@@ -78,3 +81,31 @@ def test_missing_and_damaged_json_is_named(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"file\.json"):
         read_json(path)
+
+
+def test_a_name_of_the_greatest_length_is_written(tmp_path):
+    path = tmp_path / f"{'ü' * 125}.json"
+    write_json({}, path)
+    assert read_json(path) == {}
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("unexpected pos")])
+def test_a_full_disk_names_the_file_and_leaves_none(tmp_path, monkeypatch, error):
+    """Python names no file in such an error, and torch reports a RuntimeError."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=0))
+    path = tmp_path / "weights.pth"
+
+    def fail():
+        with atomic_path(path):
+            raise error
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        fail()
+    assert describe_os_error(raised.value) == f"There is no space left for {path}. Make room, or write to another disk."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_that_is_not_about_the_place_is_not_described(tmp_path):
+    assert describe_os_error(OSError(errno.EINVAL, "Invalid argument", str(tmp_path))) is None
+    assert describe_os_error(OSError("no number")) is None
+    assert describe_os_error(FileExistsError(errno.EEXIST, "File exists", str(tmp_path))) is None

@@ -28,8 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the file and prints how to use it."""
+    from nnunet_pix2rep.files import require_writable
     from nnunet_pix2rep.nnunet.checkpoints.export import export_checkpoint
 
+    require_writable(arguments.o)
     content = export_checkpoint(arguments.checkpoint, arguments.format, arguments.o, arguments.overwrite)
     num_weights = len({value.data_ptr() for value in content["network_weights"].values()})
     print(f"Wrote {arguments.o}: {num_weights} tensors, {arguments.o.stat().st_size / 1e6:.1f} MB")

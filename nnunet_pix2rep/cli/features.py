@@ -32,8 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draws the pictures."""
+    from nnunet_pix2rep.files import require_writable
     from nnunet_pix2rep.nnunet.features.report import FeatureReport
 
+    require_writable(arguments.o)
     report = FeatureReport(load_model(arguments), arguments.i, arguments.mirroring, arguments.seed)
     written = report.write(
         arguments.o, arguments.point, arguments.point_image, arguments.raw, overwrite=arguments.overwrite

@@ -26,9 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the file; prints what was loaded, skipped and mismatched, and what to run next."""
+    from nnunet_pix2rep.files import require_writable
     from nnunet_pix2rep.nnunet.checkpoints.nnssl_import import import_encoder
     from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of
 
+    require_writable(arguments.o)
     report = import_encoder(
         arguments.checkpoint, arguments.d, arguments.c, arguments.p, arguments.o, arguments.overwrite
     )

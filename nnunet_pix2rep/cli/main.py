@@ -58,10 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code.
 
-    An error that the user can put right (bad input, missing file, unset variable) is printed as one message with exit
-    code 1; any other error keeps its traceback.
+    An error that the user can put right (bad input, missing file, unset variable, a folder that may not be written to,
+    a full disk) is printed as one message with exit code 1; any other error keeps its traceback.
     """
     from nnunet_pix2rep.errors import UserError
+    from nnunet_pix2rep.files import describe_os_error
 
     command = "nnunet_pix2rep"
     try:
@@ -69,8 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         command += f" {arguments.subcommand}"
         return arguments.run(arguments)
     except UserError as error:
-        print(f"{command}: error: {error}", file=sys.stderr)
-        return 1
+        message: str | None = str(error)
+    except OSError as error:
+        message = describe_os_error(error)
+        if message is None:
+            raise
+    print(f"{command}: error: {message}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -29,11 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Segments the series."""
+    from nnunet_pix2rep.files import require_writable
     from nnunet_pix2rep.nnunet.in_context.propagate_series import propagate
 
     if arguments.o.exists() and not arguments.overwrite:
         print(f"{arguments.o} exists: nothing was done. --overwrite segments the series again.")
         return 0
+    require_writable(arguments.o)
     settings = read_voting(arguments)
     num_frames = propagate(load_model(arguments), arguments.i, arguments.l, arguments.frame, arguments.o, settings)
     print(f"Wrote {num_frames} frames to {arguments.o}")

@@ -36,8 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Segments the images and prints what was done."""
+    from nnunet_pix2rep.files import require_writable
     from nnunet_pix2rep.nnunet.in_context.segment_folder import segment_in_context
 
+    require_writable(arguments.o)
     settings = read_voting(arguments)
     written = segment_in_context(
         load_model(arguments),

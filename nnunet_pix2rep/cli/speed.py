@@ -67,9 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{arguments.o} exists. Choose another file with -o, or replace it with --overwrite.")
     import torch
 
-    from nnunet_pix2rep.files import write_json
+    from nnunet_pix2rep.files import require_writable, write_json
     from nnunet_pix2rep.speed.run import SpeedSettings, run_speed
 
+    require_writable(arguments.o)
     earlier_threads = torch.get_num_threads()
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)

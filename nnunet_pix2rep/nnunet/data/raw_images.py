@@ -59,6 +59,8 @@ def check_complete(path: Path) -> None:
         with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
             length = sum(len(block) for block in iter(lambda: file.read(BYTES_AT_ONCE), b""))
         data = cast(Any, nibabel.load(path)).dataobj  # an ArrayProxy, which nibabel's type hints do not say
+    except PermissionError as error:
+        raise UserError("it may not be read (permission denied)") from error
     except (EOFError, zlib.error, gzip.BadGzipFile, nibabel.filebasedimages.ImageFileError) as error:
         raise UserError(f"it is truncated or damaged ({str(error).splitlines()[0]})") from error
     if length < data.offset + math.prod(data.shape) * data.dtype.itemsize:

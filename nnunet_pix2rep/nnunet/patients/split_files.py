@@ -80,10 +80,16 @@ def write_splits(
     contents = {folder / RECORD_FILE: record, folder / SPLITS_FILE: [fold.to_split() for fold in folds]}
     changed = {path: new for path, new in contents.items() if not path.exists() or read_json(path) != new}
     timestamp = datetime.now().strftime("%Y%m%d_%H%M%S")
-    backups = tuple(_back_up(path, timestamp) for path in changed if path.exists())
-    for path, content in changed.items():
-        write_json(content, path)
-    return WrittenSplits(tuple(changed), backups)
+    backups = {path: _back_up(path, timestamp) for path in changed if path.exists()}
+    written: list[Path] = []
+    try:
+        for path, content in changed.items():
+            write_json(content, path)
+            written.append(path)
+    finally:
+        for path in backups.keys() - set(written):  # it stands unchanged, since writing failed
+            backups[path].unlink()
+    return WrittenSplits(tuple(changed), tuple(backups.values()))
 
 
 def read_recorded_folds(folder: Path) -> list[PatientFold]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -16,6 +17,7 @@ from nnunet_pix2rep.errors import UserError
 MEDICAL_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl")
 NATURAL_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 DICOM_ENDINGS = (".dcm", ".ima", ".dicom")
+NOT_PERMITTED = "it may not be read (permission denied)"
 SERIES_NUMBER = "0020|0011"
 
 
@@ -65,16 +67,17 @@ def find_images(folder: Path) -> FoundImages:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Name the folder of unlabelled images with -i.")
     files, dicom_folders, found = defaultdict(list), set(), FoundImages()
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue
+    for path in _files_below(folder, found):
         ending = ending_of(path, MEDICAL_ENDINGS + NATURAL_ENDINGS)
-        if ending is not None:
-            files[path.parent].append(path)
-        elif _is_dicom(path):
-            dicom_folders.add(path.parent)
-        else:
-            found.ignored.append(str(path.relative_to(folder)))
+        try:
+            if ending is not None:
+                files[path.parent].append(path)
+            elif _is_dicom(path):
+                dicom_folders.add(path.parent)
+            else:
+                found.ignored.append(str(path.relative_to(folder)))
+        except PermissionError:
+            found.problems[str(path.relative_to(folder))] = NOT_PERMITTED
     images = [image for paths in files.values() for image in _group_channels(folder, paths)]
     for path in sorted(dicom_folders):
         series = _dicom_series(folder, path)
@@ -85,6 +88,19 @@ def find_images(folder: Path) -> FoundImages:
     if not images and not found.problems:
         raise UserError(f"{folder} holds no NIfTI, NRRD, MetaImage, DICOM, PNG, JPEG, BMP or TIFF image.")
     return found
+
+
+def _files_below(folder: Path, found: FoundImages) -> list[Path]:
+    """All files that are not hidden, sorted; folders that may not be read are noted as problems."""
+
+    def note(error: OSError) -> None:
+        found.problems[str(Path(error.filename).relative_to(folder))] = NOT_PERMITTED
+
+    files = []
+    for root, folders, names in os.walk(folder, onerror=note):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(root, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in files if path.is_file())
 
 
 def _take_unique_names(images: list[FoundImage], found: FoundImages) -> None:

@@ -19,6 +19,7 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import space_errors
 from nnunet_pix2rep.nnunet.data.cine import Cine, values_on_grid
 from nnunet_pix2rep.nnunet.data.raw_images import ITK_ENDINGS, check_complete
 from nnunet_pix2rep.nnunet.unlabeled.label_maps import why_no_scan
@@ -139,7 +140,8 @@ def _save(
     patch_size = PlansManager(task.plans).get_configuration(task.configuration).patch_size
     data = data.astype(np.float32, copy=False)
     blocks, chunks = comp_blosc2_params(data.shape, tuple(patch_size), data.itemsize)
-    nnUNetDatasetBlosc2.save_case(data, segmentation, properties, str(scratch / name), chunks=chunks, blocks=blocks)
+    with space_errors(task.pool_folder / name):
+        nnUNetDatasetBlosc2.save_case(data, segmentation, properties, str(scratch / name), chunks=chunks, blocks=blocks)
     for ending in reversed(IMAGE_ENDINGS):
         (scratch / f"{name}{ending}").replace(task.pool_folder / f"{name}{ending}")
     (scratch / f"{name}_seg.b2nd").unlink()
