@@ -160,6 +160,24 @@ class MaskedReconstructor(nn.Module):
         return self.head(self.feature_network(images)[-1])
 
 
+def standardise(images: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
+    """Gives some channels of every image mean 0 and standard deviation 1; a constant channel becomes 0.
+
+    Args:
+        images: Shape (B, C, *S).
+        channels: Bool, shape (C,): which to standardise; the others stay as they are.
+
+    Returns:
+        Shape (B, C, *S), float32.
+    """
+    values = images.float()
+    axes = tuple(range(2, images.ndim))
+    centred = values - values.mean(dim=axes, keepdim=True)
+    deviation = centred.square().mean(dim=axes, keepdim=True).sqrt()
+    standardised = torch.where(deviation > 0, centred / deviation.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
+    return torch.where(channels.to(images.device).reshape(1, -1, *(1 for _ in axes)), standardised, values)
+
+
 def masked_squared_error(reconstruction: torch.Tensor, images: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
     """Mean squared error over the counted voxels of all channels, in float32.
 

@@ -11,6 +11,7 @@ from nnunet_pix2rep.masked_autoencoder import (
     draw_visible,
     explained_variance,
     masked_squared_error,
+    standardise,
 )
 
 
@@ -121,3 +122,14 @@ def test_training_paints_what_is_masked(dimension):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
+
+
+def test_standardised_channels_have_mean_0_and_deviation_1_and_others_stay():
+    images = torch.randn(2, 3, 8, 9, generator=torch.Generator().manual_seed(0)) * 1000 + 5000
+    images[0, 2] = 7.0
+    result = standardise(images, torch.tensor([True, False, True]))
+    assert torch.equal(result[:, 1], images[:, 1])
+    assert torch.equal(result[0, 2], torch.zeros(8, 9))
+    for image, channel in ((0, 0), (1, 0), (1, 2)):
+        assert result[image, channel].mean().item() == pytest.approx(0, abs=1e-5)
+        assert result[image, channel].std(unbiased=False).item() == pytest.approx(1, abs=1e-5)

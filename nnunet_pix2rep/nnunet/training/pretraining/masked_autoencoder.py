@@ -21,11 +21,13 @@ from nnunet_pix2rep.masked_autoencoder import (
     block_size_of,
     explained_variance,
     masked_squared_error,
+    standardise,
 )
 from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader
 from nnunet_pix2rep.nnunet.networks.decoder_features import DecoderFeatures
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import PretrainTrainer
 
+NO_NORMALISATION = "NoNormalization"  # nnU-Net's scheme for channels that dataset.json names noNorm
 NNUNET_ZOOM = (0.7, 1.4)  # nnunetv2 2.8.1, nnUNetTrainer.get_training_transforms
 
 
@@ -70,6 +72,13 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
         """Loaders of masked patches, moved as nnU-Net moves them."""
         rotation, in_plane_only, _, mirror_axes = augmentation
         settings = self.config.pretraining
+        if self._unnormalised.any():
+            self.print_to_log_file(
+                f"WARNING: the plans do not normalise {int(self._unnormalised.sum())} channel(s) ({NO_NORMALISATION}), "
+                "whose intensities would set the scale of the loss: what the network has to paint is standardised in "
+                "every patch. Blanked voxels are 0, which is the mean in normalised images only; a channel "
+                "name that nnU-Net normalises, such as MRI in dataset.json, is the better way."
+            )
         ranges = TransformRanges(
             rotation=rotation, mirror_axes=mirror_axes, zoom=NNUNET_ZOOM, translation=0.0, in_plane_only=in_plane_only
         )
@@ -80,9 +89,15 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
     def _build_loss(self) -> nn.Module:
         return masked_squared_error
 
+    @property
+    def _unnormalised(self) -> torch.Tensor:
+        """Which channels the plans leave as they are; bool, shape (C,)."""
+        schemes = self.configuration_manager.normalization_schemes
+        return torch.tensor([scheme == NO_NORMALISATION for scheme in schemes])
+
     def _reconstruct(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         images, visible, counted = self.tensors_of(batch, "images", "visible", "counted")
-        return self.network(images * visible), images, counted
+        return self.network(images * visible), standardise(images, self._unnormalised), counted
 
     def compute_loss(self, batch: dict) -> torch.Tensor:
         """The squared error in the blanked voxels."""

@@ -87,3 +87,27 @@ def test_both_pretrainings_share_optimiser_and_schedule(tiny):
         assert getattr(trainers[0], name) == getattr(trainers[1], name)
     assert type(trainers[0].optimizer) is type(trainers[1].optimizer)
     assert type(trainers[0].lr_scheduler) is type(trainers[1].lr_scheduler)
+
+
+def test_the_scale_of_images_that_are_not_normalised_does_not_matter(tiny):
+    trainer = make_trainer(nnUNetTrainerMaskedAutoencoderPretrain, tiny)
+    trainer.configuration_manager.configuration["normalization_schemes"] = ["NoNormalization"]
+    trainer.run_training()
+    assert "WARNING: the plans do not normalise 1 channel(s) (NoNormalization)" in training_log(trainer)
+    trainer.network.eval()
+    generator = torch.Generator().manual_seed(0)
+    visible = torch.rand(2, 1, 24, 24, generator=generator) > 0.75
+    batch = {"images": 5000 + 1000 * torch.randn(2, 1, 24, 24, generator=generator), "visible": visible}
+    with torch.no_grad():
+        result = trainer.validation_step(batch | {"counted": ~visible})
+    assert result["loss"] < 3
+    assert result["explained_variance"] > -2
+
+
+def test_normalised_images_are_painted_as_they_are_and_without_a_warning(tiny):
+    trainer, _ = trained(tiny)
+    assert "do not normalise" not in training_log(trainer)
+    images = torch.randn(2, 1, 24, 24) + 3
+    shown = torch.ones(2, 1, 24, 24, dtype=torch.bool)
+    _, target, _ = trainer._reconstruct({"images": images, "visible": shown, "counted": ~shown})
+    assert torch.equal(target, images)
