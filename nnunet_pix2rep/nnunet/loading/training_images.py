@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_folders import labelled_cases
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase, has_cases, preprocessed_cases
-from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, pool_folder, preprocessing_of, read_pool
+from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX, Pool, pool_folder, preprocessing_of, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_of_test_set, patients_with_pool, pool_patients
 
 
@@ -114,6 +114,19 @@ def draw_probabilities(cases: Sequence[ImageCase], dataset_folder: Path) -> list
     names = [patients[case.identifier].name for case in cases]
     counts = Counter(names)
     return [1 / (len(counts) * counts[name]) for name in names]
+
+
+def describe_held_out(images: Mapping[str, ImageCase], training: Collection[str]) -> list[str]:
+    """A line for the log about unlabelled images that a fold leaves out; empty where it leaves out none.
+
+    Args:
+        images: Identifier -> image, all that are available.
+        training: Identifiers of those that the fold's patients leave for training.
+    """
+    left_out = [name for name, case in images.items() if case.folder.endswith(SUFFIX) and name not in training]
+    if not left_out:
+        return []
+    return [f"{len(left_out)} unlabelled image(s) not used: of validation patients, such as {left_out[0]}"]
 
 
 def describe_images(cases: Sequence[ImageCase], trainer: nnUNetTrainer) -> str:

@@ -33,6 +33,7 @@ class PoolImage:
         modified: Latest modification time of the files, in nanoseconds.
         frame: Which frame of a 4D file, counted from 1; None: the file is one image.
         patient: The patient, where another dataset's ``patients.json`` names it.
+        dataset: The other dataset that the image comes from, if it is not one of the pool's own.
     """
 
     raw_case: str
@@ -41,6 +42,7 @@ class PoolImage:
     modified: int
     frame: int | None = None
     patient: str | None = None
+    dataset: str | None = None
 
     def same_source(self, other: PoolImage) -> bool:
         """Whether both are the same image. A copy in another folder counts as the same, by file names and sizes."""
@@ -103,8 +105,16 @@ def read_pool(folder: Path) -> Pool | None:
             f"{path} is no record of unlabelled images that this version of nnunet_pix2rep reads. Move it and {folder} "
             "away, and run nnunet_pix2rep preprocess_unlabeled again."
         )
-    images = {identifier: PoolImage(**image) for identifier, image in content["images"].items()}
+    images = {
+        identifier: PoolImage(**({"dataset": _dataset_in(identifier, image["raw_case"])} | image))
+        for identifier, image in content["images"].items()
+    }
     return Pool(folder, content["preprocessing"], images)
+
+
+def _dataset_in(identifier: str, raw_case: str) -> str | None:
+    """The other dataset in front of an identifier, for records of version 0.1.0, which do not note it."""
+    return None if identifier.startswith(raw_case) else identifier.partition(f"_{raw_case}")[0] or None
 
 
 def preprocessing_of(plans_manager: PlansManager, configuration_manager: ConfigurationManager) -> dict[str, Any]:

@@ -129,21 +129,25 @@ def _images_of_case(
     modified = max(stat.st_mtime_ns for stat in stats.values())
     frames = number_of_frames(files[0], len(files), num_channels)
     if frames is None:
-        yield identifier, PoolImage(case, str(source.folder), sizes, modified, patient=patient)
+        yield identifier, PoolImage(case, str(source.folder), sizes, modified, None, patient, source.other_dataset)
         return
     width = max(2, len(str(frames)))
     for frame in range(1, frames + 1):
-        image = PoolImage(case, str(source.folder), sizes, modified, frame, patient)
+        image = PoolImage(case, str(source.folder), sizes, modified, frame, patient, source.other_dataset)
         yield f"{identifier}_frame{frame:0{width}d}", image
 
 
 def _patients_of_other_dataset(source: Source, cases: Collection[str]) -> dict[str, str]:
-    """Case -> patient by another dataset's ``patients.json``; cases that it does not list are missing."""
+    """Case -> patient by another dataset's ``patients.json``.
+
+    Cases that it does not list are missing, and those whose patient only repeats the name of the case, which is what
+    ``add_unlabeled`` writes where nothing is known.
+    """
     file = find_patients_file(source.folder.parent) if source.other_dataset is not None else None
     if file is None:
         return {}
     listed = set(read_json(file)).intersection(cases)
-    return {case: patient.name for case, patient in read_patients(listed, file).items()}
+    return {case: patient.name for case, patient in read_patients(listed, file).items() if patient.name != case}
 
 
 def _of_test_patients(dataset_folder: Path, images: dict[str, PoolImage]) -> set[str]:
@@ -155,7 +159,7 @@ def _warnings(
     source: Source, dataset_folder: Path, images: dict[str, PoolImage], labelled: Collection[str]
 ) -> list[str]:
     """About images whose patient is not known for certain, which might be one of the validation patients."""
-    found = PatientLookup(dataset_folder).find([(name, image.raw_case) for name, image in images.items()])
+    found = PatientLookup(dataset_folder).find_images(images)
     unlisted = {
         image.raw_case
         for image, patient in zip(images.values(), found, strict=True)
@@ -168,6 +172,8 @@ def _warnings(
         "as a patient of its own (patientNNN_frameNN as patientNNN)."
     ]
     patients = {patient.name for patient in known_patients(dataset_folder, labelled).values()}
+    if source.other_dataset is not None:
+        return [*warnings, *_warnings_of_equal_names(source.other_dataset, dataset_folder.name, unlisted, patients)]
     alike = sorted(case for case in unlisted - set(labelled) if any(_continues(case, name) for name in patients))
     if alike:
         warnings.append(
@@ -176,6 +182,20 @@ def _warnings(
             "--patient-regex writes it): else images of validation patients may be pretrained on."
         )
     return warnings
+
+
+def _warnings_of_equal_names(other: str, dataset: str, cases: Collection[str], patients: Collection[str]) -> list[str]:
+    """Names that two datasets share may mean the same people or, such as ``case_001``, nothing."""
+    by_name = read_patients(cases)
+    equal = sorted(case for case in cases if by_name[case].name in patients)
+    if not equal:
+        return []
+    return [
+        f"{len(equal)} of them bear the name of a labelled patient of {dataset}, for instance {equal[0]}, and are "
+        f"taken as other people. If they are the same, say so in patients.json of {dataset}, such as "
+        f'"{other}_{equal[0]}": {{"patient": "{by_name[equal[0]].name}"}}: else images of validation patients may be '
+        "pretrained on."
+    ]
 
 
 def _continues(case: str, name: str) -> bool:

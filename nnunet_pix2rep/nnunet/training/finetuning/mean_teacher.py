@@ -24,7 +24,12 @@ from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, compare_weights
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
 from nnunet_pix2rep.nnunet.loading.fold_cases import pretraining_cases
 from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader, start_workers
-from nnunet_pix2rep.nnunet.loading.training_images import available_images, describe_images, draw_probabilities
+from nnunet_pix2rep.nnunet.loading.training_images import (
+    available_images,
+    describe_held_out,
+    describe_images,
+    draw_probabilities,
+)
 from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 from nnunet_pix2rep.views import ViewMaker
@@ -92,6 +97,8 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
             validation = []  # nnU-Net validates on the training cases there
         images = available_images(self)
         allowed = pretraining_cases(images, validation, Path(self.preprocessed_dataset_folder_base))
+        for remark in describe_held_out(images, allowed):
+            self.print_to_log_file(remark)
         complete = set() if self.label_manager.has_ignore_label else set(annotated)
         unlabelled = [images[case] for case in allowed if case not in complete]
         if not unlabelled:

@@ -27,7 +27,12 @@ from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, RECORD_KEY, c
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
 from nnunet_pix2rep.nnunet.loading.fold_cases import pretraining_cases
 from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader, start_workers
-from nnunet_pix2rep.nnunet.loading.training_images import available_images, describe_images, draw_probabilities
+from nnunet_pix2rep.nnunet.loading.training_images import (
+    available_images,
+    describe_held_out,
+    describe_images,
+    draw_probabilities,
+)
 from nnunet_pix2rep.nnunet.loading.view_maker import build_view_maker, points_per_patch
 from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
 from nnunet_pix2rep.nnunet.training.pretraining.feature_snapshots import (
@@ -75,6 +80,8 @@ class PretrainTrainer(StartedPretrainTrainer):
             return list(images.values()), list(images.values())
         _, validation = self.do_split()
         training = pretraining_cases(images, validation, Path(self.preprocessed_dataset_folder_base))
+        for remark in describe_held_out(images, training):
+            self.print_to_log_file(remark)
         for name, cases in (("training", training), ("validation", validation)):
             if not cases:
                 raise UserError(f"Fold {self.fold} leaves no {name} case for pretraining; use another fold, or all.")
