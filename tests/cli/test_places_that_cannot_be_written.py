@@ -17,12 +17,15 @@ from in_context_folders import make_folders, raw_of
 from tiny_training import CASES, PLANS, make_tiny_dataset, make_trainer, prepare_for_training
 
 from nnunet_pix2rep.cli.main import SUBCOMMANDS, main
+from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.nnunet.checkpoints.export import export_checkpoint
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepV2Pretrain
 
 ONLY_READ = ("trainers", "settings", "doctor")
 # {out} stands for a new file or folder in a place that cannot be written to; the others write into the dataset.
 WRITE = {
+    "new_dataset": "-i {root}/scans -d 902 -n New --labels a",
+    "plan_unlabeled": "-d 903 -c 2d --no_pp -np 1",
     "plan": f"-d 901 -c 2d -p {PLANS} -o NewPlans",
     "split": "-d 901 --shots 1 --validation 2",
     "add_unlabeled": "-d 901 -i {root}/scans",
@@ -68,6 +71,15 @@ def place():
         scan = SimpleITK.ReadImage(str(raw_of(dataset) / "imagesTr" / f"{CASES[0]}_0000.nii.gz"))
         (root / "scans").mkdir()
         SimpleITK.WriteImage(scan + 1, str(root / "scans" / "new_0000.nii.gz"))
+        unlabelled = root / "nnUNet_raw" / "Dataset903_Unlabelled"
+        for number in range(2):
+            (unlabelled / "imagesUn").mkdir(parents=True, exist_ok=True)
+            SimpleITK.WriteImage(scan + number, str(unlabelled / "imagesUn" / f"case{number}_0000.nii.gz"))
+        labels = {"background": 0, "a": 1, "ignore": 2}
+        write_json(
+            {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": 0, "file_ending": ".nii.gz"},
+            unlabelled / "dataset.json",
+        )
         SimpleITK.WriteImage(SimpleITK.JoinSeries([scan, scan + 1]), str(root / "series.nii.gz"))
         shutil.copy(raw_of(dataset) / "labelsTr" / f"{CASES[0]}.nii.gz", root / "label.nii.gz")
         for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
@@ -167,7 +179,7 @@ def test_a_name_that_is_too_long(name, place, capsys):
 
 @pytest.mark.parametrize(("name", "folder"), [("add_unlabeled", "nnUNet_raw"), ("preprocess_unlabeled", "")])
 def test_a_file_where_the_dataset_needs_a_folder(name, folder, place, capsys):
-    dataset = next(iter((place / (folder or "nnUNet_preprocessed")).iterdir()))
+    dataset = place / (folder or "nnUNet_preprocessed") / "Dataset901_TinyTraining"
     blocked = dataset / ("imagesUn" if folder else f"{PLANS}_2d_unlabeled")
     blocked.touch()
     try:
