@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,9 @@ from batchgenerators.utilities.file_and_folder_operations import subfiles
 from nnunetv2.paths import nnUNet_results
 from torch import nn
 
+from nnunet_pix2rep.doctor.case_names import check_case_names, hidden_cases
 from nnunet_pix2rep.doctor.findings import Finding, Level, error, ok, shorten, warning
+from nnunet_pix2rep.doctor.plans import PlansCheck
 from nnunet_pix2rep.doctor.sparse_labels import check_sparse_labels
 from nnunet_pix2rep.doctor.unlabelled import check_fold_without_labels, check_intensities, check_pool, has_pool
 from nnunet_pix2rep.errors import UserError
@@ -30,7 +33,6 @@ from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
 from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
 from nnunet_pix2rep.nnunet.patients.patients import cases_by_patient, check_patient_leak
 from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, known_patients
-from nnunet_pix2rep.nnunet.plans.plans_file import read_config, read_plans
 
 PLAN_UNLABELED = "nnunet_pix2rep plan_unlabeled -d {d} -c {c}"
 WITHOUT_LABELS = (
@@ -93,47 +95,41 @@ class DatasetCheck:
     def check_folder(self) -> list[Finding]:
         """The dataset itself, raw and preprocessed."""
         try:
-            self.folder = preprocessed_folder(self.dataset)
-            read_json(self.folder / "dataset.json")
-            self.has_labels = bool(labelled_cases(self.folder.name))
-            cases = training_cases(self.folder.name) if self.has_labels or not has_pool(self.folder) else []
+            folder = preprocessed_folder(self.dataset)
         except UserError as problem:
             return [error("dataset", str(problem), self._planning("nnUNetv2_plan_and_preprocess -d {d}"))]
+        self.folder = folder  # for the commands that remedies name
+        try:
+            read_json(folder / "dataset.json")
+            self.has_labels = bool(labelled_cases(folder.name))
+            cases = training_cases(folder.name) if self.has_labels or not has_pool(folder) else []
+        except UserError as problem:
+            remedy = self._remedy_of_dataset(folder)
+            self.folder = None  # nothing else can be checked
+            return [error("dataset", str(problem), remedy)]
         found = ok("dataset", f"{self.folder.name} with {len(cases) or 'no'} training cases{'' if cases else ' yet'}")
         if raw_folder(self.folder.name) is None:
             message = f"The raw data of {self.folder.name} is not in nnUNet_raw; nothing can be preprocessed again."
             return [found, warning("dataset", message, "export nnUNet_raw=/path/to/nnUNet_raw")]
         return [found]
 
+    def _remedy_of_dataset(self, folder: Path) -> str:
+        """Planning again would replace the plans, so that what is missing or damaged is restored by itself."""
+        raw = raw_folder(folder.name)
+        if _problem(lambda: read_json(folder / "dataset.json")) is None:
+            return self._planning("nnUNetv2_plan_and_preprocess -d {d}")
+        if raw is not None and _problem(lambda: read_json(raw / "dataset.json")) is None:
+            return f"cp {shlex.quote(str(raw / 'dataset.json'))} {shlex.quote(str(folder))}"
+        return f"restore {folder / 'dataset.json'}; every nnU-Net checkpoint of the dataset has a copy beside it"
+
     def check_plans(self) -> list[Finding]:
         """Plans, configuration, the settings of Pix2Rep, and the network."""
         assert self.folder is not None
         file = self.folder / f"{self.plans_name}.json"
-        remedy = self._planning("nnUNetv2_plan_experiment -d {d}")
-        if file.is_file() and self.plans_name != "nnUNetPlans":
-            remedy = self.command("nnunet_pix2rep plan -d {d} -c {c} -o {p} --overwrite")
-        try:
-            planned = PlannedNetwork(read_plans(file), self.configuration, read_json(self.folder / "dataset.json"))
-            config = read_config(planned.settings, str(file))
-            self.network = planned.build(device="meta")
-        except UserError as problem:
-            return [error("plans", str(problem), remedy)]
-        except Exception as problem:  # whatever a network's constructor makes of plans that were changed by hand
-            return [error("plans", f"The network of {file} cannot be built: {problem!r}", remedy)]
-        self.planned = planned
-        changed = [
-            f"{part}.{name}"
-            for part, values in config.to_block().items()
-            for name, value in values.items()
-            if value != type(config)().to_block()[part][name]
-        ]
-        settings = f"{len(changed)} settings of Pix2Rep differ from the defaults" if changed else "Pix2Rep's defaults"
-        name = type(self.network).__name__
-        return [ok("plans", f"{self.plans_name}, {self.configuration}: {name}, patch {self._patch()}, {settings}")]
-
-    def _patch(self) -> list[int]:
-        assert self.planned is not None
-        return list(self.planned.settings["patch_size"])
+        check = PlansCheck(file, self.configuration, self.command, self._planning("nnUNetv2_plan_experiment -d {d}"))
+        findings = check.run()
+        self.planned, self.network = check.planned, check.network
+        return findings
 
     def check_preprocessed(self) -> list[Finding]:
         """Whether every training case is preprocessed and can be opened."""
@@ -149,7 +145,9 @@ class DatasetCheck:
         self.cases = [image.identifier for image in images]
         wanted = training_cases(self.folder.name)
         findings = []
-        if missing := sorted(set(wanted) - set(self.cases)):
+        findings += check_case_names(wanted, remedy)
+        hidden = hidden_cases(wanted)
+        if missing := sorted(set(wanted) - set(self.cases) - set(hidden)):
             message = f"{len(missing)} of {len(wanted)} cases are not preprocessed in {data}: {shorten(missing)}."
             findings.append(error("preprocessing", message, remedy))
         if unknown := sorted(set(self.cases) - set(wanted)):

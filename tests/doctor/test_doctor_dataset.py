@@ -57,7 +57,7 @@ def test_a_setting_that_does_not_exist(dataset):
     change_plans(dataset, lambda configuration: configuration.update(pix2rep={"pretraining": {"epochs": 1}}))
     problem = only_problem(check(dataset), Level.ERROR)
     assert "pix2rep.pretraining.epochs" in problem.message
-    assert problem.remedy == f"nnunet_pix2rep plan -d 901 -c 2d -o {PLANS} --overwrite"
+    assert problem.remedy.startswith(f"correct it in {dataset / PLANS}.json")
 
 
 @pytest.mark.parametrize(
@@ -167,3 +167,39 @@ def test_a_pool_of_other_plans_or_without_a_record(dataset):
     assert "another spacing" in only_problem(check(dataset), Level.ERROR).message
     Path(record).unlink()
     assert "has no" in only_problem(check(dataset), Level.ERROR).message
+
+
+def test_no_remedy_replaces_the_plans_of_the_user(dataset):
+    """Each of these was answered with plan --overwrite once."""
+    remedies = []
+    (dataset / "dataset.json").rename(dataset / "away.json")
+    problem = only_problem(check(dataset), Level.ERROR)
+    assert problem.remedy == f"cp {raw_of(dataset) / 'dataset.json'} {dataset}"
+    remedies.append(problem.remedy)
+    (dataset / "away.json").rename(dataset / "dataset.json")
+    remedies.append(only_problem(check(dataset, "4d"), Level.ERROR).remedy)
+    remedies.append(only_problem(check(dataset, "2d", "NoPlans"), Level.ERROR).remedy)
+    change_plans(dataset, lambda configuration: configuration["architecture"].update(arch_kwargs={}))
+    remedies.append(only_problem(check(dataset), Level.ERROR).remedy)
+    (dataset / f"{PLANS}.json").write_text("{")
+    remedies.append(only_problem(check(dataset), Level.ERROR).remedy)
+    assert not [remedy for remedy in remedies if "--overwrite" in remedy or "nnUNetv2_plan" in remedy]
+
+
+def test_a_plans_name_that_is_not_the_name_of_the_file(dataset):
+    (dataset / f"{PLANS}.json").rename(dataset / "Copied.json")
+    problem = only_problem(check(dataset, plans="Copied"), Level.ERROR)
+    assert f'"plans_name": "{PLANS}"' in problem.message
+    assert problem.remedy.startswith(f'set "plans_name" in {dataset / "Copied.json"} to "Copied"')
+
+
+def test_a_case_that_nnunet_takes_for_a_segmentation(dataset):
+    folders = [raw_of(dataset) / "imagesTr", raw_of(dataset) / "labelsTr", dataset / "gt_segmentations"]
+    for folder in (*folders, dataset / f"{PLANS}_2d"):
+        for file in sorted(folder.glob("case_03*"), reverse=True):
+            file.rename(file.with_name(file.name.replace("case_03", "case_03_seg", 1)))
+    write_json([{"train": list(CASES[:2]), "val": list(CASES[4:])}], dataset / "splits_final.json")
+    problem = only_problem(check(dataset), Level.ERROR)
+    assert "case_03_seg" in problem.message
+    assert "takes their preprocessed images for segmentations" in problem.message
+    assert "rename them" in problem.remedy
