@@ -12,6 +12,7 @@ import SimpleITK
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, Geometry, last_line
 from nnunet_pix2rep.nnunet.data.raw_images import header_of
+from nnunet_pix2rep.nnunet.unlabeled.colours import read_natural_image
 from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, ending_of
 
 MAX_REFERENCES = 50
@@ -81,7 +82,10 @@ def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Ima
         UserError: it cannot be read, or has another number of channels or axes than the labelled images.
     """
     try:
-        volumes = [_read_series(found.files)] if found.is_dicom else [SimpleITK.ReadImage(str(f)) for f in found.files]
+        if found.is_dicom:
+            volumes = [_read_series(found.files)]
+        else:
+            volumes = [_read_file(file, reference.num_channels) for file in found.files]
     except RuntimeError as error:
         raise UserError(f"it cannot be read ({last_line(error)})") from error
     channels = [channel for volume in volumes for channel in _split_channels(volume, len(volumes), reference)]
@@ -98,6 +102,11 @@ def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Ima
         ):
             raise UserError("its channels differ in size or spacing")
     return channels
+
+
+def _read_file(file: Path, num_channels: int) -> SimpleITK.Image:
+    natural = ending_of(file, NATURAL_ENDINGS) is not None
+    return read_natural_image(file, num_channels) if natural else SimpleITK.ReadImage(str(file))
 
 
 def check_dimension(dimension: int, reference: Reference) -> None:
@@ -164,8 +173,11 @@ def is_unchanged(found: FoundImage, channels: Sequence[SimpleITK.Image], file_en
     """Whether the files hold just what :func:`read_channels` returned, in the dataset's format: they can be copied."""
     if found.is_dicom or len(found.files) != len(channels):
         return False
-    return all(
-        ending_of(file, (file_ending,)) is not None
-        and header_of(file).GetNumberOfComponents() == channel.GetNumberOfComponentsPerPixel()
-        for file, channel in zip(found.files, channels, strict=True)
-    )
+    try:
+        return all(
+            ending_of(file, (file_ending,)) is not None
+            and header_of(file).GetNumberOfComponents() == channel.GetNumberOfComponentsPerPixel()
+            for file, channel in zip(found.files, channels, strict=True)
+        )
+    except RuntimeError:  # of a kind that ITK does not know, such as grey with alpha
+        return False

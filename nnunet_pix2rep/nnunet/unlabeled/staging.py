@@ -21,12 +21,12 @@ from nnunet_pix2rep.nnunet.data.cine import values_on_grid
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, Geometry, last_line, sidecar_of
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, header_of, number_of_frames
 from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, check_dimension, is_unchanged, read_channels
+from nnunet_pix2rep.nnunet.unlabeled.colours import TIFF_ENDINGS
 from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, ending_of
 from nnunet_pix2rep.nnunet.unlabeled.known_images import read_values
 from nnunet_pix2rep.nnunet.unlabeled.label_maps import likely_neighbours
 
 GEOMETRY_TOLERANCE = 1e-4  # NIfTI stores single precision
-TIFF_ENDINGS = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _copy_as_it_is(found: FoundImage, reference: Reference, reader: DatasetReade
     try:
         staged = _staged(targets, reader)
     except UserError as error:
-        if _itk_reads(found.files):
+        if reference.channels_in_one_file or _itk_reads(found.files):
             return None  # to be converted
         raise UserError(f"it cannot be read ({error})") from error
     is_cine = number_of_frames(targets[0], len(targets), reference.num_channels) is not None
