@@ -8,9 +8,10 @@ import re
 import zlib
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import nibabel
+import numpy as np
 import SimpleITK
 from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
@@ -49,22 +50,39 @@ def header_of(path: Path) -> SimpleITK.ImageFileReader:
 
 
 def check_complete(path: Path) -> None:
-    """Raises a UserError where a NIfTI file is truncated or damaged.
+    """Raises a UserError where a NIfTI file is truncated or damaged, or holds NaN or infinite voxels.
 
-    ITK would read zeros for what is missing (``nifti_read_buffer`` of the NIfTI library), and nnU-Net would not notice.
+    ITK would read zeros for what is missing and for what is no number (``nifti_read_buffer`` of the NIfTI library), and
+    nnU-Net would not notice.
     """
     if not path.name.endswith(NIFTI_ENDINGS):
         return
     try:
+        # an ArrayProxy, which nibabel's type hints do not say
+        data = cast(Any, nibabel.load(path)).dataobj
         with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
-            length = sum(len(block) for block in iter(lambda: file.read(BYTES_AT_ONCE), b""))
-        data = cast(Any, nibabel.load(path)).dataobj  # an ArrayProxy, which nibabel's type hints do not say
+            length, finite = _read_through(cast(BinaryIO, file), data.offset, data.dtype)
     except PermissionError as error:
         raise UserError("it may not be read (permission denied)") from error
     except (EOFError, zlib.error, gzip.BadGzipFile, nibabel.filebasedimages.ImageFileError) as error:
         raise UserError(f"it is truncated or damaged ({str(error).splitlines()[0]})") from error
     if length < data.offset + math.prod(data.shape) * data.dtype.itemsize:
         raise UserError("it is truncated: the file is shorter than its header says")
+    if not finite:
+        raise UserError("it has NaN or infinite voxels")
+
+
+def _read_through(file: BinaryIO, offset: int, kind: np.dtype) -> tuple[int, bool]:
+    """Length of a file in bytes, and whether all numbers from an offset on are finite; little is kept in memory."""
+    length = len(file.read(offset))
+    finite = True
+    # a multiple of the size of every kind of number
+    for block in iter(lambda: file.read(BYTES_AT_ONCE), b""):
+        length += len(block)
+        if kind.kind in "fc" and finite:
+            whole = len(block) - len(block) % kind.itemsize
+            finite = bool(np.isfinite(np.frombuffer(block[:whole], dtype=kind)).all())
+    return length, finite
 
 
 def size_of(path: Path) -> tuple[int, ...]:

@@ -10,9 +10,11 @@ from pathlib import Path
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELLED_FOLDER, labelled_cases, raw_folder
+from nnunet_pix2rep.nnunet.data.dataset_reader import sidecar_of
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
 from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients
 from nnunet_pix2rep.nnunet.patients.split_files import known_patients
+from nnunet_pix2rep.nnunet.unlabeled.colours import TIFF_ENDINGS
 from nnunet_pix2rep.nnunet.unlabeled.pool import PoolImage
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import PatientLookup, patients_of_test_set, pool_patients
 
@@ -94,6 +96,8 @@ def select_images(source: Source, dataset_folder: Path, num_channels: int) -> Se
     """
     cases = list_raw_cases(source.folder, source.file_ending)
     known = {path for files in cases.values() for path in files}
+    if source.file_ending in TIFF_ENDINGS:
+        known |= {sidecar_of(files[0]) for files in cases.values()}
     selection = Selection(source.folder)
     others = [path.name for path in sorted(source.folder.iterdir()) if path not in known and path.name[0] != "."]
     if others:
