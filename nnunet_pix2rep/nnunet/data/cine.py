@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import SimpleITK
 
-from nnunet_pix2rep.nnunet.data.raw_images import NIFTI_ENDINGS, size_of
+from nnunet_pix2rep.nnunet.data.raw_images import NIFTI_ENDINGS, load_nifti, size_of
 
 
 class Cine:
@@ -27,7 +27,7 @@ class Cine:
         except RuntimeError:
             if not path.name.endswith(NIFTI_ENDINGS):
                 raise
-            self._volume = nibabel.load(path)
+            self._volume = load_nifti(path)
 
     def values(self) -> np.ndarray:
         """Shape (T, Z, Y, X), or what the file has of these axes; float32."""

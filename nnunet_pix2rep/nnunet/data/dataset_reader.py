@@ -24,7 +24,7 @@ from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.raw_images import header_of
+from nnunet_pix2rep.nnunet.data.raw_images import header_of, load_nifti
 
 NO_SPACING = 999  # nnU-Net's readers give the axis that 2D images lack this many times the largest spacing
 
@@ -145,13 +145,13 @@ def _natural_geometry(file: Path) -> Geometry:
 
 
 def _nibabel_geometry(file: Path) -> Geometry:
-    image = nibabel.load(file)
+    image = load_nifti(file)
     shape, zooms = image.shape[:3], _floats(image.header.get_zooms()[:3])
     return Geometry(min(image.ndim, 3), shape[::-1], zooms[::-1], "".join(nibabel.aff2axcodes(image.affine)))
 
 
 def _reoriented_geometry(file: Path) -> Geometry:
-    image = nibabel.load(file)
+    image = load_nifti(file)
     order = np.argsort(nibabel.io_orientation(image.affine)[:, 0])  # array axis that becomes x, y, z
     shape, zooms = ([values[int(axis)] for axis in order] for values in (image.shape, image.header.get_zooms()))
     return Geometry(min(image.ndim, 3), tuple(shape[::-1]), _floats(zooms[::-1]), "RAS")

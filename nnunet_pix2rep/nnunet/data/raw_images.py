@@ -49,6 +49,11 @@ def header_of(path: Path) -> SimpleITK.ImageFileReader:
     return reader
 
 
+def load_nifti(path: Path) -> Any:
+    """A NIfTI image, whose voxels are read where they are asked for; nibabel's type hints know only its base class."""
+    return nibabel.load(path)
+
+
 def check_complete(path: Path) -> None:
     """Raises a UserError where a NIfTI file is truncated or damaged, or holds NaN or infinite voxels.
 
@@ -58,8 +63,7 @@ def check_complete(path: Path) -> None:
     if not path.name.endswith(NIFTI_ENDINGS):
         return
     try:
-        # an ArrayProxy, which nibabel's type hints do not say
-        data = cast(Any, nibabel.load(path)).dataobj
+        data = load_nifti(path).dataobj
         with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
             length, finite = _read_through(cast(BinaryIO, file), data.offset, data.dtype)
     except PermissionError as error:
@@ -97,7 +101,7 @@ def size_of(path: Path) -> tuple[int, ...]:
         if not path.name.endswith(NIFTI_ENDINGS):
             raise
     try:
-        return tuple(nibabel.load(path).shape)
+        return tuple(load_nifti(path).shape)
     except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
         raise RuntimeError(str(error)) from error
 
