@@ -80,7 +80,8 @@ class MatrixBuilder:
             available: Selector and draw -> how many slices there are to choose from.
         """
         settings = self._settings
-        cells = []
+        assert settings.budgets is not None
+        cells: list[Cell] = []
         for draw, budget, selector in product(range(settings.seeds), settings.budgets, settings.used_selectors):
             number = available(selector, draw)
             reason = NOT_ENOUGH_SLICES.format(number) if budget > number else None
@@ -93,9 +94,8 @@ class MatrixBuilder:
         features = (
             self._pretraining(PIX2REP_V2, self._pretraining_seed(draw)) if selector in FEATURE_SELECTORS else None
         )
-        chosen = AnnotationSet(
-            selector, budget, draw, self._folder.annotation_sets / place, features and features.final_checkpoint
-        )
+        checkpoint = None if features is None else features.final_checkpoint
+        chosen = AnnotationSet(selector, budget, draw, self._folder.annotation_sets / place, checkpoint)
         return Cell(
             title=f"{method.name}, {budget} slice(s) by {selector}, draw {draw}",
             folder=self._folder.cells / method.folder_name / place,
@@ -119,7 +119,9 @@ class MatrixBuilder:
         return draw if self._settings.pretraining_per_seed else 0
 
     def _pretraining_of(self, method: Method, draw: int) -> Pretraining | None:
-        return method.pretraining and self._pretraining(method.pretraining, self._pretraining_seed(draw))
+        if method.pretraining is None:
+            return None
+        return self._pretraining(method.pretraining, self._pretraining_seed(draw))
 
     def _cell(self, method: Method, fold: FewShotFold) -> Cell:
         shots = number_of_shots(fold)

@@ -144,7 +144,7 @@ class Cell(Run):
     @property
     def arm(self) -> str:
         """What is compared with others at the same effort: the method, with the selector where there is one."""
-        return arm_of(self.method.name, self.annotation_set and self.annotation_set.selector)
+        return arm_of(self.method.name, None if self.annotation_set is None else self.annotation_set.selector)
 
     @property
     def prerequisites(self) -> tuple[Pretraining, ...]:

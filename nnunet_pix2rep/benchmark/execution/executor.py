@@ -91,6 +91,7 @@ class Executor:
             write_tables(self.folder)
             try:
                 if isinstance(run, Cell) and run.annotation_set is not None:
+                    assert self.annotator is not None
                     self.annotator.prepare(run, watch)
                 self._do(run, slot, recorder)
             except UserError as error:

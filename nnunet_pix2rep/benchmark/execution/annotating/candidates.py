@@ -55,7 +55,7 @@ def find_candidates(
         UserError: a label file is missing or damaged.
     """
     files = LabelFiles(dataset_json, plans["image_reader_writer"])
-    patch_size = resolve_configuration(plans, configuration)["patch_size"]
+    patch_size = resolve_configuration(dict(plans), configuration)["patch_size"]
     scans = []
     for case, patient in sorted(patients.items()):
         volume = files.read(labels / f"{case}{files.file_ending}")

@@ -62,6 +62,7 @@ class Annotator:
             UserError: images or labels are missing, or the budget is larger than there is.
         """
         annotation_set = cell.annotation_set
+        assert annotation_set is not None, "only cells of annotated slices are prepared"
         target = annotation_set.preprocessed / cell.dataset
         annotation_set.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(annotation_set.folder / ".lock"):

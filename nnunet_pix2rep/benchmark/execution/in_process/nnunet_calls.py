@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import joblib
 import numpy as np
@@ -32,7 +33,10 @@ from nnunetv2.utilities.file_path_utilities import get_output_folder
 from nnunet_pix2rep.nnunet.checkpoints.files import FINAL
 from nnunet_pix2rep.nnunet.subprocesses import Command
 
-MODULES_WITH_POOLS = (import_module("nnunetv2.training.nnUNetTrainer.nnUNetTrainer"), evaluate_predictions)
+MODULES_WITH_POOLS: tuple[Any, ...] = (
+    import_module("nnunetv2.training.nnUNetTrainer.nnUNetTrainer"),
+    evaluate_predictions,
+)
 """They use ``multiprocessing`` for ``multiprocessing.get_context("spawn").Pool(...)`` and nothing else."""
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 from pathlib import Path
@@ -30,6 +31,14 @@ from nnunet_pix2rep.nnunet.subprocesses import (
 PROGRAM = (sys.executable, "-m", "nnunet_pix2rep.benchmark.execution.in_process")
 
 
+@dataclass(frozen=True)
+class _Server:
+    """The process that does the commands, and the connection to it."""
+
+    process: subprocess.Popen
+    connection: Connection
+
+
 class NnunetWorker:
     """Does commands as :func:`nnunet_pix2rep.nnunet.subprocesses.run_command` does, in one process.
 
@@ -43,8 +52,7 @@ class NnunetWorker:
 
     def __init__(self, program: Sequence[str] = PROGRAM):
         self._program = program
-        self._process: subprocess.Popen | None = None
-        self._connection: Connection | None = None
+        self._server: _Server | None = None
 
     def run(
         self,
@@ -60,11 +68,9 @@ class NnunetWorker:
         with log_file.open("a", encoding="utf-8") as log:
             print(f"$ {shell_text(command)}", file=log, flush=True)
             try:
-                if self._process is None:
-                    self._start(environment, log)
-                is_done = self._do(
-                    Request(command, dict(environment), len(inherited_files)), log, watch, inherited_files
-                )
+                server = self._server or self._start(environment, log)
+                request = Request(command, dict(environment), len(inherited_files))
+                is_done = _do(server, request, (log.fileno(), *inherited_files), watch)
             except BaseException:
                 self._stop()
                 raise
@@ -74,21 +80,21 @@ class NnunetWorker:
 
     def close(self) -> None:
         """Ends the process."""
-        if self._process is None:
+        if self._server is None:
             return
-        self._connection.close()
+        self._server.connection.close()
         try:
-            self._process.wait(SECONDS_TO_STOP)
+            self._server.process.wait(SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
             pass
         finally:
             self._stop()
 
-    def _start(self, environment: Mapping[str, str], log: TextIO) -> None:
-        self._connection, theirs = multiprocessing.Pipe()
+    def _start(self, environment: Mapping[str, str], log: TextIO) -> _Server:
+        ours, theirs = multiprocessing.Pipe()
         with theirs:
             # A session of its own, so that its workers can be stopped with it.
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [*self._program, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -97,28 +103,32 @@ class NnunetWorker:
                 start_new_session=True,
                 pass_fds=[theirs.fileno()],
             )
-
-    def _do(self, request: Request, log: TextIO, watch: Callable[[], None], inherited_files: Sequence[int]) -> bool:
-        """Whether the command came to its end; otherwise the process has ended."""
-        try:
-            self._connection.send(request)
-            for file in (log.fileno(), *inherited_files):
-                send_handle(self._connection, file, self._process.pid)
-            while not self._connection.poll(SECONDS_TO_WATCH):
-                watch()
-            return self._connection.recv()
-        except (EOFError, ConnectionError):
-            return False
+        self._server = _Server(process, ours)
+        return self._server
 
     def _stop(self) -> int:
         """Ends the process and its workers; returns its exit code."""
-        process, self._process = self._process, None
-        if process is None:
+        server, self._server = self._server, None
+        if server is None:
             return 0
-        self._connection.close()
+        process = server.process
+        server.connection.close()
         try:
             # One that failed is about to end by itself, with the exit code that tells why.
             process.wait(SECONDS_TO_WATCH)
         except subprocess.TimeoutExpired:
             stop_process(process)
         return process.returncode
+
+
+def _do(server: _Server, request: Request, files: Sequence[int], watch: Callable[[], None]) -> bool:
+    """Whether the command came to its end; otherwise the process has ended."""
+    try:
+        server.connection.send(request)
+        for file in files:
+            send_handle(server.connection, file, server.process.pid)
+        while not server.connection.poll(SECONDS_TO_WATCH):
+            watch()
+        return server.connection.recv()
+    except (EOFError, ConnectionError):
+        return False
