@@ -36,7 +36,7 @@ class ProjectionHead(nn.Sequential):
         """Embeddings of the pixels at points: those of the joined features of all maps, but with less work.
 
         The first layer is linear, and so is what lies between the voxels of a map, so that either may come first. Where
-        a map has few voxels, the layer is applied to these in the place of the points.
+        a map has few voxels, the layer is applied to these instead of the points.
 
         Args:
             maps: Shapes (B, C_i, *S_i); the sum of the C_i is ``in_channels``.

@@ -25,7 +25,7 @@ NNUNET, BRIDGE, METHOD, ANNOTATION, BENCHMARK = COLOURS
 
 
 class Step(NamedTuple):
-    """A box: what happens, where, and in whose hands it is."""
+    """A box: what happens, where, and which part of the code does it."""
 
     what: str
     file: str

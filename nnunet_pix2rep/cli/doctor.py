@@ -1,4 +1,4 @@
-"""``nnunet_pix2rep doctor``: what is wrong with an installation, a dataset or a checkpoint, and what mends it."""
+"""``nnunet_pix2rep doctor``: what is wrong with an installation, a dataset or a checkpoint, and what fixes it."""
 
 from __future__ import annotations
 

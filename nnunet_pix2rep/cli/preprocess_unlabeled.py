@@ -60,7 +60,7 @@ def print_report(report: Report) -> None:
     for name, reason in sorted(report.failures.items()):
         print(f"Failed: {name}: {reason}")
     if report.failures:
-        print("Mend or remove these images and run the same command again; what is done is kept.")
+        print("Repair or remove these images and run the same command again; what is done is kept.")
 
 
 def _names(names: list[str]) -> str:

@@ -1,1 +1,1 @@
-"""Checks of an installation, a dataset and a checkpoint that say what is wrong and which command mends it."""
+"""Checks of an installation, a dataset and a checkpoint that say what is wrong and which command fixes it."""

@@ -50,7 +50,7 @@ def check_checkpoint(
 def _describe(checkpoint: dict[str, Any], file: Path) -> Finding:
     record = checkpoint.get(RECORD_KEY)
     if not record:
-        return ok("checkpoint", f"{file} is not of this package: whom it has seen is not known")
+        return ok("checkpoint", f"{file} is not of this package: which images it has seen is not known")
     source = " ".join(str(record[key]) for key in ("trainer", "dataset_name", "plans_name", "fold") if record.get(key))
     return ok("checkpoint", f"{file}: {record.get('stage', 'training')} {source}".rstrip())
 

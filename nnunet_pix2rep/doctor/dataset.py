@@ -63,7 +63,7 @@ class DatasetCheck:
         self.has_labels = True
 
     def run(self) -> list[Finding]:
-        """All findings, in the order in which they should be mended."""
+        """All findings, in the order in which they should be fixed."""
         findings = self.check_folder()
         if self.folder is not None:
             findings += self.check_plans()

@@ -23,7 +23,7 @@ class Finding:
         level: How bad it is.
         subject: What was looked at, such as ``splits``.
         message: What is right or wrong, with the file or variable.
-        remedy: A command, or what else mends it; empty where nothing is wrong.
+        remedy: A command, or what else fixes it; empty where nothing is wrong.
     """
 
     level: Level
@@ -43,7 +43,7 @@ def warning(subject: str, message: str, remedy: str) -> Finding:
 
 
 def error(subject: str, message: str, remedy: str) -> Finding:
-    """A finding that must be mended."""
+    """A finding that must be fixed."""
     return Finding(Level.ERROR, subject, message, remedy)
 
 

@@ -12,7 +12,7 @@ from nnunet_pix2rep.files import read_json, write_json
 
 
 class FakeNnunet:
-    """To be put in the place of ``run_command``.
+    """To be used instead of ``run_command``.
 
     Args:
         failing: Names of trainers that fail.

@@ -25,7 +25,7 @@ def machine(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_sound_machine_has_no_finding_to_mend():
+def test_a_sound_machine_has_no_finding_to_fix():
     assert sound(check_folders())
     assert check_options() == []
     assert sound(check_trainers())

@@ -38,8 +38,8 @@ CITATIONS = [
 def export_checkpoint(source: Path, file_format: str, target: Path, overwrite: bool = False) -> dict[str, Any]:
     """Writes the weights of a checkpoint in another format; the file loads with ``weights_only=True``.
 
-    Both formats keep the record of the pretraining (whom it has seen, for the leak guard) under ``"pix2rep"``, without
-    what only a continued training needs.
+    Both formats keep the record of the pretraining under ``"pix2rep"``, for the leak guard (which images it has seen),
+    without what only a continued training needs.
 
     Args:
         source: A checkpoint of a pretraining, or of any training of nnU-Net's.

@@ -129,7 +129,7 @@ class ViewPairLoader(nnUNetDataLoader):
         # Both are NaN if any voxel is; a mask of all voxels would take longer than the views of a small patch.
         if not torch.isfinite(torch.stack(torch.aminmax(context))).all():
             raise UserError(
-                f"The preprocessed image of case {case.identifier} in {case.folder} has NaN or infinite voxels. Mend "
+                f"The preprocessed image of case {case.identifier} in {case.folder} has NaN or infinite voxels. Repair "
                 "the raw image (or leave the case out) and run nnUNetv2_preprocess again."
             )
         image_start = [max(0, -low) for low in lower]
