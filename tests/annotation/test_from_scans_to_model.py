@@ -94,7 +94,7 @@ def draw(work, truth, ending):
             labels[:] = true
         else:
             place = [slice(None)] * 3
-            place[suggestion["axis"] or 0] = indices
+            place[suggestion["axes"][case]] = indices
             labels[tuple(place)] = true[tuple(place)]
         if number == 0 and ending == ".nii.gz":
             loaded = nibabel.load(file)
