@@ -22,6 +22,7 @@ class FakeNnunet:
     def __init__(self, failing=(), labels=None):
         self.failing = set(failing)
         self.labels = labels
+        self.checkpoints = {}
         self.commands = []
         self.environments = []
         self.at_once = 0
@@ -57,7 +58,7 @@ class FakeNnunet:
             Path(environment["nnUNet_results"]) / DATASET / f"{trainer}__{plans}__{command[2]}" / f"fold_{command[3]}"
         )
         folder.mkdir(parents=True, exist_ok=True)
-        torch.save({"network_weights": {}}, folder / "checkpoint_final.pth")
+        torch.save(self.checkpoints.get(trainer, {"network_weights": {}}), folder / "checkpoint_final.pth")
         if trainer.endswith("Pretrain"):
             write_json({}, folder / "pretraining_summary.json")
             return

@@ -79,10 +79,8 @@ class MatrixBuilder:
             methods: The methods.
             available: Selector and draw -> how many slices there are to choose from.
         """
-        settings = self._settings
-        assert settings.budgets is not None
-        cells: list[Cell] = []
-        for draw, budget, selector in product(range(settings.seeds), settings.budgets, settings.used_selectors):
+        settings, cells = self._settings, []
+        for draw, budget, selector in product(range(settings.seeds), settings.budgets or (), settings.used_selectors):
             number = available(selector, draw)
             reason = NOT_ENOUGH_SLICES.format(number) if budget > number else None
             cells += [self._budget_cell(method, budget, selector, draw, reason) for method in methods]

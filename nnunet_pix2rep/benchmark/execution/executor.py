@@ -90,9 +90,8 @@ class Executor:
             recorder = _Recorder(run, environment, watch, lock, run_a_command or run_command)
             write_tables(self.folder)
             try:
-                if isinstance(run, Cell) and run.annotation_set is not None:
-                    assert self.annotator is not None
-                    self.annotator.prepare(run, watch)
+                if self.annotator is not None and isinstance(run, Cell) and run.annotation_set is not None:
+                    self.annotator.prepare(run.annotation_set, run.dataset, run.plans, watch)
                 self._do(run, slot, recorder)
             except UserError as error:
                 recorder.finish(FAILED, str(error))

@@ -7,7 +7,7 @@ import blosc2
 import numpy as np
 import pytest
 from fake_nnunet import FakeNnunet
-from tiny_training import DATASET, PLANS
+from tiny_training import DATASET, PLANS, make_trainer, prepare_for_training
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.benchmark.execution import executor
@@ -18,6 +18,7 @@ from nnunet_pix2rep.benchmark.report.analysis import ReportSettings, analyse, de
 from nnunet_pix2rep.benchmark.report.results import read_benchmark
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.trainers.nnUNetTrainerPix2RepV2Pretrain import nnUNetTrainerPix2RepV2Pretrain
 
 IGNORED = 3
 SELECTORS = ("random_patients", "one_per_patient")
@@ -37,6 +38,15 @@ def make(dataset, settings, tmp_path):
         return set_up(tmp_path / "out", settings(**given | changes))
 
     return make
+
+
+def untrained_checkpoint(folder, results):
+    """What a Pix2Rep-v2 pretraining of no steps leaves."""
+    with pytest.MonkeyPatch.context() as patch:
+        prepare_for_training(patch, folder, results)
+        trainer = make_trainer(nnUNetTrainerPix2RepV2Pretrain, folder, "all")
+        trainer.initialize()
+        return trainer.checkpoint_content(1)
 
 
 def rows_of(file):
@@ -180,3 +190,24 @@ def test_the_report_compares_methods_with_their_selectors_over_slices(make, fake
     assert all(cell["labelled_patients"] for cell in analysis["cells"])
     shutil.rmtree(benchmark.folder.annotation_sets)  # only the tables were kept
     assert read_benchmark(benchmark.folder.path).finished.keys() == results.finished.keys()
+
+
+def test_a_selector_that_looks_at_features_waits_for_the_pretraining_and_uses_it(make, fake, dataset, tmp_path):
+    benchmark = make(methods=("scratch",), selectors=("coverage", "random"), budgets=(3, 6))
+    by_features = [cell for cell in benchmark.matrix.cells if cell.annotation_set.selector == "coverage"]
+    (pretraining,) = benchmark.matrix.pretrainings
+    assert pretraining.trainer == "nnUNetTrainerPix2RepV2Pretrain"
+    assert {cell.prerequisites for cell in by_features} == {(pretraining,)}
+    assert {cell.pretraining for cell in benchmark.matrix.cells} == {None}  # scratch stays scratch
+    fake.checkpoints = {pretraining.trainer: untrained_checkpoint(dataset, tmp_path)}
+    run(benchmark)
+    assert fake.trainers()[0] == pretraining.trainer
+    for cell in by_features:
+        record = cell.annotation_set.record
+        assert record["checkpoint"] == str(pretraining.final_checkpoint)
+        assert len(record["slices"]) == cell.annotation_set.budget
+        assert len(record["patients_left_out"]) == 1
+        assert not {*record["patients"]} & {*record["patients_left_out"]}
+    fewer, more = (cell.annotation_set.record["slices"] for cell in by_features)
+    assert len({entry["case"] for entry in fewer}) == 3  # no second slice before everybody has one
+    assert more[:3] == fewer

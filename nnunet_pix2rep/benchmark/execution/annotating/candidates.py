@@ -39,7 +39,7 @@ def find_candidates(
     patients: Mapping[str, str],
     labels: Path,
     dataset_json: Mapping[str, Any],
-    plans: Mapping[str, Any],
+    plans: dict[str, Any],
     configuration: str,
 ) -> list[CandidateScan]:
     """The scans and their slices, by the label files.

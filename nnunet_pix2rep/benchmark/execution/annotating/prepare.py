@@ -15,7 +15,6 @@ from filelock import FileLock
 from nnunet_pix2rep.annotation.selectors import SELECTORS
 from nnunet_pix2rep.annotation.slices import Slice
 from nnunet_pix2rep.benchmark.design.annotation_sets import AnnotationSet, patients_left_out
-from nnunet_pix2rep.benchmark.design.runs import Cell
 from nnunet_pix2rep.benchmark.execution.annotating.candidates import CandidateScan, pool_of
 from nnunet_pix2rep.benchmark.execution.annotating.features import CandidateFeatures
 from nnunet_pix2rep.benchmark.execution.annotating.sparse_dataset import SparseDataset
@@ -51,27 +50,29 @@ class Annotator:
         """How many slices a selector may choose from in a draw."""
         return sum(len(scan.slices) for scan in self._scans(selector, draw))
 
-    def prepare(self, cell: Cell, watch: Callable[[], None] = lambda: None) -> None:
-        """Makes the annotation set of a cell, unless it is there, and brings the cell's plans into it.
+    def prepare(
+        self, annotation_set: AnnotationSet, dataset: str, plans: str, watch: Callable[[], None] = lambda: None
+    ) -> None:
+        """Makes an annotation set, unless it is there, and brings the plans of a training into it.
 
         Args:
-            cell: The cell; a pretraining that its selector needs must be done.
+            annotation_set: The set; a pretraining that its selector needs must be done.
+            dataset: nnU-Net's name of the dataset.
+            plans: Name of the plans.
             watch: Called now and then; an exception of it stops the work, which is then done again.
 
         Raises:
             UserError: images or labels are missing, or the budget is larger than there is.
         """
-        annotation_set = cell.annotation_set
-        assert annotation_set is not None, "only cells of annotated slices are prepared"
-        target = annotation_set.preprocessed / cell.dataset
+        target = annotation_set.preprocessed / dataset
         annotation_set.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(annotation_set.folder / ".lock"):
             if annotation_set.record is None:
                 self._make(annotation_set, target, watch)
-            plans = target / f"{cell.plans}.json"
-            if not plans.is_file():
-                with atomic_path(plans) as temporary:
-                    shutil.copyfile(self.dataset.source / plans.name, temporary)
+            plans_file = target / f"{plans}.json"
+            if not plans_file.is_file():
+                with atomic_path(plans_file) as temporary:
+                    shutil.copyfile(self.dataset.source / plans_file.name, temporary)
 
     def choose(self, annotation_set: AnnotationSet) -> list[Slice]:
         """The slices of a set, in order of importance.

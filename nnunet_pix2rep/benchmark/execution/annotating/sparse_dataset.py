@@ -100,7 +100,7 @@ class SparseDataset:
         files = LabelFiles(dataset_json, self.plans["image_reader_writer"])
         name = f"{scan.case}{files.file_ending}"
         volume = files.read(self.source / REFERENCES / name)
-        labels = keep_slices(volume.labels, scan.axis, indices, files.require_ignore_label())
+        labels = keep_slices(volume.labels, scan.axis, indices, dataset_json["labels"][IGNORE])
         files.write(labels, target / LABELS / name, volume.properties)
         images = self.images.get(scan.case)
         if not images:

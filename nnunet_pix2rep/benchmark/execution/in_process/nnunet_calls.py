@@ -138,11 +138,11 @@ def threads_for_processes() -> Iterator[None]:
     threads = SimpleNamespace(get_context=lambda _method: SimpleNamespace(Pool=multiprocessing.pool.ThreadPool))
     try:
         for module in MODULES_WITH_POOLS:
-            module.multiprocessing = threads
+            vars(module)["multiprocessing"] = threads
         yield
     finally:
         for module in MODULES_WITH_POOLS:
-            module.multiprocessing = multiprocessing
+            vars(module)["multiprocessing"] = multiprocessing
 
 
 @contextmanager

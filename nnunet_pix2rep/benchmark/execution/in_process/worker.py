@@ -32,11 +32,38 @@ PROGRAM = (sys.executable, "-m", "nnunet_pix2rep.benchmark.execution.in_process"
 
 
 @dataclass(frozen=True)
-class _Server:
-    """The process that does the commands, and the connection to it."""
+class _Running:
+    """A process that serves, and the line to it."""
 
     process: subprocess.Popen
     connection: Connection
+
+    def do(self, request: Request, files: Sequence[int], watch: Callable[[], None]) -> bool:
+        """Whether a command came to its end; otherwise the process has ended.
+
+        Args:
+            request: The command.
+            files: Its log and the locks, open files.
+            watch: Called about once a second.
+        """
+        try:
+            self.connection.send(request)
+            for file in files:
+                send_handle(self.connection, file, self.process.pid)
+            while not self.connection.poll(SECONDS_TO_WATCH):
+                watch()
+            return self.connection.recv()
+        except (EOFError, ConnectionError):
+            return False
+
+    def stop(self, seconds: float) -> int:
+        """Ends the process and its workers, at the latest after some seconds; returns its exit code."""
+        self.connection.close()
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            stop_process(self.process)
+            return self.process.returncode
 
 
 class NnunetWorker:
@@ -52,7 +79,7 @@ class NnunetWorker:
 
     def __init__(self, program: Sequence[str] = PROGRAM):
         self._program = program
-        self._server: _Server | None = None
+        self._running: _Running | None = None
 
     def run(
         self,
@@ -67,31 +94,25 @@ class NnunetWorker:
         start = time.perf_counter()
         with log_file.open("a", encoding="utf-8") as log:
             print(f"$ {shell_text(command)}", file=log, flush=True)
+            if self._running is None:
+                self._running = self._start(environment, log)
+            request = Request(command, dict(environment), len(inherited_files))
             try:
-                server = self._server or self._start(environment, log)
-                request = Request(command, dict(environment), len(inherited_files))
-                is_done = _do(server, request, (log.fileno(), *inherited_files), watch)
+                is_done = self._running.do(request, [log.fileno(), *inherited_files], watch)
             except BaseException:
                 self._stop()
                 raise
         if not is_done:
+            # It is about to end by itself, with the exit code that tells why.
             raise failure_of(command, self._stop(), log_file)
         return time.perf_counter() - start
 
     def close(self) -> None:
         """Ends the process."""
-        if self._server is None:
-            return
-        self._server.connection.close()
-        try:
-            self._server.process.wait(SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            self._stop()
+        self._stop(SECONDS_TO_STOP)
 
-    def _start(self, environment: Mapping[str, str], log: TextIO) -> _Server:
-        ours, theirs = multiprocessing.Pipe()
+    def _start(self, environment: Mapping[str, str], log: TextIO) -> _Running:
+        connection, theirs = multiprocessing.Pipe()
         with theirs:
             # A session of its own, so that its workers can be stopped with it.
             process = subprocess.Popen(
@@ -103,32 +124,8 @@ class NnunetWorker:
                 start_new_session=True,
                 pass_fds=[theirs.fileno()],
             )
-        self._server = _Server(process, ours)
-        return self._server
+        return _Running(process, connection)
 
-    def _stop(self) -> int:
-        """Ends the process and its workers; returns its exit code."""
-        server, self._server = self._server, None
-        if server is None:
-            return 0
-        process = server.process
-        server.connection.close()
-        try:
-            # One that failed is about to end by itself, with the exit code that tells why.
-            process.wait(SECONDS_TO_WATCH)
-        except subprocess.TimeoutExpired:
-            stop_process(process)
-        return process.returncode
-
-
-def _do(server: _Server, request: Request, files: Sequence[int], watch: Callable[[], None]) -> bool:
-    """Whether the command came to its end; otherwise the process has ended."""
-    try:
-        server.connection.send(request)
-        for file in files:
-            send_handle(server.connection, file, server.process.pid)
-        while not server.connection.poll(SECONDS_TO_WATCH):
-            watch()
-        return server.connection.recv()
-    except (EOFError, ConnectionError):
-        return False
+    def _stop(self, seconds: float = SECONDS_TO_WATCH) -> int:
+        running, self._running = self._running, None
+        return 0 if running is None else running.stop(seconds)
