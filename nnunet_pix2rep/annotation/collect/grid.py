@@ -13,8 +13,8 @@ from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.data.dataset_reader import orientation_of
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, header_of
-from nnunet_pix2rep.nnunet.unlabeled.checks import orientation_of
 from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS
 
 Grid = SimpleITK.Image | SimpleITK.ImageFileReader
