@@ -71,6 +71,8 @@ def _errors_name(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # a message of a library, which says more than a number
+            raise
         if error.filename is None or Path(os.fsdecode(error.filename)).parent == path.parent:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise

@@ -46,6 +46,13 @@ class PixelEmbedder(nn.Module):
         return self.head.at_points(self.feature_network(images), points)
 
 
+def build_adamw(network: nn.Module, lr: float, weight_decay: float, device: torch.device) -> torch.optim.AdamW:
+    """AdamW over all weights that are trained."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    # Fused: one pass over all weights, and under AMP the decision to skip a step stays on the device.
+    return torch.optim.AdamW(trained, lr=lr, weight_decay=weight_decay, fused=device.type in ("cpu", "cuda"))
+
+
 class WarmupCosineSchedule:
     """Learning rate that rises linearly and then falls to zero along half a cosine.
 

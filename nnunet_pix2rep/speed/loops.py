@@ -12,6 +12,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
+from nnunet_pix2rep.nnunet.training.nnunet_private import stop_workers
 from nnunet_pix2rep.speed.measure import alternate, median_ratio, medians
 from nnunet_pix2rep.speed.trainers import (
     PRETRAINERS,
@@ -19,7 +20,6 @@ from nnunet_pix2rep.speed.trainers import (
     PlannedDataset,
     make_trainer,
     quiet,
-    stop_workers,
 )
 
 

@@ -9,9 +9,10 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
+from nnunet_pix2rep.nnunet.training.nnunet_private import is_compiled, stop_workers
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
 from nnunet_pix2rep.speed.measure import alternate, median_ratio, medians
-from nnunet_pix2rep.speed.trainers import PRETRAINERS, PlannedDataset, make_trainer, quiet, stop_workers
+from nnunet_pix2rep.speed.trainers import PRETRAINERS, PlannedDataset, make_trainer, quiet
 
 
 def measure_step_overhead(
@@ -72,7 +73,7 @@ def bare_step(trainer: Pix2RepTrainer, batch: Mapping[str, Any]) -> Callable[[],
         trainer.label_manager.num_segmentation_heads,
         enable_deep_supervision=False,
     ).to(trainer.device)
-    if trainer._do_i_compile():
+    if is_compiled(trainer):
         network = torch.compile(network)
     images = batch["images"].to(trainer.device)
     with torch.no_grad(), trainer.autocast():

@@ -83,10 +83,3 @@ def quiet() -> Iterator[None]:
     """Keeps what trainers print from the console; it stands in their log files too."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         yield
-
-
-def stop_workers(*loaders: Any) -> None:
-    """Ends the worker processes of nnU-Net's loaders, if they have any."""
-    for loader in loaders:
-        if hasattr(loader, "_finish"):
-            loader._finish()

@@ -13,7 +13,10 @@ def all_losses():
     """Every loss of the package with the settings of its class, by name."""
     for module in pkgutil.iter_modules(losses.__path__):
         importlib.import_module(f"{losses.__name__}.{module.name}")
-    return {loss_class.name: loss_class() for loss_class in PairLoss.__subclasses__()}
+    found = [
+        loss_class for loss_class in PairLoss.__subclasses__() if loss_class.__module__.startswith(losses.__name__)
+    ]
+    return {loss_class.name: loss_class() for loss_class in found}
 
 
 def random_pairs(num_rows=12, num_channels=6, dtype=torch.float32, seed=0):

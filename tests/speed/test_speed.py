@@ -91,7 +91,7 @@ def test_all_parts_in_this_process_without_variables(monkeypatch):
     ("settings", "message"),
     [
         ({"configuration": "3d_fullres"}, "2d_compact"),
-        ({"device": "cuda"}, "usable: cpu"),
+        ({"device": "cuda"}, "Usable: cpu"),
         ({"settings": ("pretraining.nothing=1",)}, "nothing"),
     ],
 )

@@ -13,7 +13,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, PREVIOUS, load_checkpoint_file
 from nnunet_pix2rep.nnunet.subprocesses import Command
-from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import SUMMARY_FILE
+from nnunet_pix2rep.nnunet.training.pretraining.epoch_report import SUMMARY_FILE
 
 RUN_FILE, METRICS_FILE, LOG_FILE, COMMANDS_FILE = "run.json", "metrics.json", "log.txt", "commands.txt"
 LOCK_FILE = ".lock"

@@ -85,6 +85,17 @@ def keep_previous(path: Path) -> None:
             shutil.copyfile(path, temporary)
 
 
+def write_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Writes a training's checkpoint; of ``checkpoint_latest.pth`` the one before is kept."""
+    save_checkpoint_file(content, path, before_replacing=keep_previous if path.name == LATEST else None)
+
+
+def remove_unfinished_checkpoints(folder: Path) -> None:
+    """Removes what a killed process had not finished writing; see :func:`nnunet_pix2rep.files.atomic_path`."""
+    for leftover in folder.glob(".checkpoint_*.pth"):
+        leftover.unlink(missing_ok=True)
+
+
 def load_checkpoint_file(path: str | os.PathLike, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Reads a checkpoint of nnU-Net or of this package; runs no code that the file may hold.
 
@@ -104,6 +115,27 @@ def load_checkpoint_file(path: str | os.PathLike, device: torch.device | str = "
     if not isinstance(checkpoint, dict) or "network_weights" not in checkpoint:
         raise UserError(f'{path} is not a checkpoint of nnU-Net: it has no "network_weights".')
     return checkpoint
+
+
+def load_latest(
+    path: str | os.PathLike, device: torch.device | str, log: Callable[[str], None]
+) -> tuple[dict[str, Any], str]:
+    """Reads a checkpoint to go on from; a damaged ``checkpoint_latest.pth`` gives way to the one before it.
+
+    Returns:
+        The checkpoint and the file that it comes from.
+
+    Raises:
+        UserError: see :func:`load_checkpoint_file`.
+    """
+    try:
+        return load_checkpoint_file(path, device), str(path)
+    except UserError as error:
+        previous = Path(path).with_name(PREVIOUS)
+        if Path(path).name != LATEST or not previous.is_file():
+            raise
+        log(f"WARNING: {error} Going on from {previous}, the checkpoint before it.")
+        return load_checkpoint_file(previous, device), str(previous)
 
 
 def _reason(error: Exception) -> str:

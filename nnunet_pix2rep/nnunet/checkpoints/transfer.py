@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from nnunetv2.run import run_training
 from torch import nn
 
 from nnunet_pix2rep.errors import UserError
@@ -25,23 +23,6 @@ _ORIGIN = (
     "stage", "trainer", "loss", "dataset_name", "plans_name", "configuration", "fold", "cases", "package_versions",
     "started_from",
 )  # fmt: skip
-
-
-def requested_pretrained_weights() -> Path | None:
-    """The file of ``-pretrained_weights``, or None where the option was not given.
-
-    nnU-Net does not tell its trainers: ``maybe_load_checkpoint`` (nnunetv2 2.8.1, run/run_training.py) calls
-    ``trainer.initialize()`` and then loads the weights behind its back. The trainer has to know the file to check and
-    record whom it was pretrained on, so its argument ``pretrained_weights_file`` is read from the call that is under
-    way. With ``--val`` nnU-Net ignores the option, and so does this.
-    """
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code is run_training.maybe_load_checkpoint.__code__:
-            file = frame.f_locals["pretrained_weights_file"]
-            return None if file is None or frame.f_locals["validation_only"] else Path(file)
-        frame = frame.f_back
-    return None
 
 
 def find_pretraining(

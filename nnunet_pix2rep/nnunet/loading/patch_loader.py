@@ -7,7 +7,8 @@ number of workers, and a resumed training goes on with the very batches that an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,6 +138,17 @@ class ViewPairLoader(nnUNetDataLoader):
         if self.patch_size_was_2d:
             context, image_start, image_stop = context[:, 0], image_start[1:], image_stop[1:]
         return self.view_maker(context, image_start, image_stop, generator)
+
+
+def tensors_of(batch: Mapping[str, Any], device: torch.device, *names: str) -> list[torch.Tensor]:
+    """Tensors of a batch on a device.
+
+    Raises:
+        UserError: a worker could not make the batch; see :meth:`ViewPairLoader.generate_train_batch`.
+    """
+    if "error" in batch:
+        raise UserError(batch["error"])
+    return [batch[name].to(device, non_blocking=True) for name in names]
 
 
 def start_workers(loader: ViewPairLoader, pin_memory: bool) -> SingleThreadedAugmenter | MultiThreadedAugmenter:

@@ -1,47 +1,55 @@
-"""What all trainers of this package share: settings from the plans, checked folds, a checked loss.
+"""What all trainers of this package share, on nnU-Net's loop.
 
-Read against nnunetv2 2.8.1, training/nnUNetTrainer/nnUNetTrainer.py.
+Settings from the plans, checked folds, a checked loss, checkpoints that are whole, an orderly end on SIGTERM. Read
+against nnunetv2 2.8.1, training/nnUNetTrainer/nnUNetTrainer.py.
 """
 
 from __future__ import annotations
 
-import os
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from nnunetv2.utilities.helpers import dummy_context
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.checkpoints.files import FORMAT_VERSION, package_versions
+from nnunet_pix2rep.nnunet.checkpoints.files import (
+    FORMAT_VERSION,
+    PREVIOUS,
+    RECORD_KEY,
+    compare_weights,
+    load_latest,
+    package_versions,
+    remove_unfinished_checkpoints,
+    write_checkpoint,
+)
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold, patients_of, warn_of_leaks
 from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labelled_cases
+from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config
+from nnunet_pix2rep.nnunet.random_state import get_random_state, set_random_state
+from nnunet_pix2rep.nnunet.training.citation import CITATION
 from nnunet_pix2rep.nnunet.training.cpu_threads import honour_omp_num_threads
-from nnunet_pix2rep.nnunet.training.resumable import ResumableTrainer
+from nnunet_pix2rep.nnunet.training.precision import autocast, clipped_step, warning_of_slow_bfloat16
+from nnunet_pix2rep.nnunet.training.sigterm import EXIT_CODE, SigtermWatch, TrainingInterrupted, save_interrupted
 
 NNUNET_GRADIENT_CLIPPING = 12
-CPU_BFLOAT16_VARIABLE = "nnUNet_pix2rep_cpu_bfloat16"
-CITATION = (
-    "\n#######################################################################\n"
-    "Please cite the following papers when using Pix2Rep:\n"
-    "Seince, M., Le Folgoc, L., Facury de Souza, L. A., & Angelini, E. (2024). Dense Self-Supervised Learning for "
-    "Medical Image Segmentation. Medical Imaging with Deep Learning (MIDL). arXiv:2407.20395; and, for Pix2Rep-v2, "
-    "arXiv:2609.01427.\n"
-    "#######################################################################\n"
-)
 
 
-def has_cpu_bfloat16() -> bool:
-    """Whether oneDNN, which does torch's convolutions on CPUs, supports bfloat16 on this processor."""
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()  # public in torch 2.14: a list of instructions only
+class Pix2RepTrainer(nnUNetTrainer):
+    """Base of the trainers.
 
-
-class Pix2RepTrainer(ResumableTrainer):
-    """Base of the trainers. A loss that is not finite stops the training before anything is saved."""
+    A loss that is not finite stops the training before anything is saved. A checkpoint is written whole or not at all,
+    the one before it is kept, and it holds the state of the random generators. SIGTERM saves and ends the process with
+    exit code 143 between two steps (with several GPUs, where processes would have to agree on the step, it ends it at
+    once as usual).
+    """
 
     def __init__(
         self,
@@ -63,12 +71,13 @@ class Pix2RepTrainer(ResumableTrainer):
             self.configuration_manager, f"plans {self.plans_manager.plans_name}, configuration {configuration}"
         )
         self._has_checked_split = False
+        self._sigterm = SigtermWatch()
+        self._has_started = False
+        self._random_state: Mapping[str, Any] | None = None
         self.print_to_log_file(CITATION, add_timestamp=False)
-        if self._wants_cpu_bfloat16() and not has_cpu_bfloat16():
-            self.print_to_log_file(
-                f"WARNING: {CPU_BFLOAT16_VARIABLE}=1, but this processor has no instructions for bfloat16: "
-                "convolutions may take many times as long as in float32. Unset the variable on this machine."
-            )
+        warning = warning_of_slow_bfloat16(device)
+        if warning is not None:
+            self.print_to_log_file(warning)
 
     def set_length(self, settings: Any) -> None:
         """Takes epochs, iterations and the saving interval from a part of the configuration."""
@@ -76,6 +85,11 @@ class Pix2RepTrainer(ResumableTrainer):
         self.num_iterations_per_epoch = settings.num_iterations_per_epoch
         self.num_val_iterations_per_epoch = settings.num_val_iterations_per_epoch
         self.save_every = settings.save_every
+
+    @property
+    def planned_network(self) -> nn.Module:
+        """The network that nnU-Net planned, without the wrappers of DDP and torch.compile."""
+        return unwrap(self.network)
 
     # ------------------------------------------------------------------------------------------------------------ folds
 
@@ -106,6 +120,40 @@ class Pix2RepTrainer(ResumableTrainer):
 
     # ------------------------------------------------------------------------------------------------------------- loop
 
+    def run_training(self) -> None:
+        """nnU-Net's loop; SIGTERM saves the state between two steps and ends the process."""
+        if self.is_ddp:
+            super().run_training()
+            return
+        with self._sigterm:
+            try:
+                super().run_training()
+            except (TrainingInterrupted, RuntimeError):
+                # the workers get SIGTERM too and may be gone first, which batchgenerators reports as a RuntimeError
+                if not self._sigterm.requested:
+                    raise
+                save_interrupted(self, self._has_started)
+                sys.exit(EXIT_CODE)
+        if self._sigterm.requested:
+            self.print_to_log_file("SIGTERM: the training is complete, what follows it is not; go on with --c.")
+            sys.exit(EXIT_CODE)
+
+    def on_train_start(self) -> None:
+        """nnU-Net's; a resumed training goes on with the random state that it was saved with."""
+        super().on_train_start()
+        if self.local_rank == 0:
+            remove_unfinished_checkpoints(Path(self.output_folder))
+        if self._random_state is not None:
+            set_random_state(self._random_state)
+            self._random_state = None
+        self._has_started = True
+
+    def on_train_end(self) -> None:
+        """nnU-Net's, which removes the latest checkpoint; the one before it goes too."""
+        super().on_train_end()
+        if self.local_rank == 0:
+            (Path(self.output_folder) / PREVIOUS).unlink(missing_ok=True)
+
     def train_step(self, batch: dict) -> dict:
         """nnU-Net's step, between SIGTERM and a check of the loss."""
         self._sigterm.raise_if_requested()
@@ -123,33 +171,14 @@ class Pix2RepTrainer(ResumableTrainer):
         )
 
     def optimise(self, loss: torch.Tensor, gradient_clipping: float = NNUNET_GRADIENT_CLIPPING) -> None:
-        """Gradients, clipped, and a step of the optimiser, as in ``nnUNetTrainer.train_step``."""
-        if self.grad_scaler is None:
-            loss.backward()
-        else:
-            self.grad_scaler.scale(loss).backward()
-            self.grad_scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clipping)
-        if self.grad_scaler is None:
-            self.optimizer.step()
-        else:
-            self.grad_scaler.step(self.optimizer)
-            self.grad_scaler.update()
+        """Gradients, clipped, and a step of the optimiser."""
+        clipped_step(loss, self.network, self.optimizer, self.grad_scaler, gradient_clipping)
 
-    def _wants_cpu_bfloat16(self) -> bool:
-        return self.device.type == "cpu" and os.environ.get(CPU_BFLOAT16_VARIABLE) == "1"
+    def autocast(self) -> AbstractContextManager:
+        """See :func:`nnunet_pix2rep.nnunet.training.precision.autocast`."""
+        return autocast(self.device)
 
-    def autocast(self) -> Any:
-        """AMP where nnU-Net uses it, on CUDA devices, and in bfloat16 on CPUs where the user asks for it.
-
-        Processors with bfloat16 instructions (AMX, AVX-512 BF16) take about two thirds of the time; others take far
-        longer (of which the log warns), so it is a matter of the machine and not of the plans.
-        """
-        if self.device.type == "cuda":
-            return torch.autocast("cuda")
-        if self._wants_cpu_bfloat16():
-            return torch.autocast("cpu", torch.bfloat16)
-        return dummy_context()
+    # ------------------------------------------------------------------------------------------------------ checkpoints
 
     def record(self) -> dict[str, Any]:
         """What this training did, for its checkpoint."""
@@ -163,3 +192,53 @@ class Pix2RepTrainer(ResumableTrainer):
             "config": self.config.to_block(),
             "package_versions": package_versions(),
         }
+
+    def checkpoint_content(self, next_epoch: int) -> dict[str, Any]:
+        """The keys of nnU-Net's checkpoint, this package's record, and the random state."""
+        logged = self.logger.get_checkpoint()
+        return {
+            "network_weights": self.planned_network.state_dict(),
+            "optimizer_state": self.optimizer.state_dict(),
+            "grad_scaler_state": self.grad_scaler.state_dict() if self.grad_scaler is not None else None,
+            "logging": {key: series[:next_epoch] for key, series in logged.items()},
+            "_best_ema": self._best_ema,
+            "current_epoch": next_epoch,
+            "init_args": self.my_init_kwargs,
+            "trainer_name": type(self).__name__,
+            "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
+            RECORD_KEY: self.record() | {"random_state": get_random_state()},
+        }
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Writes a checkpoint atomically; of ``checkpoint_latest.pth`` the one before is kept."""
+        if self.disable_checkpointing:
+            self.print_to_log_file("No checkpoint written, checkpointing is disabled")
+        elif self.local_rank == 0:
+            write_checkpoint(self.checkpoint_content(self.current_epoch + 1), Path(filename))
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        """Resumes; a damaged ``checkpoint_latest.pth`` gives way to the one before it.
+
+        Raises:
+            UserError: the file is damaged, or of another network.
+        """
+        if not self.was_initialized:
+            self.initialize()
+        if isinstance(filename_or_checkpoint, dict):
+            checkpoint, source = filename_or_checkpoint, "the given checkpoint"
+        else:
+            checkpoint, source = load_latest(filename_or_checkpoint, self.device, self.print_to_log_file)
+        compare_weights(checkpoint["network_weights"], self.planned_network).require_match(source)
+        self.planned_network.load_state_dict(checkpoint["network_weights"])
+        self.load_further_weights(checkpoint, source)
+        self.optimizer.load_state_dict(checkpoint["optimizer_state"])
+        if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
+            self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
+        self.current_epoch = checkpoint["current_epoch"]
+        self.logger.load_checkpoint(checkpoint["logging"])
+        self._best_ema = checkpoint["_best_ema"]
+        self.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
+        self._random_state = checkpoint.get(RECORD_KEY, {}).get("random_state")
+
+    def load_further_weights(self, checkpoint: dict[str, Any], source: str) -> None:
+        """Takes what a subclass has put into :meth:`checkpoint_content`; called before the optimiser is loaded."""

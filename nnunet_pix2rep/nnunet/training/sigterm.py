@@ -6,7 +6,14 @@ import mmap
 import os
 import signal
 import threading
+from pathlib import Path
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
+
+from nnunet_pix2rep.nnunet.checkpoints.files import LATEST, write_checkpoint
+
+if TYPE_CHECKING:
+    from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
 
 EXIT_CODE = 128 + signal.SIGTERM  # what a shell reports for a process that SIGTERM ended
 
@@ -56,3 +63,20 @@ class SigtermWatch:
         """Raises TrainingInterrupted after SIGTERM."""
         if self.requested:
             raise TrainingInterrupted
+
+
+def save_interrupted(trainer: Pix2RepTrainer, has_started: bool) -> None:
+    """Saves a training between two steps of an epoch, which is then run again.
+
+    Args:
+        trainer: Knows what to save.
+        has_started: Whether there is anything to save.
+    """
+    path = Path(trainer.output_folder) / LATEST
+    if trainer.disable_checkpointing or not has_started:
+        trainer.print_to_log_file("SIGTERM: stopping, nothing to save")
+    elif not all(parameter.isfinite().all() for parameter in trainer.network.parameters()):
+        trainer.print_to_log_file("SIGTERM: stopping; the weights are not finite, so the last checkpoint stays")
+    else:
+        write_checkpoint(trainer.checkpoint_content(trainer.current_epoch), path)
+        trainer.print_to_log_file(f"SIGTERM: saved {path}; go on with --c. Epoch {trainer.current_epoch} is run again.")

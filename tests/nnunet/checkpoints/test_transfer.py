@@ -11,7 +11,7 @@ from tiny_training import make_trainer, training_log
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak
-from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining, requested_pretrained_weights, transfer_weights
+from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining, transfer_weights
 from nnunet_pix2rep.nnunet.loading.fold_cases import pretraining_cases
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 
@@ -149,44 +149,6 @@ def test_other_datasets_and_other_programs_pass(folder, cases):
 
 
 # -------------------------------------------------------------------------------------------------- -pretrained_weights
-
-
-class AskingTrainer:
-    """Asks for the file of -pretrained_weights where nnU-Net initialises its trainers."""
-
-    was_initialized = False
-    network = torch.nn.Identity()
-    output_folder = ""
-    answer = "never asked"
-
-    def initialize(self):
-        self.answer = requested_pretrained_weights()
-
-    def load_checkpoint(self, _file):
-        self.initialize()
-
-
-def test_the_file_is_known_while_nnunet_loads_it(pretrained_checkpoint):
-    trainer = AskingTrainer()
-    maybe_load_checkpoint(trainer, False, False, str(pretrained_checkpoint))
-    assert trainer.answer == pretrained_checkpoint
-
-
-def test_there_is_no_file_without_the_option_nor_outside_nnunet(tmp_path):
-    (tmp_path / "checkpoint_latest.pth").touch()
-    trainer = AskingTrainer()
-    trainer.output_folder = str(tmp_path)
-    maybe_load_checkpoint(trainer, True, False, None)
-    assert trainer.answer is None
-    assert requested_pretrained_weights() is None
-
-
-def test_the_option_is_ignored_with_val_as_nnunet_does(tmp_path):
-    (tmp_path / "checkpoint_final.pth").touch()
-    trainer = AskingTrainer()
-    trainer.output_folder = str(tmp_path)
-    maybe_load_checkpoint(trainer, False, True, "ignored.pth")
-    assert trainer.answer is None
 
 
 def test_the_fine_tuning_trainer_reports_and_records_the_file(tiny, pretrained_checkpoint):

@@ -65,8 +65,8 @@ def test_a_pretraining_starts_from_a_fine_tuning_and_from_a_pretraining(tiny):
     for file in (PRETRAINING, FINETUNING):
         trainer = make_trainer(nnUNetTrainerPix2RepV2Pretrain, tiny)
         trainer.initialize()
-        trainer.start_from(file)
-        assert trainer.started_from["cases"] == list(CASES[:4])
+        trainer.warm_start.load(file)
+        assert trainer.warm_start.origin["cases"] == list(CASES[:4])
 
 
 def test_a_fine_tuning_goes_on(tiny):

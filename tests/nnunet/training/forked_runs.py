@@ -30,7 +30,7 @@ from tiny_training import DATASET, PLANS, prepare_for_training
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
-from nnunet_pix2rep.nnunet.training.pretraining.pixel_embedding import PixelEmbeddingTrainer
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
 
 NUM_KILLS = 10
 SECONDS = 60
@@ -216,7 +216,7 @@ def workers(root: Path) -> dict[str, Any]:
             end = wait(process)
             saved = load_checkpoint_file(output_folder(trainer) / "checkpoint_latest.pth")["current_epoch"]
             result[f"{trainer} {send.__name__}"] = {"end": end, "saved": saved >= 1, "left": num_left(process)}
-    PixelEmbeddingTrainer._build_loss = lambda _: lambda z_1, z_2: (z_1 - z_2).sum() * float("nan")
+    Pix2RepPretrainTrainer._build_loss = lambda _: lambda z_1, z_2: (z_1 - z_2).sum() * float("nan")
     process = start(root / "nan.log", PRETRAINING)
     result["nan"] = {"end": wait(process), "left": num_left(process)}
     return result

@@ -21,10 +21,10 @@ from tiny_training import (
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file
-from nnunet_pix2rep.nnunet.training import base
-from nnunet_pix2rep.nnunet.training.base import CPU_BFLOAT16_VARIABLE
+from nnunet_pix2rep.nnunet.training import precision
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 from nnunet_pix2rep.nnunet.training.finetuning.mean_teacher import Pix2RepMeanTeacherTrainer
+from nnunet_pix2rep.nnunet.training.precision import CPU_BFLOAT16_VARIABLE
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepPretrain
 
 IGNORE = {"background": 0, "ring": 1, "core": 2, "ignore": 3}
@@ -229,10 +229,10 @@ def test_a_pretraining_on_a_cpu_uses_bfloat16_where_asked_for(tiny, monkeypatch,
 )
 def test_bfloat16_without_instructions_for_it_is_warned_of(tiny, monkeypatch, capsys, requested, supported, warned):
     monkeypatch.setenv(CPU_BFLOAT16_VARIABLE, requested)
-    monkeypatch.setattr(base, "has_cpu_bfloat16", lambda: supported)
+    monkeypatch.setattr(precision, "has_cpu_bfloat16", lambda: supported)
     make_trainer(nnUNetTrainerPix2RepPretrain, tiny)
     assert ("no instructions for bfloat16" in capsys.readouterr().out) == warned
 
 
 def test_support_of_bfloat16_is_told_by_torch():
-    assert isinstance(base.has_cpu_bfloat16(), bool)
+    assert isinstance(precision.has_cpu_bfloat16(), bool)

@@ -17,12 +17,13 @@ from torch import nn
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak, seen_cases
-from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining, requested_pretrained_weights, transfer_weights
+from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining, transfer_weights
 from nnunet_pix2rep.nnunet.data.annotation_record import annotations_of, read_annotations
 from nnunet_pix2rep.nnunet.data.dataset_folders import training_cases
 from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labelled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import check_architecture
 from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
+from nnunet_pix2rep.nnunet.training.nnunet_private import requested_pretrained_weights
 
 POLYNOMIAL_EXPONENT = 0.9  # nnunetv2 2.8.1, training/lr_scheduler/polylr.py
 NNUNET_MOMENTUM = 0.99

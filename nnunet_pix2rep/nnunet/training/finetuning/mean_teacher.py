@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import nn
 
@@ -23,7 +22,7 @@ from nnunet_pix2rep.geometry.grids import TransformRanges
 from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, compare_weights
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
 from nnunet_pix2rep.nnunet.loading.fold_cases import pretraining_cases
-from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader, start_workers
+from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader, start_workers, tensors_of
 from nnunet_pix2rep.nnunet.loading.training_images import (
     available_images,
     describe_held_out,
@@ -32,6 +31,7 @@ from nnunet_pix2rep.nnunet.loading.training_images import (
 )
 from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
+from nnunet_pix2rep.nnunet.training.nnunet_private import stop_workers
 from nnunet_pix2rep.views import ViewMaker
 
 UNLABELLED = 2  # tells the seed of this loader from those of a pretraining
@@ -141,8 +141,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
     def on_train_end(self) -> None:
         """Stops the workers of the unlabelled images too."""
         super().on_train_end()
-        if isinstance(self._unlabelled, MultiThreadedAugmenter):
-            self._unlabelled._finish()
+        stop_workers(self._unlabelled)
 
     # ------------------------------------------------------------------------------------------------------------ steps
 
@@ -155,9 +154,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         self.lr_scheduler.step(self.current_epoch + self._iteration_in_epoch / self.num_iterations_per_epoch)
         self._iteration_in_epoch += 1
         views = next(self._unlabelled)
-        if "error" in views:
-            raise UserError(views["error"])
-        teacher_view, student_view = views["images"].to(self.device, non_blocking=True).chunk(2)
+        teacher_view, student_view = tensors_of(views, self.device, "images")[0].chunk(2)
         data = batch["data"].to(self.device, non_blocking=True)
         target = [level.to(self.device, non_blocking=True) for level in _as_list(batch["target"])]
 

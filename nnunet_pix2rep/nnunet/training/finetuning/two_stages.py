@@ -15,8 +15,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import distributed
 
+from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, RECORD_KEY, load_checkpoint_file
+from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, RECORD_KEY, load_checkpoint_file, load_latest
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
 
@@ -80,8 +81,8 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
             raise UserError(OTHER_PRETRAINING.format(folder=folder))
         self.print_to_log_file(f"Stage 1, pretraining, in {folder}")
         if latest.is_file():
-            checkpoint, source = pretraining.read_checkpoint(str(latest))
-            if not is_pretraining_of(checkpoint.get(RECORD_KEY, {}), settings, held_out):
+            checkpoint, source = load_latest(latest, self.device, pretraining.print_to_log_file)
+            if not is_pretraining_of(checkpoint.get(RECORD_KEY, {}), settings, held_out, source):
                 raise UserError(OTHER_PRETRAINING.format(folder=folder))
             pretraining.load_checkpoint(checkpoint)
             pretraining.print_to_log_file(f"Going on from {source}, epoch {pretraining.current_epoch}.")
@@ -96,10 +97,14 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
         return super().record() | {"pretraining_trainer": self.pretraining_class.__name__}
 
 
-def is_pretraining_of(record: dict[str, Any], settings: dict[str, Any], held_out: list[str]) -> bool:
-    """Whether the record of a checkpoint is of a pretraining with these settings and held-out patients."""
-    recorded_settings = record.get("config", {}).get("pretraining")
-    return recorded_settings == settings and record.get("held_out_patients") == held_out
+def is_pretraining_of(record: dict[str, Any], settings: dict[str, Any], held_out: list[str], source: str) -> bool:
+    """Whether the record of a checkpoint is of a pretraining with these settings and held-out patients.
+
+    A setting that came with a later version than the checkpoint's has its default there.
+    """
+    if "config" not in record or record.get("held_out_patients") != held_out:
+        return False
+    return Pix2RepConfig.from_block(record["config"], source).to_block()["pretraining"] == settings
 
 
 def find_finished(folder: Path, settings: dict[str, Any], held_out: list[str]) -> Path | None:
@@ -111,6 +116,6 @@ def find_finished(folder: Path, settings: dict[str, Any], held_out: list[str]) -
         held_out: Names of patients, sorted.
     """
     for final in sorted(folder.glob(f"fold_*/{FINAL}")):
-        if is_pretraining_of(load_checkpoint_file(final).get(RECORD_KEY, {}), settings, held_out):
+        if is_pretraining_of(load_checkpoint_file(final).get(RECORD_KEY, {}), settings, held_out, str(final)):
             return final
     return None

@@ -23,9 +23,9 @@ from nnunet_pix2rep.masked_autoencoder import (
     masked_squared_error,
     standardise,
 )
-from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader
+from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader, tensors_of
 from nnunet_pix2rep.nnunet.networks.decoder_features import DecoderFeatures
-from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import PretrainTrainer
+from nnunet_pix2rep.nnunet.training.pretraining.pretrain import PretrainTrainer
 
 NO_NORMALISATION = "NoNormalization"  # nnU-Net's scheme for channels that dataset.json names noNorm
 NNUNET_ZOOM = (0.7, 1.4)  # nnunetv2 2.8.1, nnUNetTrainer.get_training_transforms
@@ -55,7 +55,7 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """The planned network with a reconstruction layer in the place of its segmentation layers.
+        """The planned network with a reconstruction layer instead of its segmentation layers.
 
         These have no part in the pretraining and are frozen, since DistributedDataParallel takes a parameter without
         gradient for an error.
@@ -96,7 +96,7 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
         return torch.tensor([scheme == NO_NORMALISATION for scheme in schemes])
 
     def _reconstruct(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        images, visible, counted = self.tensors_of(batch, "images", "visible", "counted")
+        images, visible, counted = tensors_of(batch, self.device, "images", "visible", "counted")
         return self.network(images * visible), standardise(images, self._unnormalised), counted
 
     def compute_loss(self, batch: dict) -> torch.Tensor:

@@ -69,7 +69,7 @@ def test_a_continued_pretraining_remembers_its_start(tiny, pretrained_checkpoint
     trainer.run_training()
     resumed = make_trainer(nnUNetTrainerPix2RepPretrain, tiny)
     resumed.load_checkpoint(str(final(trainer)))
-    assert resumed.started_from == trainer.started_from is not None
+    assert resumed.warm_start.origin == trainer.warm_start.origin is not None
 
 
 def test_weights_that_have_seen_the_validation_patients_are_refused(tiny, pretrained_checkpoint, monkeypatch):
@@ -77,7 +77,7 @@ def test_weights_that_have_seen_the_validation_patients_are_refused(tiny, pretra
         start(make_trainer(nnUNetTrainerPix2RepPretrain, tiny, 2), pretrained_checkpoint)
     monkeypatch.setenv("nnUNet_pix2rep_allow_transductive", "1")
     trainer = start(make_trainer(nnUNetTrainerPix2RepPretrain, tiny, 2), pretrained_checkpoint)
-    assert trainer.started_from["transductive_cases"] == ["case_00", "case_01"]
+    assert trainer.warm_start.origin["transductive_cases"] == ["case_00", "case_01"]
     assert "WARNING: transductive" in training_log(trainer)
 
 
@@ -102,8 +102,8 @@ def test_a_segmentation_training_of_nnunet_can_be_the_start(tiny, tmp_path):
     segmentation.initialize()
     segmentation.save_checkpoint(str(tmp_path / "segmentation.pth"))
     trainer = start(make_trainer(nnUNetTrainerPix2RepPretrain, tiny), tmp_path / "segmentation.pth")
-    assert trainer.started_from["file"] == str(tmp_path / "segmentation.pth")
-    assert "cases" not in trainer.started_from
+    assert trainer.warm_start.origin["file"] == str(tmp_path / "segmentation.pth")
+    assert "cases" not in trainer.warm_start.origin
 
 
 def test_an_imported_nnssl_encoder_is_a_start_in_three_dimensions(tiny, finished_pretraining_3d, tmp_path):

@@ -1,0 +1,53 @@
+"""What a pretraining says of an epoch, and of itself at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nnunet_pix2rep.files import write_json
+from nnunet_pix2rep.losses.distributed import all_reduce_sum, number_of_processes
+from nnunet_pix2rep.nnunet.checkpoints.files import FINAL
+
+if TYPE_CHECKING:
+    from nnunet_pix2rep.nnunet.training.pretraining.pretrain import PretrainTrainer
+
+SUMMARY_FILE = "pretraining_summary.json"
+
+
+def mean_over_processes(outputs: Sequence[Mapping[str, Any]], key: str) -> float:
+    """The mean of what the steps of all processes returned under a key."""
+    mean = torch.stack([output[key] for output in outputs]).float().mean()
+    return float(all_reduce_sum(mean) / number_of_processes())
+
+
+def print_epoch(trainer: PretrainTrainer) -> None:
+    """Prints losses, diagnostics, warnings and the time of the epoch that has ended to the log file."""
+
+    def last(key: str) -> float:
+        return trainer.logger.get_value(key, step=-1)
+
+    trainer.print_to_log_file("train_loss", round(last("train_losses"), 4))
+    trainer.print_to_log_file("val_loss", round(last("val_losses"), 4))
+    trainer.print_to_log_file("diagnostics", {name: round(last(name), 4) for name in trainer.diagnostics})
+    for warning in trainer.find_warnings():
+        if warning.epoch == trainer.current_epoch:
+            crossed = ", ".join(f"{name} {value:.4g}" for name, value in warning.crossed.items())
+            trainer.print_to_log_file(f"WARNING ({warning.kind}: {crossed}): {warning.message}")
+            trainer.logger.log_summary(f"warnings/{warning.kind}", warning.epoch)
+    seconds = last("epoch_end_timestamps") - last("epoch_start_timestamps")
+    trainer.print_to_log_file(f"Epoch time: {seconds:.2f} s")
+
+
+def write_summary(trainer: PretrainTrainer) -> None:
+    """Writes the record and the log of a finished pretraining, and prints how to fine-tune it."""
+    summary = trainer.record() | {"epochs": trainer.current_epoch, "logging": trainer.logger.get_checkpoint()}
+    write_json(summary, Path(trainer.output_folder) / SUMMARY_FILE)
+    trainer.print_to_log_file(
+        f"Pretraining complete: {summary['diagnostics']}. Summary in {SUMMARY_FILE}. Fine-tune with nnUNetv2_train "
+        f"{trainer.plans_manager.dataset_name} {trainer.configuration_name} {trainer.fold} -p "
+        f"{trainer.plans_manager.plans_name} -pretrained_weights {Path(trainer.output_folder) / FINAL}"
+    )

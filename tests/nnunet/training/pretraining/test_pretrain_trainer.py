@@ -1,0 +1,41 @@
+import pytest
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from tiny_training import make_trainer
+
+from nnunet_pix2rep.losses.pairs import PairLoss
+from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
+from nnunet_pix2rep.nnunet.training.pretraining.pretrain import PretrainTrainer
+
+
+class WithoutAnything(PretrainTrainer):
+    diagnostics = ()
+
+
+@pytest.mark.parametrize(
+    ("call", "missing"),
+    [
+        (lambda trainer: trainer.compute_loss({}), "what the loss of a batch is"),
+        (lambda trainer: trainer.build_loading(()), "what its batches are"),
+    ],
+)
+def test_a_trainer_that_lacks_a_part_says_which(tiny, call, missing):
+    trainer = make_trainer(WithoutAnything, tiny)
+    with pytest.raises(NotImplementedError, match=f"WithoutAnything must say {missing}"):
+        call(trainer)
+
+
+def test_a_loss_that_does_not_say_its_settings_is_named(tiny):
+    class Forgetful(PairLoss):
+        name = "forgetful"
+
+    class Trainer(Pix2RepPretrainTrainer):
+        loss_class = Forgetful
+
+    with pytest.raises(NotImplementedError, match="Forgetful does not say"):
+        make_trainer(Trainer, tiny).initialize()
+
+
+def test_the_trainers_stand_on_nnunets_in_few_steps():
+    """nnU-Net's, what all share, what pretrainings share, what those with paired pixels share."""
+    names = [ancestor.__name__ for ancestor in Pix2RepPretrainTrainer.mro() if issubclass(ancestor, nnUNetTrainer)]
+    assert names == ["Pix2RepPretrainTrainer", "PretrainTrainer", "Pix2RepTrainer", "nnUNetTrainer"]
