@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--slices", type=int, metavar="N", help="How many slices to annotate.")
     budget.add_argument("--cases", type=int, metavar="N", help="How many whole scans to annotate instead.")
-    parser.add_argument("--selector", choices=SELECTORS, help="How to choose. Default: coverage.")
+    parser.add_argument(
+        "--selector", choices=SELECTORS, help="How to choose. Default: one_per_patient; with --like, coverage."
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="Seed of all random choices. Default: 0.")
     parser.add_argument(
         "--like",
@@ -59,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the work folder and says what to do with it."""
-    from nnunet_pix2rep.annotation.selectors import DEFAULT_SELECTOR
+    from nnunet_pix2rep.annotation.selectors import DEFAULT_SELECTOR, STRUCTURE_SELECTOR
     from nnunet_pix2rep.annotation.suggest.request import Click, SuggestSettings
     from nnunet_pix2rep.annotation.suggest.run import suggest
     from nnunet_pix2rep.devices import choose_device
@@ -70,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = SuggestSettings(
         budget=arguments.cases if arguments.slices is None else arguments.slices,
         unit="cases" if arguments.slices is None else "slices",
-        selector=arguments.selector or DEFAULT_SELECTOR,
+        selector=arguments.selector or (STRUCTURE_SELECTOR if arguments.like else DEFAULT_SELECTOR),
         seed=arguments.seed,
         click=None if arguments.like is None else Click(*arguments.like),
         weighting=arguments.weigh,

@@ -12,6 +12,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pix2rep.annotation.suggest.planned_dataset import PlannedDataset
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.checkpoints.files import FINAL
 from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining
 from nnunet_pix2rep.nnunet.features.model import FeatureModel, load_feature_model
 from nnunet_pix2rep.nnunet.unlabeled.pool import preprocessing_of
@@ -37,12 +38,22 @@ def load_pretraining(
     return model
 
 
+def has_one_pretraining(dataset: PlannedDataset, fold: int | str) -> bool:
+    """Whether a finished pretraining of these plans can be found without asking which one is meant."""
+    if not nnUNet_results.is_set():
+        return False
+    trainings = f"*Pretrain__{dataset.plans['plans_name']}__{dataset.configuration}"
+    folder = Path(nnUNet_results) / dataset.name
+    own = list(folder.glob(f"{trainings}/fold_{fold}/{FINAL}"))
+    return len(own or list(folder.glob(f"{trainings}/fold_all/{FINAL}"))) == 1
+
+
 def _find(dataset: PlannedDataset, fold: int | str) -> Path:
     if not nnUNet_results.is_set():
         raise UserError("The environment variable nnUNet_results is not set. Set it, or name a --checkpoint.")
     folder = Path(nnUNet_results) / dataset.name
     names = (dataset.plans["plans_name"], dataset.configuration)
-    if fold != "all" and any(folder.glob(f"*Pretrain__{'__'.join(names)}/fold_{fold}/checkpoint_final.pth")):
+    if fold != "all" and any(folder.glob(f"*Pretrain__{'__'.join(names)}/fold_{fold}/{FINAL}")):
         return find_pretraining(folder, *names, fold, option="--checkpoint")
     return find_pretraining(folder, *names, "all", option="--checkpoint")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnunet_pix2rep.annotation.selectors import SlicePool
 from nnunet_pix2rep.annotation.slices import Slice
-from nnunet_pix2rep.annotation.suggest.checkpoint import load_pretraining
+from nnunet_pix2rep.annotation.suggest.checkpoint import has_one_pretraining, load_pretraining
 from nnunet_pix2rep.annotation.suggest.choose import choose_slices
 from nnunet_pix2rep.annotation.suggest.draft import require_annotations
 from nnunet_pix2rep.annotation.suggest.planned_dataset import PlannedDataset, open_dataset
@@ -58,7 +58,7 @@ def suggest(
     scans = find_scans(dataset, settings.fold, settings.axis)
     _check_request(scans, settings)
     model = None
-    if settings.needs_features or settings.draft:
+    if settings.needs_features or settings.draft or has_one_pretraining(dataset, settings.fold):
         model = load_pretraining(dataset, settings.checkpoint, settings.features, settings.fold, settings.device)
     output.mkdir(parents=True, exist_ok=True)
     described = _describe_slices(dataset, scans, model, settings, output)
@@ -88,10 +88,10 @@ def _check_request(scans: Scans, settings: SuggestSettings) -> None:
 def _describe_slices(
     dataset: PlannedDataset, scans: Scans, model: FeatureModel | None, settings: SuggestSettings, output: Path
 ) -> _Described:
-    """All slices, with the features of their pixels where any are needed."""
-    if model is None or not settings.needs_features:
+    """All slices, with the features of their pixels where there is a pretraining: the overview shows them too."""
+    if model is None:
         pool, slices = pool_without_features(scans.scans)
-        return _Described(pool, slices, None, [])
+        return _Described(pool, slices, None, ["No pretraining of these plans: overview.html shows no coverage."])
     sampling = _sampling(scans, settings)
     cache = FeatureCache(output, model, dataset.label_files(), sampling)
     cache.compute(scans.scans)

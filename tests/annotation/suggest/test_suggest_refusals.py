@@ -44,7 +44,13 @@ def test_weights_of_other_plans(sparse, tmp_path, monkeypatch):
 def test_no_pretraining(sparse, tmp_path, monkeypatch):
     monkeypatch.setattr("nnunet_pix2rep.annotation.suggest.checkpoint.nnUNet_results", Unset(tmp_path / "none"))
     with pytest.raises(UserError, match=r"no finished pretraining .*--checkpoint"):
-        run(tmp_path / "work")
+        run(tmp_path / "work", selector="coverage")
+
+
+def test_without_a_pretraining_the_default_still_chooses(sparse, tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_pix2rep.annotation.suggest.checkpoint.nnUNet_results", Unset(tmp_path / "none"))
+    suggestion = run(tmp_path / "work")
+    assert (len(suggestion.slices), suggestion.features) == (4, None)
 
 
 class Unset:
