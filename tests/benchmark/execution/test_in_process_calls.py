@@ -20,7 +20,7 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.subprocesses import run_command
 
 TRAINER = "nnUNetTrainerSeededForTheTest"
-# nnU-Net sets no seed, and chooses between two ways to blur by their speed.
+# nnU-Net sets no seed, chooses between two ways to blur by their speed, and takes a thread for each core of the machine.
 SEEDED_TRAINER = """
     import random
     import numpy as np
@@ -34,6 +34,7 @@ SEEDED_TRAINER = """
         def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
             for seed in (random.seed, np.random.seed, torch.manual_seed):
                 seed(7)
+            torch.set_num_threads(1)
             super().__init__(plans, configuration, fold, dataset_json, device)
             self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 3, 8, 1
 """
