@@ -66,7 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_pix2rep.annotation.suggest.run import suggest
     from nnunet_pix2rep.devices import choose_device
     from nnunet_pix2rep.errors import UserError
+    from nnunet_pix2rep.files import require_writable
 
+    require_writable(arguments.o)
     if arguments.seed < 0:
         raise UserError(f"--seed must not be negative, but is {arguments.seed}.")
     settings = SuggestSettings(

@@ -1,4 +1,4 @@
-"""Many tasks of one kind in worker processes, with a progress bar."""
+"""Many tasks of one kind in worker processes, with a progress bar; one process at a time in a folder."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from nnunet_pix2rep.errors import UserError
@@ -48,3 +51,24 @@ def run_in_processes(
             ) from error
         finally:
             executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Makes a folder and keeps other processes that ask for it out of it while the block runs.
+
+    Raises:
+        UserError: another process is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"Another process is writing to {folder}. Wait for it to end.") from None
+    try:
+        yield
+    finally:
+        with suppress(PermissionError):  # Windows deletes no open file
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()

@@ -31,6 +31,8 @@ WRITE = {
     "add_unlabeled": "-d 901 -i {root}/scans",
     "preprocess_unlabeled": f"-d 901 -c 2d -p {PLANS} -i {{root}}/scans -np 1",
     "features": "{root}/2d.pth -i {root}/query -o {out} -device cpu",
+    "suggest": f"-d 903 -c 2d -p {PLANS} --slices 1 --selector random -o {{out}} -device cpu",
+    "collect": "-d 903 -i {root}/finished",
     "segment_in_context": "{root}/2d.pth -s {root}/images -l {root}/labels -i {root}/query -o {out} -device cpu",
     "propagate": "{root}/2d.pth -i {root}/series.nii.gz -l {root}/label.nii.gz --frame 1 -o {out}.nii.gz -device cpu",
     "benchmark": f"-d 901 -c 2d -p {PLANS} --methods scratch --shots 1 --test 2 -o {{out}} --dry-run",
@@ -80,6 +82,15 @@ def place():
             {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": 0, "file_ending": ".nii.gz"},
             unlabelled / "dataset.json",
         )
+        preprocessed = dataset.with_name(unlabelled.name)
+        preprocessed.mkdir()
+        for file in (dataset / f"{PLANS}.json", unlabelled / "dataset.json"):
+            shutil.copy(file, preprocessed)
+        finished = scan * 0 + 2
+        finished[:, :, 3:5] = 1
+        finished[:5, :5, 3:5] = 0
+        (root / "finished").mkdir()
+        SimpleITK.WriteImage(SimpleITK.Cast(finished, SimpleITK.sitkUInt8), str(root / "finished" / "case0.nii.gz"))
         SimpleITK.WriteImage(SimpleITK.JoinSeries([scan, scan + 1]), str(root / "series.nii.gz"))
         shutil.copy(raw_of(dataset) / "labelsTr" / f"{CASES[0]}.nii.gz", root / "label.nii.gz")
         for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):

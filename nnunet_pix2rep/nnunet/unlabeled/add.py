@@ -6,6 +6,7 @@ import filecmp
 import shutil
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +31,7 @@ from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage, FoundImages, fi
 from nnunet_pix2rep.nnunet.unlabeled.known_images import KnownImages
 from nnunet_pix2rep.nnunet.unlabeled.label_maps import is_kept, remark_on_values, why_no_scan
 from nnunet_pix2rep.nnunet.unlabeled.staging import StagedImage, neighbours_on_grid, stage_image
+from nnunet_pix2rep.nnunet.worker_processes import only_process
 
 SCRATCH_PREFIX = ".adding_"
 
@@ -93,7 +95,8 @@ def add_unlabeled(
 
     Raises:
         UserError: no dataset, no image, patients that are not given or contradict ``patients.json``, or an output
-            folder that cannot be written to. What is wrong with a single image stands in the report.
+            folder that cannot be written to, or that another process adds to. What is wrong with a single image stands
+            in the report.
     """
     name = dataset_name_of(dataset_name_or_id)
     raw = raw_folder(name)
@@ -144,10 +147,11 @@ def add_images(
     present = [case for known in cases.values() for case in known]
     records, report.patients = extend_patients(raw, images, present, patient_regex, patients_table, is_new=is_new)
     try:
-        # before the images, so that no interrupted run leaves images whose patient is not known
-        if records is not None and not dry_run:
-            write_json(records, raw / PATIENTS_FILE)
-        _add_all(images, _Dataset(reference, reader, KnownImages(cases, reader), keep), report, dry_run)
+        with nullcontext() if dry_run else only_process(report.folder):
+            # before the images, so that no interrupted run leaves images whose patient is not known
+            if records is not None and not dry_run:
+                write_json(records, raw / PATIENTS_FILE)
+            _add_all(images, _Dataset(reference, reader, KnownImages(cases, reader), keep), report, dry_run)
     except OSError as error:
         raise UserError(
             f"Cannot write to {raw}: {error}. Check permissions and free space, then run the same command again."
@@ -174,8 +178,6 @@ def _is_named_like_a_case(image: FoundImage, cases: Mapping[str, Collection[str]
 
 
 def _add_all(images: Sequence[FoundImage], dataset: _Dataset, report: AddReport, dry_run: bool) -> None:
-    if not dry_run:
-        report.folder.mkdir(parents=True, exist_ok=True)
     for leftover in report.folder.parent.glob(f"{SCRATCH_PREFIX}*"):
         if not dry_run:
             shutil.rmtree(leftover)

@@ -17,6 +17,7 @@ from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage
 
 MAX_REFERENCES = 50
 SPACING_FACTOR = 2.0
+COMPLEX = (SimpleITK.sitkComplexFloat32, SimpleITK.sitkComplexFloat64)
 POSITION = "0020|0032"
 SLICE_TOLERANCE = 0.05  # of the slice distance
 
@@ -107,6 +108,17 @@ def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Ima
 def _read_file(file: Path, num_channels: int) -> SimpleITK.Image:
     natural = ending_of(file, NATURAL_ENDINGS) is not None
     return read_natural_image(file, num_channels) if natural else SimpleITK.ReadImage(str(file))
+
+
+def check_real(files: Sequence[Path]) -> None:
+    """Raises a UserError at complex numbers, whose imaginary part nnU-Net's readers would drop without a word."""
+    for file in files:
+        try:
+            kind = header_of(file).GetPixelID()
+        except RuntimeError:
+            continue  # the dataset's reader may know better
+        if kind in COMPLEX:
+            raise UserError("its voxels are complex numbers: save their magnitude as an image of its own")
 
 
 def check_dimension(dimension: int, reference: Reference) -> None:

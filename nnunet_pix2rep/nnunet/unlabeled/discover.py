@@ -18,6 +18,7 @@ MEDICAL_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl")
 NATURAL_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 DICOM_ENDINGS = (".dcm", ".ima", ".dicom")
 NOT_PERMITTED = "it may not be read (permission denied)"
+MAX_NAME_BYTES = 200  # file names have 255 at most; channel, ending and the name of a dataset are put to a case name
 SERIES_NUMBER = "0020|0011"
 
 
@@ -108,12 +109,20 @@ def _take_unique_names(images: list[FoundImage], found: FoundImages) -> None:
     for image in images:
         by_name[image.name].append(image)
     for name, same in sorted(by_name.items()):
-        if len(same) == 1:
+        if len(os.fsencode(name)) > MAX_NAME_BYTES:
+            for image in same:
+                found.problems[image.label] = (
+                    f"its case name would have {len(name)} characters, too many for the names of files: shorten the "
+                    "names of its folders, or give -i the folder itself"
+                )
+        elif len(same) == 1:
             found.images.append(same[0])
-            continue
-        for image in same:
-            others = ", ".join(other.label for other in same if other is not image)
-            found.problems[image.label] = f"it would get the case name {name}, as would {others}: rename one of them"
+        else:
+            for image in same:
+                others = ", ".join(other.label for other in same if other is not image)
+                found.problems[image.label] = (
+                    f"it would get the case name {name}, as would {others}: rename one of them"
+                )
 
 
 def ending_of(path: Path, endings: Iterable[str]) -> str | None:
@@ -124,13 +133,14 @@ def ending_of(path: Path, endings: Iterable[str]) -> str | None:
 def case_name(relative: Path | str) -> str:
     """A case name made of a relative path: letters (of any script), digits, ``_`` and ``-``.
 
-    Composed and decomposed characters, which file systems do not tell apart, give the same name.
+    Composed and decomposed characters, which file systems do not tell apart, give the same name. No name ends in
+    ``_seg``: nnU-Net would take the preprocessed image of such a case for a segmentation.
 
     >>> case_name("Müller, A/scan 1")
     'Müller_A_scan_1'
     """
     text = unicodedata.normalize("NFC", "_".join(Path(relative).parts))
-    return re.sub(r"[^\w-]+", "_", text).strip("_")
+    return re.sub("_seg$", "-seg", re.sub(r"[^\w-]+", "_", text).strip("_"))
 
 
 def _group_channels(folder: Path, paths: list[Path]) -> list[FoundImage]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -25,7 +23,7 @@ from nnunet_pix2rep.nnunet.unlabeled.label_maps import is_kept, likely_neighbour
 from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage, pool_folder, preprocessing_of, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.preprocess_worker import SCRATCH_PREFIX, RawCaseTask, preprocess_raw_case
 from nnunet_pix2rep.nnunet.unlabeled.selection import Selection, Source, find_source, select_images
-from nnunet_pix2rep.nnunet.worker_processes import run_in_processes
+from nnunet_pix2rep.nnunet.worker_processes import only_process, run_in_processes
 
 
 @dataclass
@@ -82,7 +80,7 @@ def preprocess_unlabeled(
     selection = select_images(source, dataset_folder, num_channels)
     neighbours = partial(_neighbours, list_raw_cases(source.folder, source.file_ending), keep)
     report = Report(pool_folder(dataset_folder, data_identifier), selection)
-    with _only_process(report.folder):
+    with only_process(report.folder):
         for leftover in report.folder.glob(f"{SCRATCH_PREFIX}*"):
             shutil.rmtree(leftover)
         pool = _update_record(report, preprocessing_of(manager, manager.get_configuration(configuration)))
@@ -110,20 +108,6 @@ def _check_ending(source: Source, manager: PlansManager) -> None:
             f"{source.folder} holds {source.file_ending} files, which {reader.__name__}, the reader of the plans, does "
             "not take. Convert them with nnunet_pix2rep add_unlabeled."
         )
-
-
-@contextmanager
-def _only_process(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"Another process is writing to {folder}. Wait for it to end.") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _update_record(report: Report, preprocessing: dict[str, Any]) -> Pool:

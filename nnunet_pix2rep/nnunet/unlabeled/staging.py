@@ -20,7 +20,7 @@ from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.nnunet.data.cine import values_on_grid
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, Geometry, last_line, sidecar_of
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, header_of, number_of_frames
-from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, check_dimension, is_unchanged, read_channels
+from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, check_dimension, check_real, is_unchanged, read_channels
 from nnunet_pix2rep.nnunet.unlabeled.colours import TIFF_ENDINGS
 from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, ending_of
 from nnunet_pix2rep.nnunet.unlabeled.known_images import read_values
@@ -60,6 +60,7 @@ def stage_image(found: FoundImage, reference: Reference, reader: DatasetReader, 
     """
     for file in found.files:
         check_complete(file)
+    check_real(found.files)
     staged = _copy_as_it_is(found, reference, reader, scratch)
     if staged is not None:
         return staged

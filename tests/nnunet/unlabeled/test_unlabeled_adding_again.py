@@ -8,6 +8,7 @@ from unlabelled_dataset import make_raw, volume, write
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
+from nnunet_pix2rep.nnunet.worker_processes import only_process
 
 
 @pytest.fixture
@@ -119,3 +120,16 @@ def test_errors_say_what_is_wrong(raw, source, tmp_path):
         add_unlabeled(DATASET, source)
     with pytest.raises(UserError, match="nnUNet_raw"):
         add_unlabeled("Dataset999_Missing", source)
+
+
+def test_two_processes_do_not_add_at_the_same_time(raw, source):
+    """The second would take the first one's scratch folder for a leftover."""
+    write(volume(1), source / "a.nii.gz")
+    with only_process(raw / "imagesUn"):
+        (raw / ".adding_first").mkdir()
+        with pytest.raises(UserError, match=r"Another process is writing to .*imagesUn"):
+            add_unlabeled(DATASET, source)
+        assert (raw / ".adding_first").is_dir()
+        assert add_unlabeled(DATASET, source, dry_run=True).added == {"a.nii.gz": "a"}
+    assert add_unlabeled(DATASET, source).added == {"a.nii.gz": "a"}
+    assert sorted(path.name for path in raw.iterdir()) == ["dataset.json", "imagesTr", "imagesUn"]

@@ -1,0 +1,74 @@
+"""Files and names as public reports of users have them."""
+
+import gzip
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+from planned_dataset import DATASET
+from unlabelled_dataset import SHAPE, volume, write
+
+from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
+
+
+def save(values, file, affine=(1.5, 1.5, 8.0)):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([*affine, 1.0])), file)
+
+
+def test_a_name_that_is_too_long_is_named_and_the_rest_is_added(raw, source):
+    write(volume(11), source / ("x" * 120) / ("y" * 120) / "deep.nii.gz")
+    write(volume(12), source / "患者" / "扫描.nii.gz")
+    write(volume(13), source / "Ωμέγα 1" / "κ.nrrd")
+    report = add_unlabeled(DATASET, source)
+    assert set(report.added.values()) == {"患者_扫描", "Ωμέγα_1_κ"}
+    (problem,) = report.problems.values()
+    assert "too many for the names of files" in problem
+
+
+def test_complex_voxels_lose_no_part_in_silence(raw, source):
+    save((np.ones(SHAPE[::-1]) + 1j).astype(np.complex64), source / "kspace.nii.gz")
+    assert "complex numbers" in add_unlabeled(DATASET, source).problems["kspace.nii.gz"]
+
+
+def test_no_case_is_named_as_nnunet_names_segmentations(raw, source):
+    write(volume(11), source / "T1_seg.nii.gz")
+    write(volume(12), source / "Head.seg.nrrd")
+    assert set(add_unlabeled(DATASET, source).added.values()) == {"T1-seg", "Head-seg"}
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".mha", ".nrrd"])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_half_a_file_is_no_scan(raw, source, ending, compressed):
+    source.mkdir()
+    file = source / f"half{ending}"
+    SimpleITK.WriteImage(volume(11), str(file), useCompression=compressed)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    report = add_unlabeled(DATASET, source)
+    assert report.added == {}
+    assert list(report.problems) == [file.name]
+
+
+def test_gz_that_is_none_and_a_flipped_bit(raw, source):
+    whole = write(volume(11), source / "whole.nii.gz")
+    content = bytearray(whole.read_bytes())
+    (source / "plain.nii.gz").write_bytes(gzip.decompress(bytes(content)))
+    content[len(content) // 2] ^= 0xFF
+    (source / "flipped.nii.gz").write_bytes(bytes(content))
+    (source / "empty.nii.gz").write_bytes(b"")
+    report = add_unlabeled(DATASET, source)
+    assert list(report.added) == ["whole.nii.gz"]
+    assert set(report.problems) == {"plain.nii.gz", "flipped.nii.gz", "empty.nii.gz"}
+    assert all("truncated or damaged" in problem for problem in report.problems.values())
+
+
+def test_a_fourth_axis_of_length_1_a_vector_and_upper_case_endings(raw, source):
+    values = SimpleITK.GetArrayFromImage(volume(11)).T
+    save(values[..., None], source / "single.nii.gz")
+    save(np.stack([values] * 3, axis=-1)[..., None, :] + 1, source / "vector.nii.gz")
+    write(volume(13), source / "upper.nii.gz").rename(source / "UPPER.NII.GZ")
+    (source / "._UPPER.NII.GZ").write_bytes(b"left by macOS")
+    report = add_unlabeled(DATASET, source)
+    assert set(report.added.values()) == {"single", "UPPER"}
+    assert set(report.problems) == {"vector.nii.gz"}
