@@ -159,16 +159,18 @@ def _split_channels(volume: SimpleITK.Image, num_files: int, reference: Referenc
 
 
 def _read_series(files: Sequence[Path]) -> SimpleITK.Image:
-    """Reads a DICOM series.
+    """Reads a DICOM series, or a single file with all slices (multi-frame, enhanced DICOM).
 
     Raises:
         UserError: its slices do not lie evenly: one is missing, or it is a cine or a scout.
     """
+    if len(files) == 1:
+        return SimpleITK.ReadImage(str(files[0]))  # a reader of series would put a fourth axis to it
     reader = SimpleITK.ImageSeriesReader()
     reader.SetFileNames([str(file) for file in files])
     reader.MetaDataDictionaryArrayUpdateOn()
     volume = reader.Execute()
-    if len(files) > 1 and all(reader.HasMetaDataKey(index, POSITION) for index in range(len(files))):
+    if all(reader.HasMetaDataKey(index, POSITION) for index in range(len(files))):
         positions = np.array(
             [[float(part) for part in reader.GetMetaData(index, POSITION).split("\\")] for index in range(len(files))]
         )

@@ -72,3 +72,27 @@ def test_a_fourth_axis_of_length_1_a_vector_and_upper_case_endings(raw, source):
     report = add_unlabeled(DATASET, source)
     assert set(report.added.values()) == {"single", "UPPER"}
     assert set(report.problems) == {"vector.nii.gz"}
+
+
+def test_all_slices_in_one_dicom_file(raw, source):
+    source.mkdir()
+    frames = np.random.default_rng(0).integers(0, 1000, (5, 40, 36), dtype=np.uint16)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(frames), str(source / "multi_frame.dcm"))
+    report = add_unlabeled(DATASET, source)
+    assert report.problems == {}
+    (name,) = report.added.values()
+    stored = SimpleITK.ReadImage(str(raw / "imagesUn" / f"{name}_0000.nii.gz"))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(stored), frames)
+
+
+def test_intensities_of_nifti_are_rescaled(raw, source):
+    stored = np.random.default_rng(1).integers(0, 2000, SHAPE[::-1], dtype=np.int16)
+    image = nibabel.Nifti1Image(stored, np.diag([1.5, 1.5, 8.0, 1.0]))
+    image.header.set_slope_inter(2.0, -1024.0)
+    source.mkdir()
+    nibabel.save(image, source / "ct.nii.gz")
+    wanted = nibabel.load(source / "ct.nii.gz").get_fdata(dtype=np.float32)
+    assert wanted.min() < 0
+    assert add_unlabeled(DATASET, source).problems == {}
+    seen = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(raw / "imagesUn" / "ct_0000.nii.gz")))
+    assert np.allclose(seen.T, wanted)
