@@ -61,7 +61,7 @@ def test_epochs_are_read_from_what_nnunet_prints(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tpu", None, None), "--device must be one of"),
+        (("tpu", None, None), "device must be one of"),
         (("cpu", 0, None), "--jobs must be at least 1"),
         (("cpu", 1, ["0"]), "--devices names GPUs"),
     ],

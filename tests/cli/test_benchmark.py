@@ -69,7 +69,7 @@ def test_options_reach_the_record(run, tmp_path):
         ("--iterations 0", "--iterations must be at least 1"),
         ("-p OtherPlans", "Name existing plans with -p"),
         ("-c 3d_fullres", "no configuration '3d_fullres'"),
-        ("--device tpu", "--device must be one of"),
+        ("--device tpu", "device must be one of"),
         ("--surface-tolerance 0", "--surface-tolerance must be above 0"),
     ],
 )
