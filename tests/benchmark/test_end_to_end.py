@@ -84,3 +84,35 @@ def test_a_matrix_that_is_killed_goes_on_where_it_was(tiny_benchmark_dataset, tm
     assert (folder / "report.md").is_file()
     after = {path: path.lstat().st_mtime_ns for path in sorted(tiny_benchmark_dataset.parents[1].rglob("*"))}
     assert after == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="open files are handed on by POSIX")
+def test_slices_are_chosen_by_features_annotated_and_trained_on_in_one_process(tiny_benchmark_dataset, tmp_path):
+    folder = tmp_path / "out"
+    options = (
+        f"benchmark -d 901 -c 2d -p {PLANS} --methods scratch pix2rep_v2 --budget 6 --select random_patients coverage "
+        "--seeds 1 --test 2 --device cpu --in-process --iterations 4 --pretraining-iterations 2 --no-images"
+    )
+    root = tiny_benchmark_dataset.parents[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")} | {
+        "nnUNet_raw": str(root / "nnUNet_raw"),
+        "nnUNet_preprocessed": str(root / "nnUNet_preprocessed"),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "nnunet_pix2rep.cli.main", *options.split(), "-o", str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["method"], row["selector"], row["budget"]) for row in rows} == {
+        (method, selector, "6") for method in ("scratch", "pix2rep_v2") for selector in ("random_patients", "coverage")
+    }
+    assert all(0 <= float(row["dice"]) <= 1 for row in rows)
+    chosen = read_json(folder / "annotation_sets" / "coverage" / "slices_6" / "draw_0" / "annotation_set.json")
+    assert len(chosen["slices"]) == 6
+    assert len(chosen["patients"]) == 3  # of four, one is left out
+    log = (folder / "cells" / "pix2rep_v2" / "coverage" / "slices_6" / "draw_0" / "log.txt").read_text()
+    assert "-pretrained_weights" in log
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    assert "scratch + random_patients" in report
+    assert "6 annotated slices" in report

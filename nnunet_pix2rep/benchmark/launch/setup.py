@@ -136,17 +136,25 @@ def _annotator(
         )
     own = folder.preprocessed / settings.dataset
     if not folder.candidates_file.is_file():
-        cases = {case: dataset.patients[case].name for case in fold.train_cases}
+        cases = {case: dataset.patients[case].name for case in (*fold.train_cases, *fold.validation_cases)}
         scans = find_candidates(
             cases, own / REFERENCES, read_json(own / "dataset.json"), dataset.plans, settings.configuration
         )
         keep_candidates(scans, folder.candidates_file)
+    scans = read_candidates(folder.candidates_file)
     images = labelled_images(raw, read_json(raw / "dataset.json"))
     return Annotator(
-        candidates=read_candidates(folder.candidates_file),
+        candidates=[scan for scan in scans if scan.case in fold.train_cases],
         patients=dataset.patients,
         fold=fold,
-        dataset=SparseDataset(own, images, dataset.plans, settings.configuration),
+        dataset=SparseDataset(
+            own,
+            images,
+            dataset.plans,
+            settings.configuration,
+            folder.annotation_sets / "fully_labelled",
+            [scan for scan in scans if scan.case in fold.validation_cases],
+        ),
         features=CandidateFeatures(
             folder.annotation_sets / "features",
             own / resolve_configuration(dataset.plans, settings.configuration)["data_identifier"],

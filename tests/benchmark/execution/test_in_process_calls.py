@@ -20,7 +20,7 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.subprocesses import run_command
 
 TRAINER = "nnUNetTrainerSeededForTheTest"
-# nnU-Net sets no seed, chooses between two ways to blur by their speed, and takes a thread for each core of the machine.
+# nnU-Net sets no seed, chooses between two ways to blur by their speed, and takes a thread for each core.
 SEEDED_TRAINER = """
     import random
     import numpy as np

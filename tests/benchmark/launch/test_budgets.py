@@ -6,8 +6,9 @@ import shutil
 import blosc2
 import numpy as np
 import pytest
+from batchgenerators.utilities.file_and_folder_operations import load_pickle
 from fake_nnunet import FakeNnunet
-from tiny_training import DATASET, PLANS, make_trainer, prepare_for_training
+from tiny_training import CASES, DATASET, PLANS, make_trainer, prepare_for_training
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.benchmark.execution import executor
@@ -85,7 +86,7 @@ def test_all_methods_are_trained_on_the_slices_of_a_selector_and_tested_on_full_
 
 
 def test_nothing_but_the_chosen_slices_is_annotated(make, fake, dataset):
-    benchmark = make(methods=("scratch",), selectors=("one_per_patient",), budgets=(6,))
+    benchmark = make(methods=("scratch",), selectors=("middle",), budgets=(6,))
     run(benchmark)
     (cell,) = benchmark.matrix.cells
     chosen = cell.annotation_set.record
@@ -109,9 +110,17 @@ def test_nothing_but_the_chosen_slices_is_annotated(make, fake, dataset):
         image = own / f"{PLANS}_2d" / f"{case}.b2nd"
         assert not image.is_symlink()
         assert np.array_equal(blosc2.open(str(image))[:], blosc2.open(str(dataset / f"{PLANS}_2d" / image.name))[:])
+    annotated_key = (-1, 0, 1, 2)  # nnU-Net's loader draws from these voxels
+    for case in fold["train"] + fold["val"]:
+        assert len(load_pickle(str(own / f"{PLANS}_2d" / f"{case}.pkl"))["class_locations"][annotated_key]) > 0
     for case in fold["val"]:
-        link = own / f"{PLANS}_2d" / f"{case}_seg.b2nd"
-        assert link.resolve() == (dataset / f"{PLANS}_2d" / link.name).resolve()
+        validation, full = (
+            blosc2.open(str(own_or / f"{PLANS}_2d" / f"{case}_seg.b2nd"))[:] for own_or in (own, dataset)
+        )
+        assert np.array_equal(validation, full)
+    (left_out,) = {*CASES} - {*fold["train"], *fold["val"]}
+    link = own / f"{PLANS}_2d" / f"{left_out}_seg.b2nd"
+    assert link.resolve() == (dataset / f"{PLANS}_2d" / link.name).resolve()
 
 
 def test_draws_differ_and_budgets_of_a_draw_are_nested(make, fake):

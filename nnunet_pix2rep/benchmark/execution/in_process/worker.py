@@ -28,6 +28,7 @@ from nnunet_pix2rep.nnunet.subprocesses import (
     stop_process,
 )
 
+SECONDS_TO_END = 60  # an interpreter with torch and nnU-Net in it, on a busy machine
 PROGRAM = (sys.executable, "-m", "nnunet_pix2rep.benchmark.execution.in_process")
 
 
@@ -104,7 +105,7 @@ class NnunetWorker:
                 raise
         if not is_done:
             # It is about to end by itself, with the exit code that tells why.
-            raise failure_of(command, self._stop(), log_file)
+            raise failure_of(command, self._stop(SECONDS_TO_END), log_file)
         return time.perf_counter() - start
 
     def close(self) -> None:
