@@ -46,7 +46,8 @@ def some_rows(methods=("scratch", "pix2rep"), shots=(1, 4), seeds=(0, 1), **furt
 
 def write_benchmark(folder, rows, methods=None, subsets=None, test_patients=None, runs=(), **description):
     """Writes a benchmark folder; what is not given follows from the rows."""
-    subsets = subsets or sorted({(row["shots"], row["seed"]) for row in rows})
+    if subsets is None:
+        subsets = sorted({(row["shots"], row["seed"]) for row in rows})
     write_json(
         {
             "format_version": 1,

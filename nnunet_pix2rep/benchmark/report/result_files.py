@@ -47,7 +47,7 @@ def _by_arm(table: pd.DataFrame) -> pd.DataFrame:
     if "selector" in table:
         in_slices = table["selector"] != ""
         arms = [arm_of(*names) for names in zip(table["method"], table["selector"], strict=True)]
-        table["method"] = pd.Series(arms, index=table.index, dtype=object)
+        table["method"] = pd.Series(arms, index=table.index, dtype=table["method"].dtype)
         table["shots"] = table["budget"].where(in_slices, table["shots"])
     return table.drop(columns=list(LATER_COLUMNS), errors="ignore")
 

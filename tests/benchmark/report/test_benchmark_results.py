@@ -1,12 +1,18 @@
+from pathlib import Path
+
+import pandas as pd
 import pytest
 from synthetic import result_row, rows_of, run_folder_of, write_benchmark
 
 from nnunet_pix2rep.benchmark.report.aggregation import num_undefined, patient_scores
 from nnunet_pix2rep.benchmark.report.completeness import cell_records, completeness, missing_draws
+from nnunet_pix2rep.benchmark.report.result_files import read_table
 from nnunet_pix2rep.benchmark.report.results import Cell, read_benchmark
 from nnunet_pix2rep.benchmark.schema import RESULT_COLUMNS
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
+
+PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / "benchmarks"
 
 
 def read(folder, rows, **keywords):
@@ -185,3 +191,26 @@ def test_another_format_or_missing_keys_are_refused(tmp_path):
     write_json({"format_version": 1, "dataset": "x", "methods": []}, tmp_path / "benchmark.json")
     with pytest.raises(UserError, match="no test_patients, splits"):
         read_benchmark(tmp_path)
+
+
+def test_tables_from_before_there_were_selectors_are_read_to_the_same_results(tmp_path):
+    benchmark = read(tmp_path, rows_of("scratch", 1, 0, {"a": 0.5, "b": 0.7}))
+    file = tmp_path / "results.csv"
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table.drop(columns=["selector", "budget"]).to_csv(file, index=False)
+    older = read_benchmark(tmp_path)
+    assert older.results.equals(benchmark.results)
+    assert older.effort == "patients"
+
+
+def test_the_published_benchmarks_can_still_be_read():
+    folders = [file.parent for file in sorted(PUBLISHED.glob("*/results.csv"))]
+    assert folders
+    for folder in folders:
+        assert {"selector", "budget"} & set(read_table(folder / "results.csv", RESULT_COLUMNS).columns) == set()
+
+
+def test_where_slices_are_counted_a_selector_belongs_to_the_method(tmp_path):
+    rows = [row | {"shots": "", "budget": 6, "selector": "random"} for row in rows_of("scratch", 1, 0, {"a": 0.5})]
+    benchmark = read(tmp_path, rows, subsets=[], effort="slices")
+    assert list(benchmark.finished) == [Cell("scratch + random", 6, 0)]
