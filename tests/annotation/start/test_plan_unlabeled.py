@@ -41,7 +41,6 @@ def annotate_one_slice(raw: Path, case: str, value: int = 1) -> None:
 
 def test_what_nnunet_and_the_pretraining_need_is_there(planned):
     assert names_in(planned) == [
-        ".nnUNetPlans_2d_unlabeled.lock",
         "dataset.json",
         "dataset_fingerprint.json",
         "gt_segmentations",
