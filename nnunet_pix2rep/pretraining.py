@@ -25,7 +25,7 @@ class PixelEmbedder(nn.Module):
     def __init__(self, feature_network: nn.Module, num_channels: int, config: PretrainingConfig):
         super().__init__()
         self.feature_network = feature_network
-        self.head = ProjectionHead(num_channels, config.projection_hidden_channels, config.projection_channels)
+        self.head = ProjectionHead(num_channels, config.head.hidden_channels, config.head.channels)
 
     def pixel_features(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Features before the projection; (B, C, *S) and (B, m, D) to (B, m, sum of C_i)."""

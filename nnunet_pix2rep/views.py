@@ -23,7 +23,7 @@ from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResol
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
-from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.config import ViewsConfig
 from nnunet_pix2rep.geometry.grids import SpatialTransform, TransformRanges, draw_transform, identity_grid
 from nnunet_pix2rep.geometry.warp import Placement, warp
 from nnunet_pix2rep.sampling import draw_point_pairs
@@ -60,7 +60,7 @@ class ViewMaker:
         num_points: Pairs of points for each pair of views.
     """
 
-    def __init__(self, view_size: Sequence[int], ranges: TransformRanges, config: PretrainingConfig, num_points: int):
+    def __init__(self, view_size: Sequence[int], ranges: TransformRanges, config: ViewsConfig, num_points: int):
         self.view_size = tuple(int(length) for length in view_size)
         self.ranges = ranges
         self.config = config
@@ -163,7 +163,7 @@ class _BlurWidth:
         return max(0.01, min(float(np.random.uniform(*self.limits)), (shape[dim] - 1) / 3))
 
 
-def build_intensity_transform(config: PretrainingConfig, in_plane_only: bool = False) -> BasicTransform:
+def build_intensity_transform(config: ViewsConfig, in_plane_only: bool = False) -> BasicTransform:
     """The random intensity transform of one view, from batchgeneratorsv2: v1's set and that of nnU-Net.
 
     Args:
@@ -232,7 +232,7 @@ def build_intensity_transform(config: PretrainingConfig, in_plane_only: bool = F
     )
 
 
-def _gamma(config: PretrainingConfig, p_invert_image: float) -> GammaTransform:
+def _gamma(config: ViewsConfig, p_invert_image: float) -> GammaTransform:
     return GammaTransform(
         gamma=BGContrast(config.gamma_range),
         p_invert_image=p_invert_image,

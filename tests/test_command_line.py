@@ -143,7 +143,7 @@ def hippocampus_pretraining(request, hippocampus):
     plans = f"Pix2Rep{request.param}"
     hippocampus.type(
         f"nnunet_pix2rep plan -d 504 -c 3d_fullres -p {request.param} --compact -o {plans} --set {' '.join(SHORT)} "
-        "pretraining.num_points=512"
+        "pretraining.sampling.num_points=512"
     )
     hippocampus.type(f"nnUNetv2_preprocess -d 504 -plans_name {plans} -c 3d_fullres_compact -np 2")
     folder, _ = hippocampus.train(504, "3d_fullres_compact", 1, plans, "nnUNetTrainerPix2RepV2Pretrain")

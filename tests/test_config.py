@@ -1,22 +1,28 @@
 import dataclasses
 import json
 import math
-import typing
+import operator
 
 import pytest
 
-from nnunet_pix2rep.config import FinetuningConfig, Pix2RepConfig, PretrainingConfig, parse_settings
+from nnunet_pix2rep.config import FinetuningConfig, Pix2RepConfig, parse_settings
+from nnunet_pix2rep.config.fields import parts_of
+from nnunet_pix2rep.config.flat_names import NEW_NAMES
+from nnunet_pix2rep.config.merge import listed
 from nnunet_pix2rep.errors import UserError
 
-PARTS = {"pretraining": PretrainingConfig, "finetuning": FinetuningConfig}
-SETTINGS = [(part, item) for part, cls in PARTS.items() for item in dataclasses.fields(cls)]
+PARTS = dict(parts_of(Pix2RepConfig))
+SETTINGS = [(part, item) for part, cls in PARTS.items() for item in dataclasses.fields(cls) if item.metadata]
 each_setting = pytest.mark.parametrize(
     ("part", "item"), SETTINGS, ids=[f"{part}.{item.name}" for part, item in SETTINGS]
 )
 
 
 def read(part, name, value):
-    return getattr(getattr(Pix2RepConfig.from_block({part: {name: value}}, "the_plans.json"), part), name)
+    block = {name: value}
+    for outer in reversed(part.split(".")):
+        block = {outer: block}
+    return operator.attrgetter(f"{part}.{name}")(Pix2RepConfig.from_block(block, "the_plans.json"))
 
 
 def limits(item):
@@ -86,9 +92,9 @@ def test_a_range_whose_lower_end_is_above_the_upper_one_is_refused(part, item):
 
 def test_the_range_of_a_setting_that_may_be_null_says_so():
     with pytest.raises(UserError, match="null or a list of two numbers from -180 to 180"):
-        read("pretraining", "rotation_degrees", 30)
+        read("pretraining.views", "rotation_degrees", 30)
     with pytest.raises(UserError, match="null or a list of integers from 0 to 2"):
-        read("pretraining", "mirror_axes", [3])
+        read("pretraining.views", "mirror_axes", [3])
 
 
 def test_a_fraction_is_no_number_of_epochs():
@@ -98,9 +104,9 @@ def test_a_fraction_is_no_number_of_epochs():
 
 def test_numbers_take_the_type_of_the_setting():
     assert type(read("pretraining", "num_epochs", 20.0)) is int
-    assert type(read("pretraining", "temperature", 1)) is float
-    assert read("pretraining", "zoom", [1, 2]) == (1.0, 2.0)
-    assert read("pretraining", "mirror_axes", []) == ()
+    assert type(read("pretraining.info_nce", "temperature", 1)) is float
+    assert read("pretraining.views", "zoom", [1, 2]) == (1.0, 2.0)
+    assert read("pretraining.views", "mirror_axes", []) == ()
 
 
 @pytest.mark.parametrize(
@@ -109,6 +115,8 @@ def test_numbers_take_the_type_of_the_setting():
         ({"pretraining": {"epochs": 3}}, ("pix2rep.pretraining.epochs", "num_epochs")),
         ({"pretrain": {}}, ("pix2rep.pretrain", "pretraining, finetuning")),
         ({"pretraining": 3}, ("pix2rep.pretraining", "3")),
+        ({"pretraining": {"head": 64}}, ("pix2rep.pretraining.head", "hidden_channels, channels", "64")),
+        ({"pretraining": {"head": {"width": 64}}}, ("pix2rep.pretraining.head.width", "hidden_channels, channels")),
         ([1], ("pix2rep", "pretraining, finetuning")),
     ],
 )
@@ -125,7 +133,7 @@ def test_no_block_means_the_defaults():
 
 
 def test_a_block_survives_a_json_file():
-    settings = ["pretraining.zoom=[0.6, 1.1]", "pretraining.mirror_axes=[0, 1]", "finetuning.num_epochs=7"]
+    settings = ["pretraining.views.zoom=[0.6, 1.1]", "pretraining.views.mirror_axes=[0, 1]", "finetuning.num_epochs=7"]
     config = Pix2RepConfig().with_settings(settings)
     assert config != Pix2RepConfig()
     for block in (config.to_block(), json.loads(json.dumps(config.to_block()))):
@@ -134,22 +142,63 @@ def test_a_block_survives_a_json_file():
 
 def test_a_block_holds_every_setting_as_plain_values():
     block = Pix2RepConfig().to_block()
-    assert {(part, name) for part in block for name in block[part]} == {(part, item.name) for part, item in SETTINGS}
+    assert {name for name, _ in listed(block)} == {f"{part}.{item.name}" for part, item in SETTINGS}
     assert json.loads(json.dumps(block)) == block
 
 
 def test_settings_are_read_as_json_and_else_as_text():
     parsed = parse_settings(
-        ["pretraining.a=1", "pretraining.b = [0.5, 1]", "finetuning.c=null", "finetuning.d=last_stage"]
+        ["pretraining.a=1", "pretraining.b.c = [0.5, 1]", "pretraining.b.d=2", "finetuning.e=null", "finetuning.f=sgd"]
     )
-    assert parsed == {"pretraining": {"a": 1, "b": [0.5, 1]}, "finetuning": {"c": None, "d": "last_stage"}}
+    assert parsed == {"pretraining": {"a": 1, "b": {"c": [0.5, 1], "d": 2}}, "finetuning": {"e": None, "f": "sgd"}}
 
 
-@pytest.mark.parametrize("text", ["num_epochs=3", "pretraining.num_epochs", "pretraining.=3", ".num_epochs=3", "=", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["num_epochs=3", "pretraining.num_epochs", "pretraining.=3", ".num_epochs=3", "pretraining..num_epochs=3", "=", ""],
+)
 def test_settings_of_another_form_are_refused(text):
     with pytest.raises(UserError, match=r"--set.*pretraining\.num_epochs=200"):
         parse_settings([text])
 
 
-def test_the_parts_of_the_config_are_the_parts_of_the_block():
-    assert typing.get_type_hints(Pix2RepConfig) == PARTS
+def test_the_parts_are_those_that_the_documentation_names():
+    parts = ("optimization", "views", "sampling", "head", "info_nce", "barlow_twins", "vicreg", "masked_autoencoder")
+    assert list(PARTS) == ["pretraining", *[f"pretraining.{part}" for part in parts], "finetuning"]
+
+
+# ----------------------------------------------------------------------------------------------------- names of before
+
+
+def value_now(config, name):
+    return operator.attrgetter(f"pretraining.{NEW_NAMES[name]}")(config)
+
+
+@pytest.mark.parametrize("name", NEW_NAMES)
+def test_a_name_of_before_is_refused_with_the_name_of_now(name):
+    default = value_now(Pix2RepConfig(), name)
+    message = rf'"pix2rep.pretraining.{name}" in old.json is "pix2rep.pretraining.{NEW_NAMES[name]}" now'
+    with pytest.raises(UserError, match=message):
+        Pix2RepConfig.from_block({"pretraining": {name: default}}, "old.json")
+    with pytest.raises(UserError, match=f"pretraining.{NEW_NAMES[name]}"):
+        Pix2RepConfig().with_settings([f"pretraining.{name}={json.dumps(default)}"])
+
+
+@pytest.mark.parametrize("name", NEW_NAMES)
+def test_a_checkpoint_of_before_is_read_by_its_names(name):
+    default = value_now(Pix2RepConfig(), name)
+    part, _, name_now = NEW_NAMES[name].partition(".")
+    item = next(item for item in dataclasses.fields(PARTS[f"pretraining.{part}"]) if item.name == name_now)
+    ends = item.metadata["choices"] or [end for end in limits(item) if math.isfinite(end)]
+    values = [[end, end] if is_range(item) else [end] if item.type.startswith("tuple") else end for end in ends]
+    other = next(value for value in values if value != json.loads(json.dumps(default)))
+    record = {"pretraining": {name: other, "num_epochs": 3}, "finetuning": {"num_epochs": 5}}
+    config = Pix2RepConfig.from_record(record, "old.pth")
+    assert value_now(config, name) == (tuple(other) if isinstance(other, list) else other) != default
+    assert (config.pretraining.num_epochs, config.finetuning.num_epochs) == (3, 5)
+
+
+def test_a_checkpoint_of_now_is_read_as_it_is():
+    config = Pix2RepConfig().with_settings(["pretraining.views.zoom=[0.6, 1.1]", "finetuning.weight_decay=0.1"])
+    assert Pix2RepConfig.from_record(config.to_block(), "new.pth") == config
+    assert Pix2RepConfig.from_record(None, "of_others.pth") == Pix2RepConfig()

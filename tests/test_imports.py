@@ -18,7 +18,6 @@ LEVELS = (
     {"feature_pictures", "nearest_neighbours"},
     {"losses", "sampling", "geometry", "diagnostics", "projection_head"},
     {"config", "installation", "devices"},
-    {"settings"},
     {"files"},
     {"errors"},
 )
@@ -132,9 +131,7 @@ def test_nothing_imports_a_trainer(module):
     assert not {imported for imported in imports_of(path) if imported in names or imported.split(".")[0] in names}
 
 
-@pytest.mark.parametrize(
-    "part", ["settings", "config", "files", "errors", "geometry", "losses", "sampling", "pretraining"]
-)
+@pytest.mark.parametrize("part", ["config", "files", "errors", "geometry", "losses", "sampling", "pretraining"])
 def test_the_core_knows_nothing_of_nnunet(part):
     for module, path in MODULES.items():
         if module != PACKAGE and part_of(module) == part:

@@ -1,19 +1,18 @@
 import itertools
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.config import BarlowTwinsConfig, HeadConfig, InfoNCEConfig, PretrainingConfig
 from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
 from nnunet_pix2rep.losses.info_nce import InfoNCELoss
 from nnunet_pix2rep.pretraining import PixelEmbedder, WarmupCosineSchedule
 from nnunet_pix2rep.projection_head import ProjectionHead
 from nnunet_pix2rep.sampling import features_at_points
 
-SMALL_HEAD = replace(PretrainingConfig(), projection_hidden_channels=12, projection_channels=10)
+SMALL_HEAD = PretrainingConfig(head=HeadConfig(hidden_channels=12, channels=10))
 
 
 class TwoMaps(nn.Module):
@@ -88,7 +87,9 @@ def test_gradients_reach_every_weight():
 
 
 def test_losses_are_built_with_their_settings():
-    config = replace(SMALL_HEAD, temperature=0.1, info_nce_chunk_size=7, info_nce_negatives=20, redundancy_weight=0.2)
+    config = PretrainingConfig(
+        info_nce=InfoNCEConfig(temperature=0.1, chunk_size=7, negatives=20), barlow_twins=BarlowTwinsConfig(0.2)
+    )
     info_nce = InfoNCELoss.from_config(config)
     assert (info_nce.temperature, info_nce.chunk_size, info_nce.negatives) == (0.1, 7, 20)
     assert BarlowTwinsLoss.from_config(config).redundancy_weight == 0.2

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.config import ViewsConfig
 from nnunet_pix2rep.geometry.grids import TransformRanges
 from nnunet_pix2rep.nnunet.random_state import global_seed
 from nnunet_pix2rep.sampling import features_at_points
 from nnunet_pix2rep.views import ViewMaker
 
-DEFAULTS = PretrainingConfig()
+DEFAULTS = ViewsConfig()
 INTENSITIES = [
     item.name
-    for item in dataclasses.fields(PretrainingConfig)
+    for item in dataclasses.fields(ViewsConfig)
     if item.name.endswith("_probability") and item.name not in ("elastic_probability", "multiscale_probability")
 ]
 NO_INTENSITIES = replace(DEFAULTS, **dict.fromkeys(INTENSITIES, 0.0))
@@ -210,7 +210,7 @@ def test_each_intensity_transform_changes_the_image_when_its_probability_is_1(di
 def ends_of_ranges(index):
     """All intensity transforms, each at one end of the range that the configuration allows."""
     changes = {}
-    for item in dataclasses.fields(PretrainingConfig):
+    for item in dataclasses.fields(ViewsConfig):
         if item.name.endswith(("_range", "_variance", "_sigma", "_strength")) and item.name != "multiscale_range":
             end = (item.metadata["low"], item.metadata["high"])[index]
             changes[item.name] = (end, end)

@@ -21,6 +21,7 @@ from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from planned_dataset import environment_of
 
+from nnunet_pix2rep.config.merge import merged
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.installation import trainers_folder
 
@@ -37,9 +38,8 @@ SPLITS = (
 LENGTH = {"num_epochs": 3, "num_iterations_per_epoch": 2, "num_val_iterations_per_epoch": 1, "save_every": 1}
 PRETRAINING = LENGTH | {
     "picture_every": 0,
-    "num_points": 64,
-    "projection_hidden_channels": 8,
-    "projection_channels": 8,
+    "sampling": {"num_points": 64},
+    "head": {"hidden_channels": 8, "channels": 8},
 }
 ORDINARY_LABELS: dict[str, Any] = {"background": 0, "ring": 1, "core": 2}
 REGIONS: dict[str, Any] = {"background": 0, "whole": [1, 2], "core": 2}
@@ -212,9 +212,8 @@ def make_trainer(
 ) -> Any:
     """A trainer as nnU-Net's command line makes it, with settings such as ``finetuning={"num_epochs": 2}``."""
     plans = read_json(folder / f"{plans_name}.json") | {"continue_training": False}
-    block = plans["configurations"][configuration]["pix2rep"]
-    for part, values in settings.items():
-        block[part] = block[part] | values
+    content = plans["configurations"][configuration]
+    content["pix2rep"] = merged(content["pix2rep"], settings)
     return trainer_class(plans, configuration, fold, read_json(folder / "dataset.json"), torch.device("cpu"))
 
 

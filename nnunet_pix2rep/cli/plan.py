@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="PART.NAME=VALUE",
-        help="Settings, such as pretraining.num_epochs=200. All of them stand in nnunet_pix2rep/config.py.",
+        help="Settings, such as pretraining.num_epochs=200. All of them: nnunet_pix2rep settings.",
     )
     parser.add_argument(
         "--compact",
@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_settings(plans: dict, configurations: list[str]) -> None:
     from nnunet_pix2rep.config import BLOCK_NAME
+    from nnunet_pix2rep.config.merge import listed
     from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 
     for configuration in configurations:
@@ -66,7 +67,7 @@ def _print_settings(plans: dict, configurations: list[str]) -> None:
             f"{configuration}: patch {content['patch_size']}, spacing {spacing} mm, batch size {content['batch_size']}"
         )
     block = plans["configurations"][configurations[0]][BLOCK_NAME]
-    changed = [f"{part}.{name} = {value}" for part, values in block.items() for name, value in values.items()]
+    changed = [f"{name} = {value}" for name, value in listed(block)]
     print("Settings: " + (", ".join(changed) if changed else "Pix2Rep's defaults"))
 
 

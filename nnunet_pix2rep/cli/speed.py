@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="PART.NAME=VALUE",
-        help="Settings over those of the plans, such as pretraining.num_points=1024.",
+        help="Settings over those of the plans, such as pretraining.sampling.num_points=1024.",
     )
     parser.add_argument(
         "--clock",

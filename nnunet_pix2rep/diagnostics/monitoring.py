@@ -21,19 +21,22 @@ MAX_POSITION_R2 = 0.5
 ADVICE = {
     "collapse": (
         "The embeddings collapse: they hardly differ from pixel to pixel, and fine-tuning will not gain from them. "
-        "Stop, and start anew with a lower pretraining.initial_lr (now {initial_lr}), with pretraining.temperature "
-        "near 0.5 for InfoNCE (now {temperature}), or with more pretraining.num_points (now {num_points})."
+        "Stop, and start anew with a lower pretraining.optimization.initial_lr (now {optimization.initial_lr}), with "
+        "pretraining.info_nce.temperature near 0.5 for InfoNCE (now {info_nce.temperature}), or with more "
+        "pretraining.sampling.num_points (now {sampling.num_points})."
     ),
     "intensity": (
         "The embedding of a pixel tells its intensity in the other view: pairs may be found by brightness instead of "
-        "anatomy. Make the views differ more in intensity: raise pretraining.gamma_probability (now "
-        "{gamma_probability}), contrast_probability (now {contrast_probability}), inversion_probability (now "
-        "{inversion_probability}) or bias_field_probability (now {bias_field_probability})."
+        "anatomy. Make the views differ more in intensity: raise in pretraining.views "
+        "gamma_probability (now {views.gamma_probability}), contrast_probability (now {views.contrast_probability}), "
+        "inversion_probability (now {views.inversion_probability}) or bias_field_probability (now "
+        "{views.bias_field_probability})."
     ),
     "position": (
         "The embedding of a pixel tells its position in the other view: pairs may be found by their place instead of "
-        "anatomy. Make the views differ more in geometry: widen pretraining.rotation_degrees (now "
-        "{rotation_degrees}), zoom (now {zoom}), translation (now {translation}) or mirror_axes (now {mirror_axes})."
+        "anatomy. Make the views differ more in geometry: widen in pretraining.views rotation_degrees (now "
+        "{views.rotation_degrees}), zoom (now {views.zoom}), translation (now {views.translation}) or mirror_axes (now "
+        "{views.mirror_axes})."
     ),
 }
 
@@ -109,8 +112,7 @@ def find_warnings(
     names = ("effective_rank", "dead_dimensions", "uniformity", "retrieval_accuracy", "intensity_r2", "position_r2")
     epochs = zip(*(history[name] for name in names), strict=False)
     crossed = [
-        crossed_thresholds(dict(zip(names, values, strict=True)), num_rows, settings.projection_channels)
-        for values in epochs
+        crossed_thresholds(dict(zip(names, values, strict=True)), num_rows, settings.head.channels) for values in epochs
     ]
     warnings, given = [], set()
     for epoch in range(PATIENCE - 1, len(crossed)):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 
-from nnunet_pix2rep.config import PretrainingConfig
 from nnunet_pix2rep.losses.distributed import all_reduce_sum, number_of_processes
 from nnunet_pix2rep.losses.pairs import PairLoss, in_float32
 
@@ -132,11 +131,6 @@ class BarlowTwinsLoss(PairLoss):
     def __init__(self, redundancy_weight: float = 5e-3):
         super().__init__()
         self.redundancy_weight = redundancy_weight
-
-    @classmethod
-    def from_config(cls, config: PretrainingConfig) -> BarlowTwinsLoss:
-        """The loss with its settings."""
-        return cls(config.redundancy_weight)
 
     def forward(self, z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
         """See :func:`barlow_twins`."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from nnunet_pix2rep.config import PretrainingConfig
 from nnunet_pix2rep.losses.distributed import gather_rows, numbers_of_rows
 from nnunet_pix2rep.losses.groups import number_of_groups
 from nnunet_pix2rep.losses.info_nce_fast import sum_of_cross_entropies
@@ -85,11 +84,6 @@ class InfoNCELoss(PairLoss):
         self.temperature = temperature
         self.chunk_size = chunk_size
         self.negatives = negatives
-
-    @classmethod
-    def from_config(cls, config: PretrainingConfig) -> InfoNCELoss:
-        """The loss with its settings."""
-        return cls(config.temperature, config.info_nce_chunk_size, config.info_nce_negatives)
 
     def forward(self, z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
         """See :func:`info_nce`."""

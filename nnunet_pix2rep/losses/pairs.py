@@ -21,12 +21,18 @@ class PairLoss(nn.Module):
     """
 
     name: ClassVar[str]
-    """What the loss is called in checkpoints and reports."""
+    """What the loss is called in checkpoints, reports and settings."""
 
     @classmethod
     def from_config(cls, config: PretrainingConfig) -> PairLoss:
-        """The loss with its settings."""
-        raise NotImplementedError(f"{cls.__name__} does not say which settings it takes")
+        """The loss with its part of the settings, whose keys are its arguments.
+
+        Raises:
+            NotImplementedError: the settings have no such part.
+        """
+        if not hasattr(config, cls.name):
+            raise NotImplementedError(f"{cls.__name__} needs a part {cls.name!r} in PretrainingConfig")
+        return cls(**vars(getattr(config, cls.name)))
 
 
 def check_pairs(z_1: torch.Tensor, z_2: torch.Tensor) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import relu
 
-from nnunet_pix2rep.config import PretrainingConfig
 from nnunet_pix2rep.losses.distributed import all_reduce_sum
 from nnunet_pix2rep.losses.pairs import PairLoss, in_float32
 
@@ -67,11 +66,6 @@ class VICRegLoss(PairLoss):
         self.invariance_weight = invariance_weight
         self.variance_weight = variance_weight
         self.covariance_weight = covariance_weight
-
-    @classmethod
-    def from_config(cls, config: PretrainingConfig) -> VICRegLoss:
-        """The loss with its settings."""
-        return cls(config.vicreg_invariance_weight, config.vicreg_variance_weight, config.vicreg_covariance_weight)
 
     def forward(self, z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
         """See :func:`vicreg`."""

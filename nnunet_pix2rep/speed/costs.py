@@ -26,9 +26,10 @@ Clock = Callable[[], float]
 def losses_of(config: PretrainingConfig) -> dict[str, PairLoss]:
     """Name in the results -> loss: both papers' losses, InfoNCE as configured and with all negatives."""
     losses: dict[str, PairLoss] = {"barlow_twins": BarlowTwinsLoss.from_config(config)}
-    if config.info_nce_negatives is not None:
-        losses[f"info_nce, {config.info_nce_negatives} negatives"] = InfoNCELoss.from_config(config)
-    losses["info_nce, all negatives"] = InfoNCELoss.from_config(replace(config, info_nce_negatives=None))
+    if config.info_nce.negatives is not None:
+        losses[f"info_nce, {config.info_nce.negatives} negatives"] = InfoNCELoss.from_config(config)
+    of_all = replace(config.info_nce, negatives=None)
+    losses["info_nce, all negatives"] = InfoNCELoss.from_config(replace(config, info_nce=of_all))
     return losses
 
 
@@ -54,7 +55,7 @@ def make_paths(
     maps = [torch.randn(2 * batch_size, *shape, generator=generator) for shape in map_shapes]
     maps = [feature_map.to(device).requires_grad_() for feature_map in maps]
     channels = sum(shape[0] for shape in map_shapes)
-    head = ProjectionHead(channels, config.projection_hidden_channels, config.projection_channels).to(device)
+    head = ProjectionHead(channels, config.head.hidden_channels, config.head.channels).to(device)
     pairs = draw_pairs(batch_size, map_shapes[-1][1:], num_points // batch_size).to(device)
     points = pairs.points()
 
@@ -87,7 +88,7 @@ def measure_head_and_loss(
     results = []
     for features, shapes in map_shapes.items():
         for name, loss in losses_of(config).items():
-            paths = make_paths(shapes, batch_size, config.num_points, loss, config, device)
+            paths = make_paths(shapes, batch_size, config.sampling.num_points, loss, config, device)
             seconds = alternate(paths, repetitions, device, f"head_and_loss, {features}, {name}", clock=clock)
             memory = {path: peak_memory(function, device) for path, function in paths.items()}
             results.append(
@@ -97,7 +98,7 @@ def measure_head_and_loss(
                     "channels": sum(shape[0] for shape in shapes),
                     "patch": list(shapes[-1][1:]),
                     "batch_size": batch_size,
-                    "pixel_pairs": config.num_points,
+                    "pixel_pairs": config.sampling.num_points,
                     "seconds": medians(seconds),
                     "peak_bytes": memory,
                     "speed_up": median_ratio(seconds["dense"], seconds["sampled"]),
@@ -127,8 +128,8 @@ def measure_scaling(
     batches = sorted({max(1, batch_size // 4), max(1, batch_size // 2), batch_size, 2 * batch_size})
     series = {
         "sampled pixels": [(number, patch_width, batch_size, number) for number in points],
-        "pixels of the image": [(width**2, width, batch_size, config.num_points) for width in widths],
-        "batch size": [(batch, patch_width, batch, config.num_points) for batch in batches],
+        "pixels of the image": [(width**2, width, batch_size, config.sampling.num_points) for width in widths],
+        "batch size": [(batch, patch_width, batch, config.sampling.num_points) for batch in batches],
     }
     results = []
     for name, loss in losses_of(config).items():

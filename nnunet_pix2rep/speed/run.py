@@ -6,7 +6,7 @@ import platform
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class SpeedSettings:
         parts: Some of ``PARTS``.
         num_batches: Batches that the loader's time is taken of, and training steps of an epoch.
         max_points: Largest number of sampled pixel pairs in ``scaling``.
-        settings: Such as ``pretraining.num_points=1024``, over those of the plans.
+        settings: Such as ``pretraining.sampling.num_points=1024``, over those of the plans.
         width: Of the synthetic images.
         clock: ``wall``, or ``processor``; loaders and epochs are always timed by the wall.
     """
@@ -119,7 +119,7 @@ def _measure(part: str, dataset: PlannedDataset, settings: SpeedSettings, device
     config = Pix2RepConfig.from_block(block, dataset.plans_name).with_settings(settings.settings).pretraining
     clock = CLOCKS[settings.clock]
     if part == "step_overhead":
-        return measure_step_overhead(dataset, settings.repetitions, device, vars(config), clock)
+        return measure_step_overhead(dataset, settings.repetitions, device, asdict(config), clock)
     if part == "loader":
         return measure_loader(dataset, settings.repetitions, settings.num_batches, device)
     if part == "fine_tuning":

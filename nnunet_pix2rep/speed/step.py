@@ -46,7 +46,7 @@ def measure_step_overhead(
         results.append(
             {
                 "loss": loss,
-                "info_nce_negatives": config.info_nce_negatives if loss == "info_nce" else None,
+                "info_nce_negatives": config.info_nce.negatives if loss == "info_nce" else None,
                 "views": list(batch["images"].shape),
                 "pixel_pairs": batch["points"].shape[0] // 2 * batch["points"].shape[1],
                 "seconds": medians(seconds),

@@ -14,6 +14,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_pix2rep.config import BLOCK_NAME
+from nnunet_pix2rep.config.merge import merged
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
@@ -56,9 +57,7 @@ class PlannedDataset:
         """
         plans = read_json(self.folder / f"{self.plans_name}.json")
         block = deepcopy(resolve_configuration(plans, self.configuration).get(BLOCK_NAME) or {})
-        for part, values in settings.items():
-            block[part] = block.get(part, {}) | dict(values)
-        plans["configurations"][self.configuration][BLOCK_NAME] = block
+        plans["configurations"][self.configuration][BLOCK_NAME] = merged(block, settings)
         return plans
 
 

@@ -8,7 +8,7 @@ import pytest
 from nnunet_pix2rep.cli import speed
 from nnunet_pix2rep.cli.main import main
 
-TINY = ("pretraining.num_points=64", "pretraining.projection_channels=8", "pretraining.projection_hidden_channels=8")
+TINY = ("pretraining.sampling.num_points=64", "pretraining.head.channels=8", "pretraining.head.hidden_channels=8")
 
 
 @pytest.mark.slow

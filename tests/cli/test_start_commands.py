@@ -137,7 +137,7 @@ def test_from_scans_alone_to_a_fine_tuned_model_by_command_line(root, scans, tmp
     settings = [f"{part}.{value}" for part in ("pretraining", "finetuning") for value in short.split()]
     run("nnunet_pix2rep new_dataset -d 512 -n MyHearts --labels LV RV -i", str(scans))
     run("nnunet_pix2rep plan_unlabeled -d 512 -c 2d -np 2")
-    run("nnunet_pix2rep plan -d 512 -c 2d --compact --set pretraining.num_points=64", *settings)
+    run("nnunet_pix2rep plan -d 512 -c 2d --compact --set pretraining.sampling.num_points=64", *settings)
     run("nnunet_pix2rep preprocess_unlabeled -d 512 -c 2d_compact -p Pix2RepPlans -np 2")
     run(f"nnUNetv2_train 512 2d_compact all -p Pix2RepPlans -tr {PRETRAINING} -device cpu")
     (results,) = (root / "nnUNet_results").iterdir()

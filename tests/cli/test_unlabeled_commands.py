@@ -84,7 +84,7 @@ def test_a_missing_folder_is_one_message(root, capsys):
 def test_unlabelled_images_are_pretrained_on_by_command_line(root, scans, tmp_path):
     preprocessed = root / "nnUNet_preprocessed" / DATASET
     write_json([{"train": ["case_00"], "val": ["case_04"]}], preprocessed / "splits_final.json")
-    short = "num_epochs=2 num_iterations_per_epoch=2 num_val_iterations_per_epoch=1 num_points=64"
+    short = "num_epochs=2 num_iterations_per_epoch=2 num_val_iterations_per_epoch=1 sampling.num_points=64"
     settings = [f"pretraining.{setting}" for setting in short.split()]
     train = "nnUNetv2_train 900 2d 0 -p Pix2RepPlans -tr nnUNetTrainerPix2RepV2Pretrain -device cpu"
     log = tmp_path / "log.txt"

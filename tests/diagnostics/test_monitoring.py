@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.config import OptimizationConfig, PretrainingConfig, ViewsConfig
 from nnunet_pix2rep.diagnostics.monitoring import (
     ADVICE,
     MAX_DEAD_DIMENSIONS,
@@ -105,7 +105,7 @@ def test_phases(num_epochs, phases):
 
 
 def test_the_advice_names_settings_and_what_they_are_now():
-    settings = PretrainingConfig(initial_lr=0.5, mirror_axes=())
+    settings = PretrainingConfig(optimization=OptimizationConfig(initial_lr=0.5), views=ViewsConfig(mirror_axes=()))
     for kind, text in ADVICE.items():
         message = text.format(**vars(settings))
         assert "{" not in message, kind

@@ -3,10 +3,10 @@
 import dataclasses
 import math
 
-from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.config import ViewsConfig
 from nnunet_pix2rep.geometry.grids import TransformRanges
 
-LIMITS = {item.name: (item.metadata["low"], item.metadata["high"]) for item in dataclasses.fields(PretrainingConfig)}
+LIMITS = {item.name: (item.metadata["low"], item.metadata["high"]) for item in dataclasses.fields(ViewsConfig)}
 MAX_AMPLITUDES = (LIMITS["elastic_coarse_amplitude"][1], LIMITS["elastic_fine_amplitude"][1])
 
 WIDEST = {

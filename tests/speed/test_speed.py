@@ -14,10 +14,10 @@ from nnunet_pix2rep.speed.trainers import PRETRAINERS, make_trainer, quiet
 
 CPU = torch.device("cpu")
 TINY = (
-    "pretraining.num_points=64",
-    "pretraining.projection_hidden_channels=8",
-    "pretraining.projection_channels=8",
-    "pretraining.info_nce_negatives=14",
+    "pretraining.sampling.num_points=64",
+    "pretraining.head.hidden_channels=8",
+    "pretraining.head.channels=8",
+    "pretraining.info_nce.negatives=14",
 )
 
 
@@ -39,8 +39,8 @@ def test_the_synthetic_dataset_has_the_patch_of_its_images_and_the_compact_batch
 
 
 def test_settings_are_added_to_the_plans(synthetic):
-    plans = synthetic.plans({"pretraining": {"num_points": 7}})
-    assert plans["configurations"]["2d_compact"]["pix2rep"] == {"pretraining": {"num_points": 7}}
+    plans = synthetic.plans({"pretraining": {"sampling": {"num_points": 7}}})
+    assert plans["configurations"]["2d_compact"]["pix2rep"] == {"pretraining": {"sampling": {"num_points": 7}}}
 
 
 def test_the_maps_are_those_of_the_planned_network(synthetic):

@@ -3,19 +3,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.config import HeadConfig, InfoNCEConfig, PretrainingConfig, SamplingConfig
 from nnunet_pix2rep.speed.costs import losses_of, measure_head_and_loss, measure_scaling
 from nnunet_pix2rep.speed.measure import CLOCKS
 
 CPU = torch.device("cpu")
-SMALL = replace(
-    PretrainingConfig(), num_points=64, projection_hidden_channels=8, projection_channels=8, info_nce_negatives=14
+SMALL = PretrainingConfig(
+    sampling=SamplingConfig(num_points=64),
+    head=HeadConfig(hidden_channels=8, channels=8),
+    info_nce=InfoNCEConfig(negatives=14),
 )
 
 
 def test_every_loss_is_measured_and_infonce_with_all_negatives_too():
     assert list(losses_of(SMALL)) == ["barlow_twins", "info_nce, 14 negatives", "info_nce, all negatives"]
-    assert list(losses_of(replace(SMALL, info_nce_negatives=None))) == ["barlow_twins", "info_nce, all negatives"]
+    of_all = replace(SMALL, info_nce=InfoNCEConfig(negatives=None))
+    assert list(losses_of(of_all)) == ["barlow_twins", "info_nce, all negatives"]
     assert losses_of(SMALL)["info_nce, all negatives"].negatives is None
 
 
@@ -33,7 +36,7 @@ def test_the_sampled_path_takes_less_memory_than_the_dense_one():
 
 @pytest.fixture(scope="module")
 def scaling():
-    config = replace(SMALL, projection_channels=32, info_nce_chunk_size=256)
+    config = replace(SMALL, head=HeadConfig(8, 32), info_nce=InfoNCEConfig(negatives=14, chunk_size=256))
     results = measure_scaling(2048, 32, 2, config, 1, CPU, CLOCKS["wall"])
     return {(result["loss"], result["against"]): result for result in results}
 

@@ -92,7 +92,7 @@ class FeatureModel:
     @property
     def config(self) -> Pix2RepConfig:
         """The settings that the checkpoint was trained with; the defaults for those of others."""
-        return Pix2RepConfig.from_block(self.record.get("config"), str(self.source))
+        return Pix2RepConfig.from_record(self.record.get("config"), str(self.source))
 
 
 def load_feature_model(checkpoint_file: Path, features: str | None, device: torch.device) -> FeatureModel:
@@ -138,7 +138,7 @@ def _build_pixel_features(planned: nn.Module, features: str, record: dict[str, A
             f"{source} has no projection head: only checkpoints of a Pix2Rep pretraining have one, fine-tuned ones do "
             "not. Use --features hypercolumn or last_stage, or the checkpoint of the pretraining."
         )
-    embedder = build_pixel_embedder(planned, Pix2RepConfig.from_block(record.get("config"), str(source)).pretraining)
+    embedder = build_pixel_embedder(planned, Pix2RepConfig.from_record(record.get("config"), str(source)).pretraining)
     compare_weights(record["projection_head"], embedder.head).require_match(source)
     embedder.head.load_state_dict(record["projection_head"])
     return PixelFeatures(embedder.feature_network, embedder.head)

@@ -166,7 +166,7 @@ class FeatureReport:
         return equivariance_of_slice(self._slice_features, data, depth, features, transform)
 
     def _ranges(self) -> TransformRanges:
-        settings = self.model.config.pretraining
+        settings = self.model.config.pretraining.views
         return TransformRanges(
             rotation=tuple(np.deg2rad(settings.rotation_degrees or ROTATION_DEGREES)),
             zoom=settings.zoom,

@@ -26,18 +26,19 @@ def build_view_maker(
             (nnunetv2 2.8.1): range of rotation in radians, in-plane only or not, initial patch size, axes to mirror.
     """
     rotation, in_plane_only, _, mirror_axes = augmentation
+    views = settings.views
     ranges = TransformRanges(
-        rotation=rotation if settings.rotation_degrees is None else tuple(np.deg2rad(settings.rotation_degrees)),
-        mirror_axes=mirror_axes if settings.mirror_axes is None else settings.mirror_axes,
-        zoom=settings.zoom,
-        translation=settings.translation,
-        elastic_probability=settings.elastic_probability,
-        elastic_amplitudes=(settings.elastic_coarse_amplitude, settings.elastic_fine_amplitude),
+        rotation=rotation if views.rotation_degrees is None else tuple(np.deg2rad(views.rotation_degrees)),
+        mirror_axes=mirror_axes if views.mirror_axes is None else views.mirror_axes,
+        zoom=views.zoom,
+        translation=views.translation,
+        elastic_probability=views.elastic_probability,
+        elastic_amplitudes=(views.elastic_coarse_amplitude, views.elastic_fine_amplitude),
         in_plane_only=in_plane_only,
     )
-    return ViewMaker(configuration.patch_size, ranges, settings, points_per_patch(settings, configuration))
+    return ViewMaker(configuration.patch_size, ranges, views, points_per_patch(settings, configuration))
 
 
 def points_per_patch(settings: PretrainingConfig, configuration: ConfigurationManager) -> int:
     """Each patch's share of the pixel pairs of a batch."""
-    return max(2, settings.num_points // configuration.batch_size)
+    return max(2, settings.sampling.num_points // configuration.batch_size)

@@ -80,7 +80,7 @@ def build_pixel_embedder(planned: Any, config: PretrainingConfig) -> PixelEmbedd
     Raises:
         UserError: an architecture without a U-Net's decoder.
     """
-    feature_network = DecoderFeatures(planned, config.features)
+    feature_network = DecoderFeatures(planned, config.sampling.features)
     planned.decoder.seg_layers.requires_grad_(False)
     return PixelEmbedder(feature_network, feature_network.num_channels, config)
 

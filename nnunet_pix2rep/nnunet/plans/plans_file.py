@@ -11,6 +11,7 @@ from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_t
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunet_pix2rep.config import BLOCK_NAME, Pix2RepConfig, parse_settings
+from nnunet_pix2rep.config.merge import merged, picked
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import is_without_labels
@@ -43,13 +44,10 @@ def add_settings(plans: dict[str, Any], configuration: str, settings: Sequence[s
     Pix2RepConfig.from_block(block, source)
     given = parse_settings(settings)
     Pix2RepConfig.from_block(given, "--set")
-    for part, values in given.items():
-        block.setdefault(part, {}).update(values)
+    block = merged(block, given)
     # The values as they were understood, for instance 200 for 2e2.
     understood = Pix2RepConfig.from_block(block, source).to_block()
-    plans["configurations"][configuration][BLOCK_NAME] = {
-        part: {name: understood[part][name] for name in values} for part, values in block.items()
-    }
+    plans["configurations"][configuration][BLOCK_NAME] = picked(understood, block)
     return plans
 
 

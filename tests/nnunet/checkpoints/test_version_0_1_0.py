@@ -3,6 +3,7 @@
 They are of the data and the plans of tests/tiny_training.py, with settings of their own.
 """
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,22 +11,25 @@ import pytest
 import torch
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tiny_training import CASES, assert_equal_weights, differing, make_trainer, weights_of
 
+from nnunet_pix2rep.config.merge import picked
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
+from nnunet_pix2rep.nnunet.training.finetuning.linear_probe import Pix2RepLinearProbeTrainer
 from nnunet_pix2rep.nnunet.training.finetuning.two_stages import find_finished
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepV2Pretrain
 
 FOLDER = Path(__file__).with_name("version_0.1.0")
 PRETRAINING, FINETUNING = FOLDER / "pretraining.pth", FOLDER / "finetuning.pth"
 SETTINGS = {
-    "temperature": 0.3,
-    "redundancy_weight": 0.01,
-    "elastic_probability": 0.25,
-    "info_nce_negatives": 30,
-    "mask_ratio": 0.6,
+    "info_nce": {"temperature": 0.3, "negatives": 30},
+    "barlow_twins": {"redundancy_weight": 0.01},
+    "views": {"elastic_probability": 0.25},
+    "masked_autoencoder": {"mask_ratio": 0.6},
 }
 
 
@@ -84,13 +88,37 @@ def test_features_are_those_that_the_checkpoint_has(load, file, channels):
 
 
 def test_the_settings_are_those_of_the_training(load):
-    settings = load(PRETRAINING).config.pretraining
-    assert {name: getattr(settings, name) for name in SETTINGS} == SETTINGS
+    found = dataclasses.asdict(load(PRETRAINING).config.pretraining)
+    assert picked(found, SETTINGS) == SETTINGS
+    assert found["head"] == {"hidden_channels": 8, "channels": 8}
 
 
 def test_training_in_two_stages_finds_a_pretraining_of_its_own_settings(tiny, tmp_path):
     (tmp_path / "fold_0").mkdir()
     final = shutil.copy(PRETRAINING, tmp_path / "fold_0" / "checkpoint_final.pth")
-    for settings, expected in ((SETTINGS, Path(final)), (SETTINGS | {"temperature": 0.4}, None)):
+    for settings, expected in ((SETTINGS, Path(final)), (SETTINGS | {"info_nce": {"temperature": 0.4}}, None)):
         config = make_trainer(nnUNetTrainerPix2RepV2Pretrain, tiny, pretraining=settings).config
         assert find_finished(tmp_path, config.to_block()["pretraining"], list(CASES[4:])) == expected
+
+
+@pytest.mark.parametrize(("features", "reads_all_stages"), [("hypercolumn", True), ("last_stage", False)])
+def test_prediction_with_a_linear_probe_reads_the_plans_beside_it(features, reads_all_stages):
+    """nnU-Net builds the network from the plans that the training has left, with the names of then."""
+    plans = load_checkpoint_file(FINETUNING)["init_args"]["plans"]
+    block = plans["configurations"]["2d"]["pix2rep"]["pretraining"]
+    assert block["projection_channels"] == 8
+    block["features"] = features
+    manager = PlansManager(plans)
+    network = Pix2RepLinearProbeTrainer.build_network_architecture(
+        manager, manager.get_configuration("2d"), 1, 3, False
+    )
+    assert bool(network.decoder._forward_hooks) == reads_all_stages
+    assert network(torch.zeros(1, 1, 24, 24)).shape == (1, 3, 24, 24)
+
+
+def test_training_on_plans_of_then_says_what_to_rename(tiny):
+    plans = load_checkpoint_file(FINETUNING)["init_args"]["plans"] | {"continue_training": False}
+    with pytest.raises(
+        UserError, match=r'"pix2rep.pretraining.num_points" in plans TinyPlans.*sampling.num_points" now'
+    ):
+        nnUNetTrainerPix2RepV2Pretrain(plans, "2d", 0, read_json(tiny / "dataset.json"), torch.device("cpu"))

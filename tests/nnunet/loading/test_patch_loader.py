@@ -6,7 +6,7 @@ import torch
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from preprocessed_cases import nnUNetDatasetBlosc2, nnUNetDatasetNumpy, write_cases
 
-from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.config import ViewsConfig
 from nnunet_pix2rep.geometry.grids import TransformRanges
 from nnunet_pix2rep.nnunet.data.preprocessed_images import preprocessed_cases
 from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader, start_workers
@@ -21,9 +21,7 @@ SHAPE = (6, 30, 34)
 NUM_CASES = 4
 VIEWS = {2: (16, 20), 3: (4, 16, 20)}
 CONTEXTS = {2: (22, 26), 3: (6, 22, 26)}
-PLAIN = replace(
-    PretrainingConfig(), **{name: 0.0 for name in vars(PretrainingConfig()) if name.endswith("_probability")}
-)
+PLAIN = replace(ViewsConfig(), **{name: 0.0 for name in vars(ViewsConfig()) if name.endswith("_probability")})
 LABELS = LabelManager({"background": 0, "a": 1}, regions_class_order=None)
 
 
@@ -49,7 +47,7 @@ def make_loader(folder, dimension=2, config=None, labels=LABELS, context=None, *
     view_maker = ViewMaker(
         VIEWS[dimension],
         TransformRanges(rotation=(-1, 1), mirror_axes=(1,), zoom=(0.8, 1.2), in_plane_only=dimension == 3),
-        config or PretrainingConfig(),
+        config or ViewsConfig(),
         num_points=12,
     )
     context = context or CONTEXTS[dimension]

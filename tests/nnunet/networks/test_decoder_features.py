@@ -8,7 +8,7 @@ from small_networks import CHANNELS, small_network
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.config import HeadConfig, PretrainingConfig, SamplingConfig
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.networks.decoder_features import (
     SUPPORTED_ARCHITECTURES,
@@ -17,7 +17,7 @@ from nnunet_pix2rep.nnunet.networks.decoder_features import (
     unwrap,
 )
 
-CONFIG = replace(PretrainingConfig(), projection_hidden_channels=8, projection_channels=8)
+CONFIG = PretrainingConfig(head=HeadConfig(hidden_channels=8, channels=8))
 NETWORKS = [("plain", 2), ("plain", 3), ("residual_encoder", 2), ("residual_encoder", 3), ("residual", 2)]
 each_network = pytest.mark.parametrize(("architecture", "dimension"), NETWORKS)
 
@@ -82,7 +82,8 @@ def test_the_planned_network_keeps_its_keys_shapes_and_values(architecture, dime
 @each_network
 @pytest.mark.parametrize("features", ["hypercolumn", "last_stage"])
 def test_gradients_reach_every_weight_but_those_of_the_segmentation_layers(architecture, dimension, features):
-    embedder = build_pixel_embedder(small_network(architecture, dimension), replace(CONFIG, features=features))
+    config = replace(CONFIG, sampling=SamplingConfig(features=features))
+    embedder = build_pixel_embedder(small_network(architecture, dimension), config)
     points = torch.rand(2, 40, dimension) * 2 - 1
     embedder(images_for(dimension), points).square().mean().backward()
     for name, parameter in embedder.named_parameters():
@@ -95,7 +96,7 @@ def test_gradients_reach_every_weight_but_those_of_the_segmentation_layers(archi
 
 
 def test_embeddings_have_the_configured_width_for_any_number_of_input_channels():
-    embedder = build_pixel_embedder(small_network(num_input_channels=3), replace(CONFIG, projection_channels=5))
+    embedder = build_pixel_embedder(small_network(num_input_channels=3), replace(CONFIG, head=HeadConfig(8, 5)))
     assert embedder(images_for(2, num_channels=3), torch.rand(2, 7, 2) * 2 - 1).shape == (14, 5)
 
 

@@ -20,7 +20,7 @@ def test_only_the_block_and_the_name_change(planned_copy):
 
 
 def test_the_written_settings_are_read_back(planned_copy):
-    settings = ["pretraining.num_epochs=7", "pretraining.zoom=[0.5, 1]", "finetuning.num_epochs=30"]
+    settings = ["pretraining.num_epochs=7", "pretraining.views.zoom=[0.5, 1]", "finetuning.num_epochs=30"]
     path = write_plans(DATASET, "2d", settings=settings, compact=True)
     manager = PlansManager(str(path))
     for configuration in ("2d", "2d_compact"):

@@ -11,18 +11,16 @@ from torch import distributed, nn
 from torch.distributed.nn import functional as differentiable
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunet_pix2rep.config import PretrainingConfig
+from nnunet_pix2rep.config import HeadConfig, InfoNCEConfig, PretrainingConfig
 from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
 from nnunet_pix2rep.losses.info_nce import InfoNCELoss
 from nnunet_pix2rep.nnunet.networks.decoder_features import build_pixel_embedder
 
+HEAD = HeadConfig(hidden_channels=12, channels=10)
 CONFIGS = {
-    "info_nce": (InfoNCELoss, PretrainingConfig(projection_hidden_channels=12, projection_channels=10)),
-    "info_nce_few_negatives": (
-        InfoNCELoss,
-        PretrainingConfig(projection_hidden_channels=12, projection_channels=10, info_nce_negatives=6),
-    ),
-    "barlow_twins": (BarlowTwinsLoss, PretrainingConfig(projection_hidden_channels=12, projection_channels=10)),
+    "info_nce": (InfoNCELoss, PretrainingConfig(head=HEAD)),
+    "info_nce_few_negatives": (InfoNCELoss, PretrainingConfig(head=HEAD, info_nce=InfoNCEConfig(negatives=6))),
+    "barlow_twins": (BarlowTwinsLoss, PretrainingConfig(head=HEAD)),
 }
 NUM_STEPS = 3
 
@@ -44,7 +42,7 @@ class BatchNormOfAllProcesses(nn.BatchNorm1d):
 
 def make_network(config):
     network = build_pixel_embedder(small_network(), config)
-    norm = BatchNormOfAllProcesses(config.projection_hidden_channels)
+    norm = BatchNormOfAllProcesses(config.head.hidden_channels)
     norm.load_state_dict(network.head[1].state_dict())
     network.head[1] = norm
     return network.double()

@@ -34,7 +34,7 @@ class Waiting(TorchDispatchMode):
 @pytest.mark.parametrize("trainer_class", [nnUNetTrainerPix2RepPretrain, nnUNetTrainerPix2RepV2Pretrain])
 @pytest.mark.parametrize("negatives", [None, 8])
 def test_a_training_step_waits_for_nothing(tiny, trainer_class, negatives):
-    trainer = make_trainer(trainer_class, tiny, pretraining={"info_nce_negatives": negatives})
+    trainer = make_trainer(trainer_class, tiny, pretraining={"info_nce": {"negatives": negatives}})
     trainer.initialize()
     training, _ = trainer.get_dataloaders()
     batch = next(training)

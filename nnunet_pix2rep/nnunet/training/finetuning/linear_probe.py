@@ -16,8 +16,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 from torch.nn.functional import interpolate
 
+from nnunet_pix2rep.config import BLOCK_NAME, Pix2RepConfig
 from nnunet_pix2rep.nnunet.networks.decoder_features import check_architecture
-from nnunet_pix2rep.nnunet.plans.plans_file import read_config
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import (
     FinetuningSchedule,
     Pix2RepFinetuneTrainer,
@@ -46,12 +46,12 @@ class Pix2RepLinearProbeTrainer(Pix2RepFinetuneTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.initial_lr = self.settings.probe_lr
         self.enable_deep_supervision = False
-        self.uses_hypercolumn = self.config.pretraining.features == "hypercolumn"
+        self.uses_hypercolumn = self.config.pretraining.sampling.features == "hypercolumn"
         if self.uses_hypercolumn:
             self.print_to_log_file(
                 "The probe reads all decoder stages, which a stock network does not: predicting with it needs "
-                "nnunet_pix2rep installed and nnUNet_extTrainer set. A plan with pretraining.features=last_stage has "
-                "no such need."
+                "nnunet_pix2rep installed and nnUNet_extTrainer set. A plan with "
+                "pretraining.sampling.features=last_stage has no such need."
             )
 
     @staticmethod
@@ -63,10 +63,10 @@ class Pix2RepLinearProbeTrainer(Pix2RepFinetuneTrainer):
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
         """The planned network with keys and shapes as planned; its outputs summed for the hypercolumn."""
-        uses_hypercolumn = (
-            read_config(configuration_manager, f"plans {plans_manager.plans_name}").pretraining.features
-            == "hypercolumn"
-        )
+        # nnU-Net's prediction comes here with the plans beside the checkpoint, which may be of an earlier version
+        block = configuration_manager.configuration.get(BLOCK_NAME)
+        config = Pix2RepConfig.from_record(block, f"plans {plans_manager.plans_name}")
+        uses_hypercolumn = config.pretraining.sampling.features == "hypercolumn"
         network = nnUNetTrainer.build_network_architecture(
             plans_manager,
             configuration_manager,

@@ -119,7 +119,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         view_maker = ViewMaker(
             self.configuration_manager.patch_size,
             TransformRanges(in_plane_only=in_plane_only),
-            self.config.pretraining,
+            self.config.pretraining.views,
             num_points=1,
         )
         cases = self.get_unlabelled_cases()

@@ -100,11 +100,11 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
 def is_pretraining_of(record: dict[str, Any], settings: dict[str, Any], held_out: list[str], source: str) -> bool:
     """Whether the record of a checkpoint is of a pretraining with these settings and held-out patients.
 
-    A setting that came with a later version than the checkpoint's has its default there.
+    Settings of an earlier version have their names of now, and those that came later their defaults.
     """
     if "config" not in record or record.get("held_out_patients") != held_out:
         return False
-    return Pix2RepConfig.from_block(record["config"], source).to_block()["pretraining"] == settings
+    return Pix2RepConfig.from_record(record["config"], source).to_block()["pretraining"] == settings
 
 
 def find_finished(folder: Path, settings: dict[str, Any], held_out: list[str]) -> Path | None:

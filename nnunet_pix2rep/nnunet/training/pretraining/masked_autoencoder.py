@@ -71,7 +71,7 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
     def build_loading(self, augmentation: tuple) -> tuple[type[ViewPairLoader], MaskedPatchMaker]:
         """Loaders of masked patches, moved as nnU-Net moves them."""
         rotation, in_plane_only, _, mirror_axes = augmentation
-        settings = self.config.pretraining
+        settings = self.config.pretraining.masked_autoencoder
         if self._unnormalised.any():
             self.print_to_log_file(
                 f"WARNING: the plans do not normalise {int(self._unnormalised.sum())} channel(s) ({NO_NORMALISATION}), "
@@ -82,7 +82,7 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
         ranges = TransformRanges(
             rotation=rotation, mirror_axes=mirror_axes, zoom=NNUNET_ZOOM, translation=0.0, in_plane_only=in_plane_only
         )
-        block_size = block_size_of(self.configuration_manager.pool_op_kernel_sizes, settings.mask_block_size)
+        block_size = block_size_of(self.configuration_manager.pool_op_kernel_sizes, settings.block_size)
         patch_size = self.configuration_manager.patch_size
         return MaskedPatchLoader, MaskedPatchMaker(patch_size, ranges, block_size, settings.mask_ratio)
 

@@ -65,8 +65,8 @@ class PretrainTrainer(Pix2RepTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         settings = self.config.pretraining
         self.set_length(settings)
-        self.initial_lr = settings.initial_lr
-        self.weight_decay = settings.weight_decay
+        self.initial_lr = settings.optimization.initial_lr
+        self.weight_decay = settings.optimization.weight_decay
         self.enable_deep_supervision = False
         replace_local_logger(self, PretrainingLogger(diagnostics=self.diagnostics))
         self.warm_start = WarmStart(self)
@@ -123,7 +123,7 @@ class PretrainTrainer(Pix2RepTrainer):
         """AdamW over all trained weights, linear warm-up and cosine."""
         optimizer = build_adamw(self.network, self.initial_lr, self.weight_decay, self.device)
         return optimizer, WarmupCosineSchedule(
-            optimizer, self.initial_lr, self.num_epochs, self.config.pretraining.warmup_fraction
+            optimizer, self.initial_lr, self.num_epochs, self.config.pretraining.optimization.warmup_fraction
         )
 
     def get_cases(self) -> tuple[list[ImageCase], list[ImageCase]]:
@@ -161,7 +161,7 @@ class PretrainTrainer(Pix2RepTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         with self.autocast():
             loss = self.compute_loss(batch)
-        self.optimise(loss, self.config.pretraining.gradient_clipping)
+        self.optimise(loss, self.config.pretraining.optimization.gradient_clipping)
         return {"loss": loss.detach(), "keys": batch["keys"]}
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:

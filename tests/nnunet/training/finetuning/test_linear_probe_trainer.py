@@ -37,7 +37,7 @@ def run(folder, checkpoint, trainer_class=nnUNetTrainerPix2RepLinearProbe, confi
 
 @pytest.mark.parametrize(("features", "moving"), [("hypercolumn", {"0", "1"}), ("last_stage", {"1"})])
 def test_only_the_segmentation_layers_move(tiny, pretrained_checkpoint, features, moving):
-    trainer = run(tiny, pretrained_checkpoint, features=features)
+    trainer = run(tiny, pretrained_checkpoint, sampling={"features": features})
     before = weights_of(trainer.network)
     trainer.run_training()
     moved = differing(before, weights_of(trainer.network))
@@ -76,7 +76,7 @@ def predictor_of(trainer):
 
 @pytest.mark.parametrize("features", ["hypercolumn", "last_stage"])
 def test_nnunet_predicts_what_the_trainer_does(tiny, pretrained_checkpoint, monkeypatch, features):
-    trainer = run(tiny, pretrained_checkpoint, features=features)
+    trainer = run(tiny, pretrained_checkpoint, sampling={"features": features})
     trainer.run_training()
     name = load_checkpoint_file(Path(trainer.output_folder) / "checkpoint_final.pth")["trainer_name"]
     if features == "hypercolumn":

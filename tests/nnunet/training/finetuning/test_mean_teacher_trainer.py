@@ -120,7 +120,7 @@ def test_both_views_show_the_same_place(tiny):
     plain = dict.fromkeys(("bias_field", "noise", "blur", "brightness", "contrast", "low_resolution"), 0.0)
     plain |= dict.fromkeys(("inverted_gamma", "gamma", "inversion", "multiscale"), 0.0)
     settings = {f"{name}_probability": value for name, value in plain.items()}
-    trainer = make_trainer(Watched, tiny, pretraining=settings, finetuning={"num_epochs": 1})
+    trainer = make_trainer(Watched, tiny, pretraining={"views": settings}, finetuning={"num_epochs": 1})
     trainer.run_training()
     for views in trainer.views:
         first, second = views["images"].chunk(2)

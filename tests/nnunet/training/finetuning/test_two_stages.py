@@ -82,7 +82,7 @@ def test_a_pretraining_with_other_settings_is_not_overwritten(tiny, finished):
         final = final.with_name("checkpoint_latest.pth")
     content = final.read_bytes()
     with pytest.raises(UserError, match="holds a pretraining with other settings or other held-out patients"):
-        run(tiny, pretraining={"temperature": 0.3})
+        run(tiny, pretraining={"info_nce": {"temperature": 0.3}})
     assert final.read_bytes() == content
 
 

@@ -43,7 +43,7 @@ def test_the_hand_over_is_pix2reps(tiny, configuration):
 
 
 def test_it_learns(tiny):
-    settings = {"num_epochs": 6, "num_iterations_per_epoch": 10, "initial_lr": 0.01}
+    settings = {"num_epochs": 6, "num_iterations_per_epoch": 10, "optimization": {"initial_lr": 0.01}}
     trainer, _ = trained(tiny, pretraining=settings)
     values = trainer.logger.local_logger.my_fantastic_logging["explained_variance"]
     assert values[-1] > max(values[0], 0.05)

@@ -24,14 +24,14 @@ def test_a_trainer_that_lacks_a_part_says_which(tiny, call, missing):
         call(trainer)
 
 
-def test_a_loss_that_does_not_say_its_settings_is_named(tiny):
+def test_a_loss_without_settings_is_named(tiny):
     class Forgetful(PairLoss):
         name = "forgetful"
 
     class Trainer(Pix2RepPretrainTrainer):
         loss_class = Forgetful
 
-    with pytest.raises(NotImplementedError, match="Forgetful does not say"):
+    with pytest.raises(NotImplementedError, match="Forgetful needs a part 'forgetful' in PretrainingConfig"):
         make_trainer(Trainer, tiny).initialize()
 
 

@@ -17,8 +17,8 @@ from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import (
 )
 
 LENGTH = {"num_epochs": 5, "num_iterations_per_epoch": 12, "num_val_iterations_per_epoch": 4}
-SIZE = {"num_points": 512, "projection_hidden_channels": 64, "projection_channels": 64}
-COLLAPSING = {"initial_lr": 1.0, "temperature": 100.0}
+SIZE = {"sampling": {"num_points": 512}, "head": {"hidden_channels": 64, "channels": 64}}
+COLLAPSING = {"optimization": {"initial_lr": 1.0}, "info_nce": {"temperature": 100.0}}
 NO_INTENSITY_TRANSFORMS = {
     f"{name}_probability": 0.0
     for name in (
@@ -56,7 +56,7 @@ def test_a_collapsed_run_is_flagged_within_five_epochs_and_a_healthy_one_is_not(
     assert kinds_of(healthy) == set()
     collapsed = pretrain(tiny, **COLLAPSING)
     assert "collapse" in kinds_of(collapsed)
-    assert "lower pretraining.initial_lr (now 1.0)" in training_log(collapsed)
+    assert "lower pretraining.optimization.initial_lr (now 1.0)" in training_log(collapsed)
     assert training_log(collapsed).count("WARNING (collapse") == 1
 
 

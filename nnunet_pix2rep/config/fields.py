@@ -1,11 +1,15 @@
-"""Dataclass fields that know their range, meaning and source, and reading them from JSON with clear errors."""
+"""Dataclass fields that know their range, meaning and source, and reading them from JSON with clear errors.
+
+By hand and not with pydantic: it would check numbers alike, but every one of its messages would have to be replaced by
+one that names the key, the range in words, the meaning and the file.
+"""
 
 from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, TypeVar
 
@@ -27,30 +31,52 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
-def read_settings(cls: type[Settings], values: Mapping[str, Any], prefix: str, source: str) -> Settings:
+def parts_of(cls: type, name: str = "") -> Iterator[tuple[str, type]]:
+    """Dotted name and class of every dataclass of settings within one, outer before inner, without the outermost."""
+    for item_name, hint in typing.get_type_hints(cls).items():
+        if isinstance(hint, type) and is_dataclass(hint):
+            dotted = f"{name}.{item_name}" if name else item_name
+            yield dotted, hint
+            yield from parts_of(hint, dotted)
+
+
+def read_settings(
+    cls: type[Settings], values: Any, prefix: str, source: str, renamed: Mapping[str, str] | None = None
+) -> Settings:
     """Makes a dataclass of settings from values as JSON gives them; missing ones keep their defaults.
 
     Args:
-        cls: A dataclass of :func:`setting` fields.
-        values: Name -> value.
+        cls: A dataclass of :func:`setting` fields and of dataclasses of such.
+        values: Name -> value, or for a dataclass the same again.
         prefix: What the names stand under, for error messages, such as ``pix2rep.pretraining``.
         source: The file that they come from, for error messages.
+        renamed: Names of before with what stands before them -> the names of now, for error messages.
 
     Raises:
-        UserError: an unknown name, a wrong type or a value out of its range.
+        UserError: an unknown name or one of before, a wrong type or a value out of its range.
     """
-    known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
-    checked = {}
+    if not isinstance(values, Mapping):
+        raise UserError(
+            f'"{prefix}" in {source} must be an object with the keys {", ".join(hints)}, but is {values!r}.'
+        )
+    known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]  # a dataclass
+    checked: dict[str, Any] = {}
     for name, value in values.items():
+        full_name = f"{prefix}.{name}"
+        if renamed and full_name in renamed:
+            raise UserError(f'"{full_name}" in {source} is "{renamed[full_name]}" now. Rename it there.')
         if name not in known:
-            raise UserError(f'Unknown key "{prefix}.{name}" in {source}. Known keys: {", ".join(known)}.')
+            raise UserError(f'Unknown key "{full_name}" in {source}. Known keys: {", ".join(known)}.')
+        if is_dataclass(hints[name]):
+            checked[name] = read_settings(hints[name], value, full_name, source, renamed)
+            continue
         expected = Expected.of(known[name], hints[name])
         try:
             checked[name] = expected.read(value)
         except ValueError:
             raise UserError(
-                f'"{prefix}.{name}" in {source} must be {expected}, but is {value!r}. '
+                f'"{full_name}" in {source} must be {expected}, but is {value!r}. '
                 f"It means: {known[name].metadata['meaning']}."
             ) from None
     return cls(**checked)
