@@ -67,7 +67,7 @@ def test_a_healthy_run_of_barlow_twins_is_not_flagged(tiny):
 
 @pytest.mark.slow
 def test_views_that_share_their_intensities_are_flagged(tiny):
-    assert kinds_of(pretrain(tiny, **NO_INTENSITY_TRANSFORMS)) == {"intensity"}
+    assert kinds_of(pretrain(tiny, views=NO_INTENSITY_TRANSFORMS)) == {"intensity"}
 
 
 # ------------------------------------------------------------------------------------------------------ where they go
