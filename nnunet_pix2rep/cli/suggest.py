@@ -8,7 +8,7 @@ from pathlib import Path
 from nnunet_pix2rep.cli.feature_options import FEATURES
 from nnunet_pix2rep.devices import DEVICES
 
-HELP = "Choose the slices that are worth annotating, by the pretrained features, and write a folder to draw in."
+HELP = "Choose which slices to annotate, spread over patients or by the pretrained features; write a folder to draw in."
 SELECTORS = (
     "random", "random_patients", "fixed_interval", "middle", "one_per_patient", "typical", "coverage", "kmeans"
 )  # fmt: skip
