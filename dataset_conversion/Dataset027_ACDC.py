@@ -126,7 +126,9 @@ def unlabelled_cases(folder: Path, info: dict[str, str], warnings: list[str]) ->
     labelled = labelled_frames(folder, info)
     geometry = require_volume(folder, f"{folder.name}_frame{labelled[0]:02d}")
     cine, count = usable_frames_of_cine(folder, f"{folder.name}_4d", geometry, warnings)
-    if cine is not None and max(labelled) > count:
+    if cine is None:
+        return []
+    if max(labelled) > count:
         raise UserError(f"{folder / 'Info.cfg'}: frame {max(labelled)} is beyond the {count} frames of {cine.name}.")
     return [
         Case(

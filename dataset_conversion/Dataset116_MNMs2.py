@@ -118,6 +118,8 @@ def unlabelled_cases(folder: Path, disease: str, warnings: list[str]) -> list[Ca
     code = folder.name
     geometry = require_volume(folder, f"{code}_SA_ED")
     cine, count = usable_frames_of_cine(folder, f"{code}_SA_CINE", geometry, warnings)
+    if cine is None:
+        return []
     return [
         Case(f"{code}_frame{frame:02d}", "Un", code, disease, partial(read_volume, cine, frame, geometry))
         for frame in range(count)
