@@ -94,7 +94,7 @@ def run_command(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=dict(environment),
+            env={**environment, **same_package()},
             start_new_session=True,
             pass_fds=tuple(inherited_files),
         )
@@ -125,6 +125,16 @@ def _wait(process: subprocess.Popen, watch: Callable[[], None] | None) -> int:
             return process.wait(SECONDS_TO_WATCH)
         except subprocess.TimeoutExpired:
             watch()
+
+
+def same_package() -> dict[str, str]:
+    """The environment variable by which a sub-process imports this package from where this process has it.
+
+    ``python -m`` looks into the working directory first, so in a checkout the sub-processes of an installed package
+    would run the checkout. Python 3.10 does not know the variable.
+    """
+    root = Path(__file__).resolve().parents[2]
+    return {} if root == Path.cwd() else {"PYTHONSAFEPATH": "1"}
 
 
 def _resolve(command: Command) -> list[str]:

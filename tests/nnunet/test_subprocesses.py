@@ -123,3 +123,12 @@ def test_a_command_that_was_killed_is_told_from_one_that_failed(tmp_path):
     code = "import os; os.kill(os.getpid(), 9)"
     with pytest.raises(UserError, match=r"exit code -9 .*memory"):
         run_command(python(code), tmp_path / "log", os.environ)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="PYTHONSAFEPATH is of Python 3.11")
+def test_another_package_of_this_name_in_the_working_directory_is_not_run(tmp_path, monkeypatch):
+    (tmp_path / "nnunet_pix2rep").mkdir()
+    (tmp_path / "nnunet_pix2rep" / "__init__.py").write_text("raise RuntimeError('a checkout beside the user')")
+    monkeypatch.chdir(tmp_path)
+    run_command(("nnunet_pix2rep", "trainers"), tmp_path / "log", os.environ)
+    assert (tmp_path / "log").read_text().splitlines()[-1] == str(trainers_folder())

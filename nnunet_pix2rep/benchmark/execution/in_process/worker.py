@@ -24,6 +24,7 @@ from nnunet_pix2rep.nnunet.subprocesses import (
     SECONDS_TO_WATCH,
     Command,
     failure_of,
+    same_package,
     shell_text,
     stop_process,
 )
@@ -121,7 +122,7 @@ class NnunetWorker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=dict(environment),
+                env={**environment, **same_package()},
                 start_new_session=True,
                 pass_fds=[theirs.fileno()],
             )
