@@ -71,9 +71,9 @@ def convert_acdc(source: Path, dataset_id: int, raw_folder: Path, dry_run: bool 
         for folder in patients:
             check_labels_have_images(folder)
             info = read_info(folder / "Info.cfg")
-            cases += labelled_cases(folder, subset, info, warnings)
+            cases += labeled_cases(folder, subset, info, warnings)
             if subset == "Tr":
-                cases += unlabelled_cases(folder, info, warnings)
+                cases += unlabeled_cases(folder, info, warnings)
     return write_raw_dataset(cases, DESCRIPTION, dataset_id, raw_folder, dry_run=dry_run, warnings=warnings)
 
 
@@ -93,15 +93,15 @@ def read_info(path: Path) -> dict[str, str]:
     return info
 
 
-def labelled_frames(folder: Path, info: dict[str, str]) -> list[int]:
+def labeled_frames(folder: Path, info: dict[str, str]) -> list[int]:
     """End-diastole and end-systole, counted from 1 as in the file names."""
     return [parse_whole_number(info[key], key, folder / "Info.cfg") for key in ("ED", "ES")]
 
 
-def labelled_cases(folder: Path, subset: str, info: dict[str, str], warnings: list[str]) -> list[Case]:
+def labeled_cases(folder: Path, subset: str, info: dict[str, str], warnings: list[str]) -> list[Case]:
     """End-diastole and end-systole of a patient; only a test patient may lack the labels (they came out later)."""
     cases = []
-    for frame in labelled_frames(folder, info):
+    for frame in labeled_frames(folder, info):
         name = f"{folder.name}_frame{frame:02d}"
         image = require_volume(folder, name)
         label_file = find_volume(folder, f"{name}_gt")
@@ -118,18 +118,18 @@ def labelled_cases(folder: Path, subset: str, info: dict[str, str], warnings: li
     return cases
 
 
-def unlabelled_cases(folder: Path, info: dict[str, str], warnings: list[str]) -> list[Case]:
-    """All frames of the cine but the labelled ones, on the geometry of the labelled ones.
+def unlabeled_cases(folder: Path, info: dict[str, str], warnings: list[str]) -> list[Case]:
+    """All frames of the cine but the labeled ones, on the geometry of the labeled ones.
 
     The spacing in the header of a 4D file is not always that of the frame files, which are the reference.
     """
-    labelled = labelled_frames(folder, info)
-    geometry = require_volume(folder, f"{folder.name}_frame{labelled[0]:02d}")
+    labeled = labeled_frames(folder, info)
+    geometry = require_volume(folder, f"{folder.name}_frame{labeled[0]:02d}")
     cine, count = usable_frames_of_cine(folder, f"{folder.name}_4d", geometry, warnings)
     if cine is None:
         return []
-    if max(labelled) > count:
-        raise UserError(f"{folder / 'Info.cfg'}: frame {max(labelled)} is beyond the {count} frames of {cine.name}.")
+    if max(labeled) > count:
+        raise UserError(f"{folder / 'Info.cfg'}: frame {max(labeled)} is beyond the {count} frames of {cine.name}.")
     return [
         Case(
             f"{folder.name}_frame{frame:02d}",
@@ -139,7 +139,7 @@ def unlabelled_cases(folder: Path, info: dict[str, str], warnings: list[str]) ->
             partial(read_volume, cine, frame - 1, geometry),
         )
         for frame in range(1, count + 1)
-        if frame not in labelled
+        if frame not in labeled
     ]
 
 

@@ -47,7 +47,7 @@ DESCRIPTION = DatasetDescription(
     labels=CARDIAC_LABELS,
     reference="Campello et al., IEEE TMI 2021, https://www.ub.edu/mnms",
     license="CC BY-NC-SA 4.0",
-    description="Short-axis cardiac cine MRI of several vendors and centres, labelled at end-diastole and end-systole",
+    description="Short-axis cardiac cine MRI of several vendors and centres, labeled at end-diastole and end-systole",
 )
 INPUT_HELP = "unpacked folder OpenDataset/, with Training/ and the CSV table"
 TABLE = "*Dataset*nformation*opendataset.csv"
@@ -111,7 +111,7 @@ def read_patients(root: Path) -> dict[str, dict[str, str]]:
 
 
 def patient_cases(folder: Path, subset: str, row: dict[str, str], warnings: list[str]) -> list[Case]:
-    """The labelled frames of a patient and, in training, the unlabelled ones."""
+    """The labeled frames of a patient and, in training, the unlabeled ones."""
     code = folder.name
     check_labels_have_images(folder)
     image = require_volume(folder, f"{code}_sa")
@@ -132,12 +132,12 @@ def patient_cases(folder: Path, subset: str, row: dict[str, str], warnings: list
                 )
             )
     if subset != "Ts":
-        labelled = {case.name for case in cases}
+        labeled = {case.name for case in cases}
         names = {f"{code}_frame{frame:02d}": frame for frame in range(count)}
         cases += [
             make_case(name, "Un", image=partial(read_volume, image, frame))
             for name, frame in names.items()
-            if name not in labelled
+            if name not in labeled
         ]
     return cases
 
@@ -145,15 +145,13 @@ def patient_cases(folder: Path, subset: str, row: dict[str, str], warnings: list
 def usable_frames(frames: list[int], label: Path, count: int, warnings: list[str]) -> list[int]:
     """Those of the table's frames that exist and hold a label; a warning for each of the others."""
     voxels = SimpleITK.GetArrayViewFromImage(read_volume(label))
-    labelled = [frame for frame in range(count) if voxels[frame].any()]
+    labeled = [frame for frame in range(count) if voxels[frame].any()]
     usable = []
     for frame in frames:
-        if frame in labelled:
+        if frame in labeled:
             usable.append(frame)
         else:
-            warnings.append(
-                f"{label} has no label at frame {frame}, only at {labelled or 'none'}: not used as labelled."
-            )
+            warnings.append(f"{label} has no label at frame {frame}, only at {labeled or 'none'}: not used as labeled.")
     return usable
 
 

@@ -75,9 +75,9 @@ def convert_mnms2(source: Path, dataset_id: int, raw_folder: Path, dry_run: bool
         if code not in diseases:
             warnings.append(f"{folder} is not in the table: skipped.")
             continue
-        cases += labelled_cases(folder, diseases[code])
+        cases += labeled_cases(folder, diseases[code])
         if int(code) <= LAST_TRAINING_SUBJECT:
-            cases += unlabelled_cases(folder, diseases[code], warnings)
+            cases += unlabeled_cases(folder, diseases[code], warnings)
     return write_raw_dataset(cases, DESCRIPTION, dataset_id, raw_folder, dry_run=dry_run, warnings=warnings)
 
 
@@ -96,7 +96,7 @@ def read_diseases(path: Path) -> dict[str, str]:
     return diseases
 
 
-def labelled_cases(folder: Path, disease: str) -> list[Case]:
+def labeled_cases(folder: Path, disease: str) -> list[Case]:
     """End-diastole and end-systole of a subject."""
     check_labels_have_images(folder)
     code = folder.name
@@ -113,7 +113,7 @@ def labelled_cases(folder: Path, disease: str) -> list[Case]:
     return cases
 
 
-def unlabelled_cases(folder: Path, disease: str, warnings: list[str]) -> list[Case]:
+def unlabeled_cases(folder: Path, disease: str, warnings: list[str]) -> list[Case]:
     """All frames of a subject's cine, on the geometry of the end-diastolic image."""
     code = folder.name
     geometry = require_volume(folder, f"{code}_SA_ED")

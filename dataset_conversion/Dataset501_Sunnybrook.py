@@ -4,9 +4,9 @@ Two layouts are recognised by their folders:
 
 - The original data: ``SCD_ManualContours/``, ``SCD_IMAGES_*/`` and ``scd_patientdata.csv``, contours as text and DICOM
   images. Gives the true geometry, and the other cardiac phases in imagesUn. See ``sunnybrook_contours.py``.
-- The PNG export of the labelled slices: ``Images/`` and ``Labels/``. See ``sunnybrook_png.py``.
+- The PNG export of the labeled slices: ``Images/`` and ``Labels/``. See ``sunnybrook_png.py``.
 
-In both, a labelled volume is the stack of the slices that the expert contoured in that phase, not the whole heart:
+In both, a labeled volume is the stack of the slices that the expert contoured in that phase, not the whole heart:
 slices without a contour are not known to be background. End-diastole is the phase with the larger cavity. The data has
 no official test set, so every patient is in imagesTr. The group is the pathology in the patient's name: SC-HF-I (heart
 failure, infarct), SC-HF-NI (heart failure, no infarct), SC-HYP (hypertrophy), SC-N (normal).

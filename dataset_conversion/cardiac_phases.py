@@ -1,4 +1,4 @@
-"""Which labelled cardiac phase is end-diastole and which end-systole, from the areas of the cavity."""
+"""Which labeled cardiac phase is end-diastole and which end-systole, from the areas of the cavity."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def name_phases(areas: Mapping[int, Mapping[int, int]], patient: str, example: P
     """
     if len(areas) != 2:
         raise UserError(
-            f"{patient} has {len(areas)} labelled phase(s) instead of two (see {example}): is a file missing?"
+            f"{patient} has {len(areas)} labeled phase(s) instead of two (see {example}): is a file missing?"
         )
     common = set.intersection(*(set(slices) for slices in areas.values()))
     totals = {phase: sum(slices[position] for position in common) for phase, slices in areas.items()}

@@ -127,9 +127,9 @@ def number_of_frames(path: Path) -> int:
 
 
 def usable_frames_of_cine(folder: Path, stem: str, geometry: Path, warnings: list[str]) -> tuple[Path | None, int]:
-    """A cine whose frames can become unlabelled cases, and their number.
+    """A cine whose frames can become unlabeled cases, and their number.
 
-    Unlabelled frames are a bonus: what is wrong with a cine is a warning, not an error, and gives no frames.
+    Unlabeled frames are a bonus: what is wrong with a cine is a warning, not an error, and gives no frames.
 
     Args:
         folder: the patient's folder.

@@ -35,7 +35,7 @@ PATIENT_NAME = re.compile(r"(?P<group>SC(?:-[A-Z]+)+)-(?P<number>\d+)")
 
 
 def cases_from_contours(source: Path, warnings: list[str]) -> list[Case]:
-    """End-diastole and end-systole of each patient, and all other phases as unlabelled cases.
+    """End-diastole and end-systole of each patient, and all other phases as unlabeled cases.
 
     Args:
         source: folder with ``SCD_ManualContours/``, ``SCD_IMAGES_*/`` and ``scd_patientdata.csv``.
@@ -141,7 +141,7 @@ def main_phases(
     counts = Counter({phase: len(slices) for phase, slices in phases.items()}).most_common()
     for phase, _ in counts[2:]:
         files = ", ".join(path.name for path in phases.pop(phase).values())
-        warnings.append(f"{patient}: contours outside the two labelled phases are not used: {files}.")
+        warnings.append(f"{patient}: contours outside the two labeled phases are not used: {files}.")
     return phases
 
 

@@ -1,4 +1,4 @@
-"""The PNG export of the Sunnybrook data: the labelled slices as grey images, with masks of the left-ventricular cavity.
+"""The PNG export of the Sunnybrook data: the labeled slices as grey images, with masks of the left-ventricular cavity.
 
 ``Images/<part>/<patient>-IM-0001-<NNNN>.dcm.png``, and the mask of the same name in ``Labels/<part>/`` (0 and 255).
 The scanner wrote 20 cardiac phases per slice position, so NNNN = 20 * slice + phase. Pixels are 1.25 mm wide and slices

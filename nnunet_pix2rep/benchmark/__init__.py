@@ -1,1 +1,1 @@
-"""Benchmarks: accuracy over numbers of labelled patients, and speed."""
+"""Benchmarks: accuracy over numbers of labeled patients, and speed."""

@@ -9,7 +9,7 @@ FORMAT_VERSION = 1
 BENCHMARK_FILE, RESULTS_FILE, RUNS_FILE = "benchmark.json", "results.csv", "runs.csv"
 SET_FILE = "annotation_set.json"
 CELL_NAMES = ("method", "shots", "selector", "budget", "seed")
-"""What tells cells apart. ``shots`` counts labelled patients; where the effort is counted in slices it is empty, and
+"""What tells cells apart. ``shots`` counts labeled patients; where the effort is counted in slices it is empty, and
 ``budget`` counts them and ``selector`` says what chose them."""
 METRICS = ("dice", "surface_dice", "hd95")
 RESULT_COLUMNS = (*CELL_NAMES, "patient", "case", "class", *METRICS, "run_folder")

@@ -1,4 +1,4 @@
-"""``nnunet_pix2rep benchmark``: methods against each other, by numbers of labelled patients and draws of them."""
+"""``nnunet_pix2rep benchmark``: methods against each other, by numbers of labeled patients and draws of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nnunet_pix2rep.benchmark.launch.setup import Benchmark
 
 __all__ = ["HELP", "add_arguments", "run"]
-HELP = "Compare pretraining methods with nnU-Net from scratch, by labelled patients and draws; table, tests and plots."
+HELP = "Compare pretraining methods with nnU-Net from scratch, by labeled patients and draws; table, tests and plots."
 
 
 def run(arguments: argparse.Namespace) -> int:

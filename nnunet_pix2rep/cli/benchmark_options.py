@@ -73,7 +73,7 @@ def _add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=_shots,
         metavar="N",
-        help="Numbers of labelled patients, or all. Default: 1 2 5 10 all, as far as there are patients.",
+        help="Numbers of labeled patients, or all. Default: 1 2 5 10 all, as far as there are patients.",
     )
     parser.add_argument(
         "--budget",

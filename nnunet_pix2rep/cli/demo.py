@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = (
-    "Run the whole method on synthetic cardiac MRI, or on Sunnybrook: one labelled patient, with and without Pix2Rep."
-)
+HELP = "Run the whole method on synthetic cardiac MRI, or on Sunnybrook: one labeled patient, with and without Pix2Rep."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -116,7 +116,7 @@ def _print_next(planned: Planned, arguments: argparse.Namespace) -> None:
     number = convert_dataset_name_to_id(planned.plans_file.parent.name)  # nnUNetv2_preprocess takes no name
     plans = "" if planned.plans_file.stem == "nnUNetPlans" else f" -p {planned.plans_file.stem}"
     print("Next:")
-    if planned.num_labelled and planned.is_new:
+    if planned.num_labeled and planned.is_new:
         print(f"  nnUNetv2_preprocess -d {number} -plans_name {planned.plans_file.stem} -c {' '.join(arguments.c)}")
     if arguments.no_pp:
         for configuration in arguments.c:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nnunet_pix2rep.nnunet.unlabeled.preprocess import Report
 
-HELP = "Preprocess images without labels like the labelled ones, for pretraining and the Mean Teacher."
+HELP = "Preprocess images without labels like the labeled ones, for pretraining and the Mean Teacher."
 MAX_NAMES = 5
 
 

@@ -84,8 +84,8 @@ def read_row(
     files = {"truth": preprocessed / "gt_segmentations" / f"{case}.nii.gz"}
     files |= {name: folders[name] / "validation" / f"{case}.nii.gz" for name in ("scratch", "pix2rep")}
     volumes = {name: SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file))) for name, file in files.items()}
-    labelled = np.flatnonzero(volumes["truth"].any(axis=(1, 2)))
-    index = int(labelled[len(labelled) // 2])
+    labeled = np.flatnonzero(volumes["truth"].any(axis=(1, 2)))
+    index = int(labeled[len(labeled) // 2])
     with (data_folder / f"{case}.pkl").open("rb") as file:
         slices, rows, columns = pickle.load(file)["bbox_used_for_cropping"]
     prepared = np.asarray(ImageCase(case, str(data_folder)).open()[:, [index - slices[0]]])
@@ -131,7 +131,7 @@ def plot_figure(rows: Sequence[Row], colours: Sequence[np.ndarray], summary: Map
     figure.legend(handles=labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
     means = {name: summary[name]["mean_dice"] for name in ("scratch", "pix2rep")}
     figure.suptitle(
-        f"One labelled patient: mean Dice {means['scratch']:.3f} from scratch, {means['pix2rep']:.3f} with Pix2Rep\n"
+        f"One labeled patient: mean Dice {means['scratch']:.3f} from scratch, {means['pix2rep']:.3f} with Pix2Rep\n"
         f"({len(summary['scratch']['cases'])} images of {len(summary['validation_patients'])} other patients; rows "
         "from the largest gain to the smallest)",
         fontsize=10,

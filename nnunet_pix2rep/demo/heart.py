@@ -96,7 +96,7 @@ class HeartSlice:
     Attributes:
         label: BACKGROUND, RV, MYOCARDIUM or LV; uint8.
         blood: Lit by blood: cavities without papillary muscles, or an atrium.
-        muscle: The myocardium with papillary muscles and the thin, unlabelled wall of the RV.
+        muscle: The myocardium with papillary muscles and the thin, unlabeled wall of the RV.
         pericardium: Within a few mm of the heart, where there may be fat.
     """
 
@@ -124,7 +124,7 @@ def cut_heart(heart: Heart, t: float, x: np.ndarray, y: np.ndarray) -> HeartSlic
     rv_wall = (rv_distance < 2.5) & ~rv & ~within_wall
     pericardium = (distance < cavity + wall + 7) | (rv_distance < 7)
     if t < 0:
-        # Beyond the valves there are atria: as bright as the ventricles, with thin walls, and labelled by nobody.
+        # Beyond the valves there are atria: as bright as the ventricles, with thin walls, and labeled by nobody.
         nothing = np.zeros(x.shape, dtype=bool)
         atria = (distance < cavity + 0.5 * wall) | (rv_distance < -2)
         return HeartSlice(nothing.astype(np.uint8), atria, within_wall & ~atria, pericardium)

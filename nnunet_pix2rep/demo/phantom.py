@@ -1,7 +1,7 @@
 """A synthetic short-axis cine MRI: two phases of patients who differ in anatomy, surroundings and appearance.
 
 Small enough for a CPU, yet no toy: bright vessels, a stomach that looks like a ventricle, varying contrast, bias fields
-and noise stand between one labelled patient and a good segmentation. Labels as in nnU-Net's conversion of ACDC: 1 right
+and noise stand between one labeled patient and a good segmentation. Labels as in nnU-Net's conversion of ACDC: 1 right
 ventricle, 2 myocardium of the left ventricle, 3 its cavity.
 """
 

@@ -15,14 +15,14 @@ TITLES = {"scratch": "from scratch", "pix2rep": "Pix2Rep"}
 
 
 def collect_results(result_folders: Mapping[str, Path], preprocessed: Path) -> dict[str, Any]:
-    """Reads both validation summaries (3D Dice in the geometry of the images) and who was labelled.
+    """Reads both validation summaries (3D Dice in the geometry of the images) and who was labeled.
 
     Args:
         result_folders: nnU-Net's folders of the fold, of ``scratch`` and ``pix2rep``.
         preprocessed: The dataset's folder in ``nnUNet_preprocessed``.
 
     Returns:
-        For each of the two ``mean_dice``, ``dice_per_class`` and ``cases``; the labels, the labelled and the validation
+        For each of the two ``mean_dice``, ``dice_per_class`` and ``cases``; the labels, the labeled and the validation
         patients.
 
     Raises:
@@ -70,7 +70,7 @@ def format_table(summary: Mapping[str, Any]) -> str:
     better = sum(pix2rep[case] > scratch[case] for case in scratch)
     lines += [
         "",
-        f"One labelled patient ({summary['labelled_patient']}); mean over {len(scratch)} images of "
+        f"One labeled patient ({summary['labelled_patient']}); mean over {len(scratch)} images of "
         f"{len(summary['validation_patients'])} validation patients.",
         f"Pix2Rep is better in {better} of {len(scratch)} images.",
     ]

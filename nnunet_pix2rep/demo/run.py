@@ -1,4 +1,4 @@
-"""The demo: nnU-Net's commands learn from one labelled patient, from scratch and after Pix2Rep's pretraining."""
+"""The demo: nnU-Net's commands learn from one labeled patient, from scratch and after Pix2Rep's pretraining."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _preparation(output: Path, settings: DemoSettings) -> list[Stage]:
             ),
         ),
         Stage("preprocess", "nnU-Net's preprocessing", (preprocess,)),
-        Stage("split", f"Split: 1 labelled patient, {settings.num_validation} validation patients", (split,)),
+        Stage("split", f"Split: 1 labeled patient, {settings.num_validation} validation patients", (split,)),
     ]
 
 
@@ -187,7 +187,7 @@ def _training(output: Path, settings: DemoSettings) -> list[Stage]:
     pretrained = result_folders(output, settings)["pretraining"] / "checkpoint_final.pth"
     return [
         Stage("pretrain", f"Pretraining without labels ({PRETRAINER})", (train(PIX2REP_PLANS, PRETRAINER),)),
-        Stage("scratch", "One labelled patient, from scratch; validation", (train(SCRATCH_PLANS, FINETUNER),)),
+        Stage("scratch", "One labeled patient, from scratch; validation", (train(SCRATCH_PLANS, FINETUNER),)),
         Stage(
             "pix2rep",
             "The same patient, from Pix2Rep; validation",

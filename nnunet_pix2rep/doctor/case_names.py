@@ -1,4 +1,4 @@
-"""Names of labelled cases that nnU-Net takes for something else."""
+"""Names of labeled cases that nnU-Net takes for something else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_case_names(cases: Sequence[str], preprocessing: str) -> list[Finding]:
     """An error where nnU-Net would leave cases out without a word.
 
     Args:
-        cases: The labelled cases.
+        cases: The labeled cases.
         preprocessing: The command that preprocesses the dataset again.
     """
     hidden = hidden_cases(cases)

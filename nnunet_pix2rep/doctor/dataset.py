@@ -1,4 +1,4 @@
-"""Checks of a dataset: plans, preprocessed data, splits, unlabelled images."""
+"""Checks of a dataset: plans, preprocessed data, splits, unlabeled images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nnunet_pix2rep.doctor.case_names import check_case_names, hidden_cases
 from nnunet_pix2rep.doctor.findings import Finding, Level, error, ok, shorten, warning
 from nnunet_pix2rep.doctor.plans import PlansCheck
 from nnunet_pix2rep.doctor.sparse_labels import check_sparse_labels
-from nnunet_pix2rep.doctor.unlabelled import check_fold_without_labels, check_intensities, check_pool, has_pool
+from nnunet_pix2rep.doctor.unlabeled import check_fold_without_labels, check_intensities, check_pool, has_pool
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import (
     dataset_name_of,
     is_without_labels,
-    labelled_cases,
+    labeled_cases,
     preprocessed_folder,
     raw_folder,
     training_cases,
@@ -101,7 +101,7 @@ class DatasetCheck:
         self.folder = folder  # for the commands that remedies name
         try:
             read_json(folder / "dataset.json")
-            self.has_labels = bool(labelled_cases(folder.name))
+            self.has_labels = bool(labeled_cases(folder.name))
             cases = training_cases(folder.name) if self.has_labels or not has_pool(folder) else []
         except UserError as problem:
             remedy = self._remedy_of_dataset(folder)

@@ -15,7 +15,7 @@ def run_folder_of(method, shots, seed):
     return f"cells/{method}/shots_{shots}/seed_{seed}"
 
 
-def labelled_patients(shots, seed):
+def labeled_patients(shots, seed):
     """Nested over shots, disjoint over seeds."""
     return [f"train{place}" if seed == 0 else f"train{place}_{seed}" for place in range(shots)]
 
@@ -59,7 +59,7 @@ def write_benchmark(folder, rows, methods=None, subsets=None, test_patients=None
             "seeds": len({seed for _, seed in subsets}),
             "test_patients": test_patients or sorted({row["patient"] for row in rows}),
             "splits": {
-                f"{shots}_{seed}": {"train_patients": labelled_patients(shots, seed), "train_cases": []}
+                f"{shots}_{seed}": {"train_patients": labeled_patients(shots, seed), "train_cases": []}
                 for shots, seed in subsets
             },
             "versions": {"nnunetv2": "2.8.1"},

@@ -73,18 +73,18 @@ def place():
         scan = SimpleITK.ReadImage(str(raw_of(dataset) / "imagesTr" / f"{CASES[0]}_0000.nii.gz"))
         (root / "scans").mkdir()
         SimpleITK.WriteImage(scan + 1, str(root / "scans" / "new_0000.nii.gz"))
-        unlabelled = root / "nnUNet_raw" / "Dataset903_Unlabelled"
+        unlabeled = root / "nnUNet_raw" / "Dataset903_Unlabeled"
         for number in range(2):
-            (unlabelled / "imagesUn").mkdir(parents=True, exist_ok=True)
-            SimpleITK.WriteImage(scan + number, str(unlabelled / "imagesUn" / f"case{number}_0000.nii.gz"))
+            (unlabeled / "imagesUn").mkdir(parents=True, exist_ok=True)
+            SimpleITK.WriteImage(scan + number, str(unlabeled / "imagesUn" / f"case{number}_0000.nii.gz"))
         labels = {"background": 0, "a": 1, "ignore": 2}
         write_json(
             {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": 0, "file_ending": ".nii.gz"},
-            unlabelled / "dataset.json",
+            unlabeled / "dataset.json",
         )
-        preprocessed = dataset.with_name(unlabelled.name)
+        preprocessed = dataset.with_name(unlabeled.name)
         preprocessed.mkdir()
-        for file in (dataset / f"{PLANS}.json", unlabelled / "dataset.json"):
+        for file in (dataset / f"{PLANS}.json", unlabeled / "dataset.json"):
             shutil.copy(file, preprocessed)
         finished = scan * 0 + 2
         finished[:, :, 3:5] = 1

@@ -9,7 +9,7 @@ import SimpleITK
 import torch
 from planned_dataset import environment_of
 from tiny_training import ThreadContext
-from unlabelled_dataset import cine, names_in, volume, write
+from unlabeled_dataset import cine, names_in, volume, write
 
 from nnunet_pix2rep.annotation.start import fingerprint
 from nnunet_pix2rep.cli.main import main
@@ -113,7 +113,7 @@ def test_bad_input_is_one_message(root, scans, capsys):
 
 
 def annotate(raw, case):
-    """One slice of one scan, as an annotator would, and the scan among the labelled ones."""
+    """One slice of one scan, as an annotator would, and the scan among the labeled ones."""
     image = raw / "imagesTr" / f"{case}_0000.nii.gz"
     (raw / "imagesUn" / image.name).replace(image)
     scan = SimpleITK.ReadImage(str(image))

@@ -4,7 +4,7 @@ import pytest
 import SimpleITK
 import torch
 from planned_dataset import DATASET, environment_of
-from unlabelled_dataset import cine, make_dataset_with_images, volume, write
+from unlabeled_dataset import cine, make_dataset_with_images, volume, write
 
 from nnunet_pix2rep.cli.main import main
 from nnunet_pix2rep.files import read_json, write_json
@@ -81,7 +81,7 @@ def test_a_missing_folder_is_one_message(root, capsys):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_unlabelled_images_are_pretrained_on_by_command_line(root, scans, tmp_path):
+def test_unlabeled_images_are_pretrained_on_by_command_line(root, scans, tmp_path):
     preprocessed = root / "nnUNet_preprocessed" / DATASET
     write_json([{"train": ["case_00"], "val": ["case_04"]}], preprocessed / "splits_final.json")
     short = "num_epochs=2 num_iterations_per_epoch=2 num_val_iterations_per_epoch=1 sampling.num_points=64"

@@ -38,23 +38,23 @@ def source(tmp_path, write_volume):
     return source
 
 
-def test_official_division_and_unlabelled_frames_of_training_patients_only(source, tmp_path, verify):
+def test_official_division_and_unlabeled_frames_of_training_patients_only(source, tmp_path, verify):
     folder = convert_acdc(source, 27, tmp_path / "raw")
     assert folder.name == "Dataset027_ACDC"
     training = {"patient001_frame01", "patient001_frame03", "patient090_frame02", "patient090_frame04"}
     assert names(folder / "imagesTr") == names(folder / "labelsTr") == training
     testing = {"patient101_frame01", "patient101_frame05"}
     assert names(folder / "imagesTs") == names(folder / "labelsTs") == testing
-    unlabelled = {f"patient001_frame{frame:02d}" for frame in (2, 4, 5)}
-    unlabelled |= {f"patient090_frame{frame:02d}" for frame in (1, 3, 5)}
-    assert names(folder / "imagesUn") == unlabelled
-    assert patients_of(folder).keys() == training | testing | unlabelled
+    unlabeled = {f"patient001_frame{frame:02d}" for frame in (2, 4, 5)}
+    unlabeled |= {f"patient090_frame{frame:02d}" for frame in (1, 3, 5)}
+    assert names(folder / "imagesUn") == unlabeled
+    assert patients_of(folder).keys() == training | testing | unlabeled
     assert patients_of(folder)["patient090_frame05"] == {"patient": "patient090", "group": "NOR"}
     assert patients_of(folder)["patient101_frame01"] == {"patient": "patient101", "group": "HCM"}
     verify(folder)
 
 
-def test_unlabelled_frames_are_those_of_the_cine_on_the_geometry_of_the_labelled_frame(source, tmp_path):
+def test_unlabeled_frames_are_those_of_the_cine_on_the_geometry_of_the_labeled_frame(source, tmp_path):
     folder = convert_acdc(source, 27, tmp_path / "raw")
     cine, _ = read(source / "training" / "patient090" / "patient090_4d.nii.gz")
     for frame in (1, 3, 5):
@@ -145,7 +145,7 @@ def test_unusable_cine_is_left_out_and_reported(source, tmp_path, write_volume, 
     assert "patient090_4d.nii.gz cannot be read" in printed
 
 
-def test_labelled_frame_beyond_the_cine_is_an_error(source, tmp_path, write_volume):
+def test_labeled_frame_beyond_the_cine_is_an_error(source, tmp_path, write_volume):
     write_volume(source / "training" / "patient090" / "patient090_4d.nii.gz", np.zeros((3, *SHAPE), np.int16))
     with pytest.raises(UserError, match=r"patient090/Info\.cfg: frame 4 is beyond the 3 frames"):
         convert_acdc(source, 27, tmp_path / "raw")

@@ -50,13 +50,13 @@ def test_official_division(source, tmp_path, verify):
     folder = convert_mnms(source, 114, tmp_path / "raw")
     training = {"A0S9V9_frame00", "A0S9V9_frame02", "B3D0N1_frame03", "B3D0N1_frame01"}
     testing = {"D1H6U2_frame01", "D1H6U2_frame02", "E9V4Z8_frame00", "E9V4Z8_frame03"}
-    unlabelled = {"A0S9V9_frame01", "A0S9V9_frame03", "B3D0N1_frame00", "B3D0N1_frame02"}
-    unlabelled |= {f"C5U0R6_frame{frame:02d}" for frame in range(FRAMES)}
+    unlabeled = {"A0S9V9_frame01", "A0S9V9_frame03", "B3D0N1_frame00", "B3D0N1_frame02"}
+    unlabeled |= {f"C5U0R6_frame{frame:02d}" for frame in range(FRAMES)}
     assert names(folder / "imagesTr") == names(folder / "labelsTr") == training
     assert names(folder / "imagesTs") == names(folder / "labelsTs") == testing
-    assert names(folder / "imagesUn") == unlabelled
+    assert names(folder / "imagesUn") == unlabeled
     patients = patients_of(folder)
-    assert patients.keys() == training | testing | unlabelled
+    assert patients.keys() == training | testing | unlabeled
     assert patients["B3D0N1_frame00"] == {"patient": "B3D0N1", "group": "B-2"}
     assert patients["C5U0R6_frame03"] == {"patient": "C5U0R6", "group": "C-4"}
     verify(folder)
@@ -107,7 +107,7 @@ def test_what_is_left_out_is_reported_at_the_end(source, tmp_path, write_volume,
     assert [warning.partition(":")[2].strip() for warning in warnings] == [
         "Z0Z0Z0 is in the table, but has no folder: skipped.",
         f"{source}/Training/Labeled/A0S9V9/A0S9V9_sa_gt.nii.gz has no label at frame 3, only at [0, 2]: not used as "
-        "labelled.",
+        "labeled.",
         f"{source}/Validation/D1H6U2 is not in the table: skipped.",
     ]
     assert "A0S9V9_frame03" in names(folder / "imagesUn")

@@ -39,12 +39,12 @@ def source(tmp_path, write_volume):
 def test_official_division_of_the_short_axis_view(source, tmp_path, verify):
     folder = convert_mnms2(source, 116, tmp_path / "raw")
     training, testing = {"001_ED", "001_ES", "160_ED", "160_ES"}, {"161_ED", "161_ES", "360_ED", "360_ES"}
-    unlabelled = {f"{code}_frame{frame:02d}" for code in ("001", "160") for frame in range(FRAMES)}
+    unlabeled = {f"{code}_frame{frame:02d}" for code in ("001", "160") for frame in range(FRAMES)}
     assert names(folder / "imagesTr") == names(folder / "labelsTr") == training
     assert names(folder / "imagesTs") == names(folder / "labelsTs") == testing
-    assert names(folder / "imagesUn") == unlabelled
+    assert names(folder / "imagesUn") == unlabeled
     patients = patients_of(folder)
-    assert patients.keys() == training | testing | unlabelled
+    assert patients.keys() == training | testing | unlabeled
     assert patients["160_frame02"] == {"patient": "160", "group": "NOR"}
     assert patients["161_ED"] == {"patient": "161", "group": "TRI"}
     verify(folder)

@@ -33,7 +33,7 @@ def write(raw_folder, cases=CASES, dataset_id=501, **options):
     return write_raw_dataset(cases, DESCRIPTION, dataset_id, raw_folder, **options)
 
 
-def test_layout_is_nnunets_with_unlabelled_images_apart(tmp_path):
+def test_layout_is_nnunets_with_unlabeled_images_apart(tmp_path):
     folder = write(tmp_path)
     assert folder == tmp_path / "Dataset501_Toy"
     assert set(contents(folder)) == {
@@ -173,8 +173,8 @@ def test_dataset_id_out_of_range(tmp_path, dataset_id):
         ([CASES[0], case("p1_ED", "Un")], "the same case: p1_ED"),
         ([case("p 1")], "'p 1' cannot be a case name"),
         ([case("../p1")], "cannot be a case name"),
-        ([case("p1", "Ts")], "No labelled training case"),
-        ([], "No labelled training case"),
+        ([case("p1", "Ts")], "No labeled training case"),
+        ([], "No labeled training case"),
     ],
 )
 def test_bad_cases_write_nothing(tmp_path, cases, message):

@@ -50,14 +50,14 @@ def contour(source, number, patient="SC-HF-I-01"):
     return source / "SCD_ManualContours" / patient / EXPERT / f"IM-0001-{number:04d}-icontour-manual.txt"
 
 
-def test_labelled_phases_for_training_and_the_others_unlabelled(source, tmp_path, verify):
+def test_labeled_phases_for_training_and_the_others_unlabeled(source, tmp_path, verify):
     folder = convert_sunnybrook(source, 501, tmp_path / "raw")
     training = {"SC-HF-I-01_ED", "SC-HF-I-01_ES", "SC-N-40_ED", "SC-N-40_ES"}
-    unlabelled = {f"{patient}_phase{phase:02d}" for patient in ("SC-HF-I-01", "SC-N-40") for phase in (2, 4)}
+    unlabeled = {f"{patient}_phase{phase:02d}" for patient in ("SC-HF-I-01", "SC-N-40") for phase in (2, 4)}
     assert names(folder / "imagesTr") == names(folder / "labelsTr") == training
-    assert names(folder / "imagesUn") == unlabelled
+    assert names(folder / "imagesUn") == unlabeled
     patients = patients_of(folder)
-    assert patients.keys() == training | unlabelled
+    assert patients.keys() == training | unlabeled
     assert patients["SC-HF-I-01_phase02"] == {"patient": "SC-HF-I-01", "group": "SC-HF-I"}
     assert patients["SC-N-40_ED"] == {"patient": "SC-N-40", "group": "SC-N"}
     verify(folder)
@@ -85,7 +85,7 @@ def test_stacks_follow_the_positions_in_the_headers(source, tmp_path, file, numb
     )
 
 
-def test_origin_is_that_of_the_lowest_labelled_slice(source, tmp_path):
+def test_origin_is_that_of_the_lowest_labeled_slice(source, tmp_path):
     folder = convert_sunnybrook(source, 501, tmp_path / "raw")
     _, image = read(folder / "imagesTr" / "SC-HF-I-01_ES_0000.nii.gz")
     np.testing.assert_allclose(image.GetOrigin(), np.array([-10, 20, 30]) + (STEP_MM + 0.002) * NORMAL, atol=1e-3)
@@ -184,7 +184,7 @@ def remove_images(source, *numbers):
         (lambda s: contour(s, 7).write_text("1 2\n3 four\n"), r"0007-icontour-manual\.txt is not a contour"),
         (lambda s: contour(s, 7).write_text("1 2\n3 4\n"), "0007.* must hold at least three lines"),
         (lambda s: contour(s, 7).write_text("1 2\n3 4\n40 5\n"), "0007.* leaves the image of 16 x 12 pixels"),
-        (lambda s: [contour(s, n).unlink() for n in (7, 11, 15)], r"SC-HF-I-01 has 1 labelled phase\(s\)"),
+        (lambda s: [contour(s, n).unlink() for n in (7, 11, 15)], r"SC-HF-I-01 has 1 labeled phase\(s\)"),
         (lambda s: [path.unlink() for path in contour(s, 7).parent.iterdir()], "holds no contours"),
     ],
 )
@@ -196,7 +196,7 @@ def test_bad_source_names_the_file_and_writes_nothing(source, tmp_path, damage, 
 
 
 def test_missing_position_is_an_error(source, tmp_path):
-    remove_images(source, 17, 18, 19, 20)  # the last position: unlabelled, and no gap
+    remove_images(source, 17, 18, 19, 20)  # the last position: unlabeled, and no gap
     convert_sunnybrook(source, 501, tmp_path / "raw", dry_run=True)
     for number in (9, 11):
         contour(source, number).unlink()

@@ -64,9 +64,9 @@ def test_mask_keeps_rows_and_columns(source, tmp_path):
     np.testing.assert_array_equal(voxels, expected)
 
 
-def test_end_diastole_is_the_larger_cavity_where_both_phases_are_labelled(tmp_path):
+def test_end_diastole_is_the_larger_cavity_where_both_phases_are_labeled(tmp_path):
     source = tmp_path / "source"
-    for position in range(5):  # many small slices: a larger sum, but smaller where both are labelled
+    for position in range(5):  # many small slices: a larger sum, but smaller where both are labeled
         write_slice(source, f"SC-HYP-01-IM-0001-{20 * position + 1:04d}", 1, 10)
     write_slice(source, "SC-HYP-01-IM-0001-0048", 2, 15)
     folder = convert_sunnybrook(source, 501, tmp_path / "raw")
@@ -159,8 +159,8 @@ def no_labels(source):
         (remove_mask, r"0060\.dcm\.png has no mask in Labels/"),
         (remove_image, r"0060\.dcm\.png has no image in Images/"),
         (remove_slice, r"slice after .*0040\.dcm\.png is missing: .* 0060"),
-        (remove_phase, r"SC-HF-I-01 has 1 labelled phase\(s\) instead of two"),
-        (third_phase, r"SC-HF-I-01 has 3 labelled phase\(s\) instead of two"),
+        (remove_phase, r"SC-HF-I-01 has 1 labeled phase\(s\) instead of two"),
+        (third_phase, r"SC-HF-I-01 has 3 labeled phase\(s\) instead of two"),
         (same_areas, "SC-HF-I-01: both phases have the same area"),
         (rename, r"SC-HF-I-01-0060\.png does not match"),
         (second_copy, r"Part2.*0060\.dcm\.png exists a second time"),

@@ -15,7 +15,7 @@ def test_the_rows_span_the_gains_from_best_to_worst():
     assert choose_cases(SUMMARY, 20) == ["b", "d", "f", "g", "e", "c", "a"]
 
 
-def test_the_overlay_colours_labelled_pixels_only():
+def test_the_overlay_colours_labeled_pixels_only():
     image = np.random.default_rng(0).normal(size=(8, 8))
     segmentation = np.zeros((8, 8), dtype=np.uint8)
     segmentation[2:4] = 3

@@ -36,10 +36,10 @@ def test_every_slice_is_plausible(seed, number, phase):
     assert image.dtype == np.float32
     assert np.isfinite(image).all()
     assert (image.std(axis=(1, 2)) > 0).all()
-    unlabelled = [index for index, one_slice in enumerate(segmentation) if not one_slice.any()]
+    unlabeled = [index for index, one_slice in enumerate(segmentation) if not one_slice.any()]
     # The base of a contracted heart moves below the first slice.
-    assert unlabelled in ([], [0] if phase == "ES" else [])
-    for index in set(range(len(image))) - set(unlabelled):
+    assert unlabeled in ([], [0] if phase == "ES" else [])
+    for index in set(range(len(image))) - set(unlabeled):
         assert label(segmentation[index] == LV)[1] == 1
         assert label(segmentation[index] == MYOCARDIUM)[1] == 1
     assert not segmentation[:, [0, -1], :].any()

@@ -145,10 +145,10 @@ def test_splits_with_unknown_cases_or_of_another_form(dataset):
     assert "is not valid JSON" in only_problem(check(dataset), Level.ERROR).message
 
 
-def test_unlabelled_images_that_wait_for_preprocessing(dataset):
-    unlabelled = raw_of(dataset) / "imagesUn"
-    unlabelled.mkdir()
-    shutil.copy(raw_of(dataset) / "imagesTr" / f"{CASES[0]}_0000.nii.gz", unlabelled / "new_0000.nii.gz")
+def test_unlabeled_images_that_wait_for_preprocessing(dataset):
+    unlabeled = raw_of(dataset) / "imagesUn"
+    unlabeled.mkdir()
+    shutil.copy(raw_of(dataset) / "imagesTr" / f"{CASES[0]}_0000.nii.gz", unlabeled / "new_0000.nii.gz")
     problem = only_problem(check(dataset), Level.WARNING)
     assert "1 cases in" in problem.message
     assert problem.remedy == f"nnunet_pix2rep preprocess_unlabeled -d 901 -c 2d -p {PLANS}"
@@ -157,7 +157,7 @@ def test_unlabelled_images_that_wait_for_preprocessing(dataset):
 def test_a_pool_of_other_plans_or_without_a_record(dataset):
     from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
-    test_unlabelled_images_that_wait_for_preprocessing(dataset)
+    test_unlabeled_images_that_wait_for_preprocessing(dataset)
     preprocess_unlabeled(dataset.name, "2d", PLANS, num_processes=1)
     assert sound(check(dataset))
     record = dataset / f"{PLANS}_2d_unlabeled.json"

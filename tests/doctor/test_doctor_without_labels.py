@@ -42,7 +42,7 @@ def test_scans_alone_are_sound_and_what_comes_next_is_said(scans_alone):
     findings = check(scans_alone)
     assert sound(findings)
     assert "no training cases yet" in message_of(findings, "dataset")
-    assert message_of(findings, "unlabelled images").startswith("6 take part")
+    assert message_of(findings, "unlabeled images").startswith("6 take part")
     assert f"nnUNetv2_train 901 2d all -p {PLANS} -tr nnUNetTrainerPix2RepV2Pretrain" in message_of(findings, "next")
 
 

@@ -14,7 +14,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of, preprocessed_folder, raw_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
-from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELLED_FOLDER
+from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELED_FOLDER
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class RawDataset:
     @cached_property
     def images(self) -> dict[str, list[Path]]:
         """Case -> its image files. A case that an interrupted run has left in both folders counts where it is whole."""
-        found = self.cases_in(UNLABELLED_FOLDER)
+        found = self.cases_in(UNLABELED_FOLDER)
         for case, files in self.cases_in("imagesTr").items():
             if len(files) >= len(found.get(case, [])):
                 found[case] = files
@@ -79,7 +79,7 @@ class RawDataset:
             if case in tests:
                 problems.append(f"{case} is a test case: its image is in imagesTs too.")
             elif case not in self.images:
-                problems.append(f"{case} has no image in imagesTr or {UNLABELLED_FOLDER} of {self.name}.")
+                problems.append(f"{case} has no image in imagesTr or {UNLABELED_FOLDER} of {self.name}.")
             elif number_of_frames(self.images[case][0], len(self.images[case]), self.num_channels) is not None:
                 problems.append(f"{case} is a 4D file: bring its frames in one by one to annotate them.")
         return problems

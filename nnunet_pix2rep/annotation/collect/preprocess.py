@@ -46,7 +46,7 @@ class Target:
 
 
 def targets_of(dataset_folder: Path) -> list[Target]:
-    """The folders of preprocessed cases of a dataset; those too that hold nothing but unlabelled images so far."""
+    """The folders of preprocessed cases of a dataset; those too that hold nothing but unlabeled images so far."""
     found: dict[Path, Target] = {}
     for path in sorted(dataset_folder.glob("*.json")):
         plans = read_json(path)

@@ -158,7 +158,7 @@ def _check_case(
 
 
 def axes_of_sparse_cases(dataset: RawDataset, rounds: Iterable[AnnotationRound]) -> dict[str, int]:
-    """Case -> axis of its slices, for labelled cases that were collected or have slices that are ignore as a whole."""
+    """Case -> axis of its slices, for labeled cases that were collected or have slices that are ignore as a whole."""
     recorded = {case: taken.axis for entry in rounds for case, taken in entry.cases.items()}
     reader, ignore = dataset.reader(None), dataset.ignore_label
     axes = {}

@@ -49,7 +49,7 @@ class CollectReport:
         backup: Where the labels that were replaced are kept; None: none were.
         moved: Cases whose images were moved from ``imagesUn``.
         preprocessed: Folder of preprocessed data -> cases preprocessed now.
-        outside_folds: Labelled cases that ``splits_final.json`` does not name.
+        outside_folds: Labeled cases that ``splits_final.json`` does not name.
         suggestion: What was to be annotated, if known.
     """
 

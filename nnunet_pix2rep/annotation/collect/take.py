@@ -16,7 +16,7 @@ from nnunet_pix2rep.files import atomic_path, read_json, write_json
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients
 from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX, read_pool
-from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELLED_FOLDER
+from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELED_FOLDER
 
 BACKUP_FOLDER = "labelsTr_backup"
 
@@ -50,11 +50,11 @@ def move_images(dataset: RawDataset, cases: Iterable[str]) -> list[str]:
     Returns:
         The cases that were moved.
     """
-    unlabelled = dataset.cases_in(UNLABELLED_FOLDER)
-    moved = [case for case in cases if case in unlabelled]
+    unlabeled = dataset.cases_in(UNLABELED_FOLDER)
+    moved = [case for case in cases if case in unlabeled]
     for case in moved:
-        spacing = dataset.folder / UNLABELLED_FOLDER / f"{case}.json"  # nnU-Net's format for 3D TIFF has such a file
-        files = [*([spacing] if spacing.is_file() else []), *unlabelled[case]]
+        spacing = dataset.folder / UNLABELED_FOLDER / f"{case}.json"  # nnU-Net's format for 3D TIFF has such a file
+        files = [*([spacing] if spacing.is_file() else []), *unlabeled[case]]
         for file in files:
             with atomic_path(dataset.folder / "imagesTr" / file.name) as temporary:
                 _link_or_copy(file, temporary)
@@ -73,7 +73,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 
 def add_patients(dataset: RawDataset, patients: Mapping[str, str]) -> None:
-    """Adds cases that ``patients.json`` does not list, since trainings ask it for all labelled cases.
+    """Adds cases that ``patients.json`` does not list, since trainings ask it for all labeled cases.
 
     Args:
         dataset: The dataset.
@@ -140,17 +140,17 @@ def preprocess_cases(dataset: RawDataset, axes: Mapping[str, int]) -> dict[str, 
 
 
 def remove_from_pools(dataset: RawDataset, cases: Iterable[str]) -> None:
-    """Removes cases that are labelled now from the unlabelled images of every configuration."""
+    """Removes cases that are labeled now from the unlabeled images of every configuration."""
     if dataset.preprocessed is None:
         return
     cases = set(cases)
-    own = str((dataset.folder / UNLABELLED_FOLDER).resolve())
+    own = str((dataset.folder / UNLABELED_FOLDER).resolve())
     for record in sorted(dataset.preprocessed.glob(f"*{SUFFIX}.json")):
         pool = read_pool(record.with_suffix(""))
         assert pool is not None
-        labelled = [name for name, image in pool.images.items() if name in cases and image.folder == own]
-        for name in labelled:
+        labeled = [name for name, image in pool.images.items() if name in cases and image.folder == own]
+        for name in labeled:
             pool.remove(name)
             del pool.images[name]
-        if labelled:
+        if labeled:
             pool.write()

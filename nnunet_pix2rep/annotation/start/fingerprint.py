@@ -21,8 +21,8 @@ from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization impo
 from nnunet_pix2rep.annotation.start.foreground import Foreground, Scan, ignore_label_of, prepare_scans
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.data.dataset_cases import labelled_images
-from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELLED_FOLDER
+from nnunet_pix2rep.nnunet.data.dataset_cases import labeled_images
+from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, list_raw_cases
 
 FINGERPRINT_FILE = "dataset_fingerprint.json"
@@ -42,15 +42,15 @@ def ct_channels(dataset_json: Mapping[str, Any]) -> list[str]:
     return [name for name in channel_names(dataset_json) if issubclass(get_normalization_scheme(name), CTNormalization)]
 
 
-def unlabelled_scans(raw: Path, dataset_json: Mapping[str, Any]) -> dict[str, list[Path]]:
-    """Case -> its files in ``imagesUn``, without those that are labelled by now."""
-    labelled = labelled_images(raw, dataset_json)
-    cases = list_raw_cases(raw / UNLABELLED_FOLDER, dataset_json["file_ending"])
-    return {case: files for case, files in cases.items() if case not in labelled}
+def unlabeled_scans(raw: Path, dataset_json: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """Case -> its files in ``imagesUn``, without those that are labeled by now."""
+    labeled = labeled_images(raw, dataset_json)
+    cases = list_raw_cases(raw / UNLABELED_FOLDER, dataset_json["file_ending"])
+    return {case: files for case, files in cases.items() if case not in labeled}
 
 
 def extract_fingerprint(raw: Path, preprocessed: Path, num_processes: int) -> Foreground:
-    """Writes ``dataset_fingerprint.json`` for all scans of a raw dataset, labelled or not.
+    """Writes ``dataset_fingerprint.json`` for all scans of a raw dataset, labeled or not.
 
     Beside nnU-Net's keys the file says where the foreground intensities come from.
 
@@ -88,14 +88,14 @@ def extract_fingerprint(raw: Path, preprocessed: Path, num_processes: int) -> Fo
 def _scans(extractor: DatasetFingerprintExtractor, raw: Path, scratch: Path) -> list[Scan]:
     dataset_json = extractor.dataset_json
     ending = dataset_json["file_ending"]
-    labelled = {name: (tuple(case["images"]), case["label"]) for name, case in extractor.dataset.items()}
-    unlabelled = {case: (tuple(map(str, files)), None) for case, files in unlabelled_scans(raw, dataset_json).items()}
-    if not labelled and not unlabelled:
+    labeled = {name: (tuple(case["images"]), case["label"]) for name, case in extractor.dataset.items()}
+    unlabeled = {case: (tuple(map(str, files)), None) for case, files in unlabeled_scans(raw, dataset_json).items()}
+    if not labeled and not unlabeled:
         raise UserError(
-            f"{raw / UNLABELLED_FOLDER} holds no image named <case>_0000{ending}. Add scans with nnunet_pix2rep "
+            f"{raw / UNLABELED_FOLDER} holds no image named <case>_0000{ending}. Add scans with nnunet_pix2rep "
             f"add_unlabeled -d {raw.name} -i FOLDER."
         )
-    cases = unlabelled | labelled
+    cases = unlabeled | labeled
     reader, _ = find_reader(dataset_json, [images[0] for images, _ in cases.values()])
     is_ct = tuple(issubclass(get_normalization_scheme(name), CTNormalization) for name in channel_names(dataset_json))
     return [

@@ -90,14 +90,14 @@ class Foreground:
 def prepare_scans(scans: Sequence[Scan], num_processes: int) -> Foreground:
     """Writes the segmentation of each scan; scans that cannot be read are named and left out.
 
-    Labelled scans come first: if they have any foreground, the bodies of the others do not count.
+    Labeled scans come first: if they have any foreground, the bodies of the others do not count.
     """
-    labelled = [scan for scan in scans if scan.label is not None]
-    prepared = list(run_in_processes(prepare_scan, labelled, num_processes, "Reading labelled scans"))
+    labeled = [scan for scan in scans if scan.label is not None]
+    prepared = list(run_in_processes(prepare_scan, labeled, num_processes, "Reading labeled scans"))
     is_annotated = any(scan.has_foreground for scan in prepared)
-    if labelled and not is_annotated:  # labels without any foreground, such as untouched ones
-        prepared, labelled = [], []
-    others = [replace(scan, label=None, body_counts=not is_annotated) for scan in scans if scan not in labelled]
+    if labeled and not is_annotated:  # labels without any foreground, such as untouched ones
+        prepared, labeled = [], []
+    others = [replace(scan, label=None, body_counts=not is_annotated) for scan in scans if scan not in labeled]
     prepared += run_in_processes(prepare_scan, others, num_processes, "Reading scans")
     return Foreground(
         scans=sorted((scan for scan in prepared if not scan.problem), key=lambda scan: scan.name),

@@ -16,7 +16,7 @@ from nnunetv2.paths import nnUNet_raw
 from nnunet_pix2rep.annotation.start.scan_survey import choose_channels, choose_file_ending, reference_of, survey
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELLED_FOLDER
+from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER
 from nnunet_pix2rep.nnunet.data.raw_dataset_writer import dataset_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.patients.patients import PATIENTS_FILE
@@ -24,7 +24,7 @@ from nnunet_pix2rep.nnunet.unlabeled.add import AddReport, add_images
 from nnunet_pix2rep.nnunet.unlabeled.discover import find_images
 
 BACKGROUND, IGNORE = "background", "ignore"
-LABELLED_FOLDERS = ("imagesTr", "labelsTr")
+LABELED_FOLDERS = ("imagesTr", "labelsTr")
 MAX_NAMES = 3
 
 
@@ -60,7 +60,7 @@ def make_new_dataset(
     dry_run: bool = False,
     keep: Sequence[str] = (),
 ) -> NewDataset:
-    """Makes ``DatasetXXX_<name>`` in nnU-Net's raw folder, with all scans in ``imagesUn`` and no labelled case.
+    """Makes ``DatasetXXX_<name>`` in nnU-Net's raw folder, with all scans in ``imagesUn`` and no labeled case.
 
     ``dataset.json`` is written last: a folder without it is an interrupted run, which the same command completes.
 
@@ -98,7 +98,7 @@ def make_new_dataset(
         raise UserError(_nothing_added(report.problems | report.skipped))
     if not dry_run:
         _forget_patients_of_missing_cases(folder, ending)
-        for subfolder in LABELLED_FOLDERS:
+        for subfolder in LABELED_FOLDERS:
             (folder / subfolder).mkdir(exist_ok=True)
         _write_dataset_json(folder, labels, names, ending)
     return NewDataset(folder, labels, names, reference.dimension, report)
@@ -140,10 +140,10 @@ def _free_folder(dataset_id: int, name: str) -> Path:
             f"{folder} exists already. Add scans to it with nnunet_pix2rep add_unlabeled -d {dataset_id} -i FOLDER, or "
             "choose another ID with -d."
         )
-    labelled = [sub for sub in LABELLED_FOLDERS if (folder / sub).is_dir() and any((folder / sub).iterdir())]
-    if labelled:
+    labeled = [sub for sub in LABELED_FOLDERS if (folder / sub).is_dir() and any((folder / sub).iterdir())]
+    if labeled:
         raise UserError(
-            f"{folder} has files in {labelled[0]} but no dataset.json: it is no dataset that this command began. "
+            f"{folder} has files in {labeled[0]} but no dataset.json: it is no dataset that this command began. "
             "Choose another ID with -d, or move that folder away."
         )
     return folder
@@ -157,7 +157,7 @@ def _nothing_added(reasons: dict[str, str]) -> str:
 def _forget_patients_of_missing_cases(folder: Path, file_ending: str) -> None:
     """Patients are noted before the scans are written, those of scans that could not be added too."""
     records = read_json(folder / PATIENTS_FILE)
-    cases = list_raw_cases(folder / UNLABELLED_FOLDER, file_ending)
+    cases = list_raw_cases(folder / UNLABELED_FOLDER, file_ending)
     write_json({case: record for case, record in records.items() if case in cases}, folder / PATIENTS_FILE)
 
 

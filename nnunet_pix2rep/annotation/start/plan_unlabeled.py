@@ -1,7 +1,7 @@
 """Fingerprint, plans and preprocessing of a dataset from its images alone.
 
 Read against nnunetv2 2.8.1, experiment_planning/experiment_planners/default_experiment_planner.py: a planner reads the
-fingerprint, and of the labelled cases only their number (which limits the batch size) and one image (which the reader
+fingerprint, and of the labeled cases only their number (which limits the batch size) and one image (which the reader
 is chosen by). Both are given to it.
 """
 
@@ -25,12 +25,12 @@ from nnunet_pix2rep.annotation.start.fingerprint import (
     SOURCE_KEY,
     extract_fingerprint,
     find_reader,
-    unlabelled_scans,
+    unlabeled_scans,
 )
 from nnunet_pix2rep.annotation.start.foreground import Foreground
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.dataset_cases import labelled_images
+from nnunet_pix2rep.nnunet.data.dataset_cases import labeled_images
 from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of, raw_folder
 from nnunet_pix2rep.nnunet.plans.plans_file import read_plans, resolve_configuration
 from nnunet_pix2rep.nnunet.unlabeled.preprocess import Report, preprocess_unlabeled
@@ -71,7 +71,7 @@ class Planned:
         from_body: Whether foreground intensities come from the body.
         foreground: The scans of a fingerprint that was extracted now; None: there was one.
         is_new: Whether the plans were made now.
-        num_labelled: Number of labelled cases, which are not preprocessed here.
+        num_labeled: Number of labeled cases, which are not preprocessed here.
         reports: Configuration -> what was preprocessed.
     """
 
@@ -79,7 +79,7 @@ class Planned:
     from_body: bool
     foreground: Foreground | None
     is_new: bool
-    num_labelled: int
+    num_labeled: int
     reports: dict[str, Report] = field(default_factory=dict)
 
 
@@ -126,9 +126,9 @@ def plan_unlabeled(
         resolve_configuration(plans, configuration)
     dataset_json = read_json(raw / "dataset.json")
     from_body = read_json(folder / FINGERPRINT_FILE).get(SOURCE_KEY) == FROM_BODY
-    num_labelled = len(labelled_images(raw, dataset_json))
-    planned = Planned(plans_file, from_body, foreground, is_new, num_labelled)
-    if preprocess and unlabelled_scans(raw, dataset_json):
+    num_labeled = len(labeled_images(raw, dataset_json))
+    planned = Planned(plans_file, from_body, foreground, is_new, num_labeled)
+    if preprocess and unlabeled_scans(raw, dataset_json):
         for configuration in configurations:
             planned.reports[configuration] = preprocess_unlabeled(
                 name, configuration, plans_file.stem, num_processes=num_processes
@@ -154,11 +154,11 @@ def _plan(
         return file, False
     (raw / "imagesTr").mkdir(exist_ok=True)  # nnU-Net lists it
     planner = planner_class(raw.name, **options.arguments())
-    scans = unlabelled_scans(raw, planner.dataset_json)
+    scans = unlabeled_scans(raw, planner.dataset_json)
     images = [str(files[0]) for files in scans.values()] + [case["images"][0] for case in planner.dataset.values()]
     planner.dataset = {"example": {"images": [find_reader(planner.dataset_json, images)[1]]}}
     num_scans = len(read_json(folder / FINGERPRINT_FILE)["spacings"])
-    # Only the planner's copy: the file that it copies to the preprocessed dataset says how many cases are labelled.
+    # Only the planner's copy: the file that it copies to the preprocessed dataset says how many cases are labeled.
     planner.dataset_json = planner.dataset_json | {"numTraining": num_scans}
     planner.plan_experiment()
     return file, True

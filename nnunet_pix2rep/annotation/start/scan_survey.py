@@ -1,4 +1,4 @@
-"""What most scans of a folder are like: the reference that a dataset without labelled images lacks."""
+"""What most scans of a folder are like: the reference that a dataset without labeled images lacks."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from nnunet_pix2rep.annotation.suggest.grid import ScanGrid, read_grid
 from nnunet_pix2rep.annotation.suggest.planned_dataset import PlannedDataset
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.dataset_cases import labelled_images
-from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELLED_FOLDER
+from nnunet_pix2rep.nnunet.data.dataset_cases import labeled_images
+from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase, preprocessed_cases
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
 from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
@@ -97,18 +97,18 @@ def find_scans(dataset: PlannedDataset, fold: int | str = "all", axis: int | Non
     Raises:
         UserError: there is none, an image is not preprocessed, or a label does not fit its image.
     """
-    labelled = _labelled_cases(dataset)
-    unlabelled, notes = _pool_cases(dataset, labelled)
+    labeled = _labeled_cases(dataset)
+    unlabeled, notes = _pool_cases(dataset, labeled)
     patients = {
-        case: patient.name for case, patient in patients_with_pool(dataset.folder, [*labelled, *unlabelled]).items()
+        case: patient.name for case, patient in patients_with_pool(dataset.folder, [*labeled, *unlabeled]).items()
     }
     left_out = dict.fromkeys(sorted(patients_of_test_set(dataset.folder)), "in imagesTs")
-    for case in _validation_cases(dataset, fold, sorted(labelled)):
+    for case in _validation_cases(dataset, fold, sorted(labeled)):
         left_out.setdefault(patients[case], f"in the validation set of fold {fold}")
     files = dataset.label_files()
     scans = [
         _make_scan(dataset, files, case, patients[case], axis, *sources)
-        for case, sources in sorted({**labelled, **unlabelled}.items())
+        for case, sources in sorted({**labeled, **unlabeled}.items())
         if patients[case] not in left_out
     ]
     if not scans:
@@ -123,9 +123,9 @@ Sources = tuple[tuple[Path, ...], int | None, Path | None, ImageCase]
 """Raw files, frame, label and preprocessed image of a case."""
 
 
-def _labelled_cases(dataset: PlannedDataset) -> dict[str, Sources]:
+def _labeled_cases(dataset: PlannedDataset) -> dict[str, Sources]:
     """The training cases; none yet in a dataset that starts without labels."""
-    found = labelled_images(dataset.raw, dataset.dataset_json)
+    found = labeled_images(dataset.raw, dataset.dataset_json)
     if not found:
         return {}
     folder = dataset.folder / dataset.settings["data_identifier"]
@@ -137,22 +137,22 @@ def _labelled_cases(dataset: PlannedDataset) -> dict[str, Sources]:
 
 
 def _label_of(dataset: PlannedDataset, case: str) -> Path:
-    """The label of a training case, by nnU-Net's rule, see :func:`labelled_images`."""
+    """The label of a training case, by nnU-Net's rule, see :func:`labeled_images`."""
     if "dataset" in dataset.dataset_json:
         return dataset.raw / os.path.expandvars(dataset.dataset_json["dataset"][case]["label"])
     return dataset.raw / "labelsTr" / f"{case}{dataset.dataset_json['file_ending']}"
 
 
-def _pool_cases(dataset: PlannedDataset, labelled: Iterable[str]) -> tuple[dict[str, Sources], list[str]]:
+def _pool_cases(dataset: PlannedDataset, labeled: Iterable[str]) -> tuple[dict[str, Sources], list[str]]:
     manager = PlansManager(deepcopy(dataset.plans))  # it changes what it is given
     configuration = manager.get_configuration(dataset.configuration)
-    images, notes = usable_pool_cases(dataset.folder, manager, configuration, set(labelled))
+    images, notes = usable_pool_cases(dataset.folder, manager, configuration, set(labeled))
     pool = read_pool(pool_folder(dataset.folder, configuration.data_identifier))
     found: dict[str, Sources] = {}
     for image in images:
         assert pool is not None, "its images have just been read from it"
         source = pool.images[image.identifier]
-        folders = (Path(source.folder), dataset.raw / UNLABELLED_FOLDER)  # the dataset may have been moved
+        folders = (Path(source.folder), dataset.raw / UNLABELED_FOLDER)  # the dataset may have been moved
         folder = next((folder for folder in folders if all((folder / name).is_file() for name in source.files)), None)
         if folder is None:
             name = next(iter(source.files))

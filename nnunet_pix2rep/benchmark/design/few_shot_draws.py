@@ -1,4 +1,4 @@
-"""Which patients are labelled in which cell: the few-shot folds of ``nnunet_pix2rep split``.
+"""Which patients are labeled in which cell: the few-shot folds of ``nnunet_pix2rep split``.
 
 The folds share one validation set. It is the test set where test patients are drawn from the dataset; nnU-Net needs one
 beside a test folder too, and then it is one patient, who is only looked at.
@@ -61,7 +61,7 @@ def normalise_shots(shots: Sequence[Shots], num_patients: int) -> list[Shots]:
 
 
 def number_of_shots(fold: FewShotFold) -> int:
-    """The number of labelled patients, of ``"all"`` too."""
+    """The number of labeled patients, of ``"all"`` too."""
     return len(fold.train_patients)
 
 

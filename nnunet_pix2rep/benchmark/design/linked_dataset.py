@@ -66,7 +66,7 @@ def link_dataset(source: Path, target: Path, data_identifier: str, test_patients
         source: The user's preprocessed dataset.
         target: The benchmark's.
         data_identifier: Name of the folder of the configuration's data.
-        test_patients: Patients whose unlabelled images must not be trained on.
+        test_patients: Patients whose unlabeled images must not be trained on.
 
     Raises:
         UserError: the file system has no symbolic links.
@@ -82,7 +82,7 @@ def link_dataset(source: Path, target: Path, data_identifier: str, test_patients
 
 
 def link_pool(source: Path, target: Path, data_identifier: str, test_patients: set[str]) -> None:
-    """Links the pool of unlabelled images; its record of what may be used is a copy without the test patients'."""
+    """Links the pool of unlabeled images; its record of what may be used is a copy without the test patients'."""
     pool = read_pool(pool_folder(source, data_identifier))
     own = pool_folder(target, data_identifier)
     if pool is None or Pool(own, {}).record_file.exists():

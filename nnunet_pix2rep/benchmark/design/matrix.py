@@ -21,7 +21,7 @@ from nnunet_pix2rep.benchmark.design.training_lengths import BenchmarkPlans
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
 
 NOT_ENOUGH_SLICES = "there are {} slices to choose from"
-NOTHING_UNLABELLED = "all images outside the test set are annotated, which leaves nothing to learn from without labels"
+NOTHING_UNLABELED = "all images outside the test set are annotated, which leaves nothing to learn from without labels"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class MatrixBuilder:
         folder: The benchmark's folder.
         settings: The benchmark.
         plans: Its plans.
-        num_unlabelled: Unlabelled images in the pool that may be used.
+        num_unlabeled: Unlabeled images in the pool that may be used.
         num_candidates: Patients outside the validation set.
     """
 
@@ -56,13 +56,13 @@ class MatrixBuilder:
         folder: BenchmarkFolder,
         settings: BenchmarkSettings,
         plans: BenchmarkPlans,
-        num_unlabelled: int,
+        num_unlabeled: int,
         num_candidates: int,
     ):
         self._folder = folder
         self._settings = settings
         self._plans = plans
-        self._num_unlabelled = num_unlabelled
+        self._num_unlabeled = num_unlabeled
         self._num_candidates = num_candidates
 
     def build(self, methods: Sequence[Method], folds: Sequence[FewShotFold]) -> Matrix:
@@ -123,7 +123,7 @@ class MatrixBuilder:
 
     def _cell(self, method: Method, fold: FewShotFold) -> Cell:
         shots = number_of_shots(fold)
-        nothing_left = method.needs_unlabelled and shots == self._num_candidates and not self._num_unlabelled
+        nothing_left = method.needs_unlabeled and shots == self._num_candidates and not self._num_unlabeled
         return Cell(
             title=f"{method.name}, {shots} shot(s), seed {fold.seed}",
             folder=self._folder.cells / method.folder_name / f"shots_{shots}" / f"seed_{fold.seed}",
@@ -138,7 +138,7 @@ class MatrixBuilder:
             shots=shots,
             seed=fold.seed,
             pretraining=self._pretraining_of(method, fold.seed),
-            impossible=NOTHING_UNLABELLED if nothing_left else None,
+            impossible=NOTHING_UNLABELED if nothing_left else None,
         )
 
     def _pretraining(self, trainer: str, seed: int) -> Pretraining:

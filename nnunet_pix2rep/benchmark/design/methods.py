@@ -30,7 +30,7 @@ class Method:
         pretraining: Trainer of the self-supervised stage whose weights are handed over; None: there is none.
         weights: A checkpoint that is handed over in its place.
         adds_pretraining_length: Train for as many iterations more as a pretraining takes.
-        needs_unlabelled: Whether the supervised stage takes images that are not annotated in the fold.
+        needs_unlabeled: Whether the supervised stage takes images that are not annotated in the fold.
         settings: Settings of the plans' block ``pix2rep`` that differ from the benchmark's, such as
             ``("finetuning.head_lr=0.01",)``.
     """
@@ -40,7 +40,7 @@ class Method:
     pretraining: str | None = None
     weights: Path | None = None
     adds_pretraining_length: bool = False
-    needs_unlabelled: bool = False
+    needs_unlabeled: bool = False
     settings: tuple[str, ...] = ()
 
     @property
@@ -78,8 +78,8 @@ _SPECIAL_METHODS = (
     Method("scratch_same_schedule", FINETUNE_SCRATCH),
     # The baseline of equal computing time.
     Method("scratch_long", "nnUNetTrainerConfiguredLength", adds_pretraining_length=True),
-    Method("mean_teacher", MEAN_TEACHER, PIX2REP_V2, needs_unlabelled=True),
-    Method("mean_teacher_scratch", MEAN_TEACHER_SCRATCH, needs_unlabelled=True),
+    Method("mean_teacher", MEAN_TEACHER, PIX2REP_V2, needs_unlabeled=True),
+    Method("mean_teacher_scratch", MEAN_TEACHER_SCRATCH, needs_unlabeled=True),
 )
 METHODS: dict[str, Method] = {
     method.name: method

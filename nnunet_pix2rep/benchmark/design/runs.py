@@ -113,11 +113,11 @@ class Cell(Run):
 
     Attributes:
         method: The method.
-        shots: Number of labelled patients; None: the budget is counted in slices.
+        shots: Number of labeled patients; None: the budget is counted in slices.
         seed: Which draw of them.
         pretraining: Whose weights are handed over, if any.
         impossible: Why the method can't be trained here; None: it can.
-        annotation_set: Which slices are annotated; None: all slices of the labelled patients.
+        annotation_set: Which slices are annotated; None: all slices of the labeled patients.
         feature_pretraining: Whose features choose these slices, if any.
     """
 

@@ -24,8 +24,8 @@ class BenchmarkSettings:
         configuration: Configuration of the plans.
         plans: Name of the plans.
         methods: Names of the methods.
-        shots: Numbers of labelled patients; None: those of ``DEFAULT_SHOTS`` that the dataset has patients for.
-        seeds: Draws of labelled patients for each number, or of slices for each budget.
+        shots: Numbers of labeled patients; None: those of ``DEFAULT_SHOTS`` that the dataset has patients for.
+        seeds: Draws of labeled patients for each number, or of slices for each budget.
         iterations: Length of the supervised stage; None: as the plans say.
         pretraining_iterations: Length of the self-supervised stage; None: as the plans say.
         test: A folder of test images and labels, or the number (int) or part (float) of the dataset's patients to test
@@ -34,7 +34,7 @@ class BenchmarkSettings:
         patient_regex: Finds the patient in the name of a case, as in ``nnunet_pix2rep split``.
         pretraining_per_seed: Whether each draw gets a pretraining with a seed of its own instead of the one for all.
         surface_tolerance: Tolerance of the surface Dice in mm.
-        budgets: Numbers of annotated slices, in place of numbers of labelled patients.
+        budgets: Numbers of annotated slices, in place of numbers of labeled patients.
         selectors: What chooses these slices; None: ``DEFAULT_SELECTORS``.
     """
 
@@ -69,7 +69,7 @@ class BenchmarkSettings:
                 raise UserError("--select says which slices a --budget is spent on; give --budget too.")
             return
         if self.shots is not None:
-            raise UserError("--budget counts annotated slices and --shots labelled patients: give one of them.")
+            raise UserError("--budget counts annotated slices and --shots labeled patients: give one of them.")
         if not self.budgets or min(self.budgets) < 1:
             raise UserError(
                 f"--budget must be numbers from 1 up, but is {' '.join(map(str, self.budgets)) or 'empty'}."

@@ -118,7 +118,7 @@ def environment_of(run: Run, slot: Slot) -> dict[str, str]:
 def own_variables(run: Run, slot: Slot) -> dict[str, str]:
     """The variables that a run's commands need beside the user's own.
 
-    ``nnUNet_raw`` stays the user's: it is only read, to know the patients of unlabelled images.
+    ``nnUNet_raw`` stays the user's: it is only read, to know the patients of unlabeled images.
     """
     variables = {
         "nnUNet_preprocessed": str(run.preprocessed),

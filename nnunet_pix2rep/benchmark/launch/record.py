@@ -91,7 +91,7 @@ def _effort(settings: BenchmarkSettings, folds: Sequence[FewShotFold], earlier: 
 
 
 def _splits(settings: BenchmarkSettings, folds: Sequence[FewShotFold]) -> dict[str, Any]:
-    """The labelled patients of every draw; those of annotation sets are in the sets' own records."""
+    """The labeled patients of every draw; those of annotation sets are in the sets' own records."""
     return {} if settings.budgets is not None else {key_of(fold): _split(fold) for fold in folds}
 
 

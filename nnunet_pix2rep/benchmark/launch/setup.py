@@ -40,7 +40,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak
-from nnunet_pix2rep.nnunet.data.dataset_cases import LABELLED_FOLDER, labelled_images
+from nnunet_pix2rep.nnunet.data.dataset_cases import LABELED_FOLDER, labeled_images
 from nnunet_pix2rep.nnunet.data.dataset_folders import raw_folder
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
 from nnunet_pix2rep.nnunet.patients.split_files import RECORD_FILE as SPLITS_RECORD
@@ -120,7 +120,7 @@ def _read_dataset(settings: BenchmarkSettings) -> UserDataset:
     raw = raw_folder(folder.name)
     cases = {case: patients[case].name for case in drawn[0].validation_cases}
     # images that dataset.json lists one by one are in no folder that could be named
-    images = raw / LABELLED_FOLDER if raw is not None and "dataset" not in read_json(raw / "dataset.json") else None
+    images = raw / LABELED_FOLDER if raw is not None and "dataset" not in read_json(raw / "dataset.json") else None
     test_set = TestSet(cases, (folder / REFERENCES).resolve(), images, has_own_images=False)
     return UserDataset(folder, plans, patients, drawn, test_set)
 
@@ -142,7 +142,7 @@ def _annotator(
         )
         keep_candidates(scans, folder.candidates_file)
     scans = read_candidates(folder.candidates_file)
-    images = labelled_images(raw, read_json(raw / "dataset.json"))
+    images = labeled_images(raw, read_json(raw / "dataset.json"))
     return Annotator(
         candidates=[scan for scan in scans if scan.case in fold.train_cases],
         patients=dataset.patients,

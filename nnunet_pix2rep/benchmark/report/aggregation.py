@@ -1,4 +1,4 @@
-"""From rows per case and class to a table of draws and patients for each method and number of labelled patients.
+"""From rows per case and class to a table of draws and patients for each method and number of labeled patients.
 
 The order is fixed: mean over the classes of a case, over the cases of a patient, over the draws of the patient, over
 the patients. An undefined value (a class that is neither there nor predicted) takes no part in its mean, as in
@@ -16,7 +16,7 @@ import pandas as pd
 from nnunet_pix2rep.benchmark.report.results import CELL_COLUMNS, BenchmarkResults
 
 Setting = tuple[str, int]
-"""A method and a number of labelled patients."""
+"""A method and a number of labeled patients."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def mean_of_defined(values: np.ndarray, axis: int) -> np.ndarray:
 def patient_scores(
     benchmark: BenchmarkResults, metric: str = "dice", class_name: str | None = None
 ) -> dict[Setting, Scores]:
-    """Aggregates a metric for every method and number of labelled patients.
+    """Aggregates a metric for every method and number of labeled patients.
 
     A patient who is incomplete in a cell is undefined there: a mean over other cases could not be compared.
 

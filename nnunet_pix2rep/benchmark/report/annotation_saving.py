@@ -1,6 +1,6 @@
-"""How many labelled patients the reference method needs to be as good as another method with few.
+"""How many labeled patients the reference method needs to be as good as another method with few.
 
-The reference's mean scores at n_1 < ... < n_k labelled patients are joined by straight lines over log n: each doubling
+The reference's mean scores at n_1 < ... < n_k labeled patients are joined by straight lines over log n: each doubling
 of the annotation effort counts alike, as on the axis of the figure. The number needed is where this curve *first*
 reaches the other method's score, so a curve that dips later is read in favour of the reference. Outside of n_1 ... n_k
 nothing is extrapolated: a score above the whole curve needs more than n_k patients, one below its beginning fewer than
@@ -25,10 +25,10 @@ BELOW = 0.0
 def patients_needed(
     numbers: Sequence[int], curve: Sequence[float] | np.ndarray, target: np.ndarray | float
 ) -> np.ndarray:
-    """Labelled patients that the reference needs to reach a score.
+    """Labeled patients that the reference needs to reach a score.
 
     Args:
-        numbers: Labelled patients of the reference, ascending, k of them.
+        numbers: Labeled patients of the reference, ascending, k of them.
         curve: Its scores, shape (k,) or (k, B); NaN gives NaN.
         target: The score to reach, a number or shape (B,).
 
@@ -57,7 +57,7 @@ def patients_needed(
 def bounded(needed: float, numbers: Sequence[int], shots: int) -> tuple[str, float]:
     """A number of needed patients as relation and factor: ``=``, or ``>`` or ``<`` and the bound that is known.
 
-    The factor is the number needed over ``shots``, the labelled patients of the other method.
+    The factor is the number needed over ``shots``, the labeled patients of the other method.
     """
     if needed == NEVER:
         return ">", numbers[-1] / shots
@@ -71,7 +71,7 @@ class SavingData:
     """What one saving factor is computed from, over patients that all tables have.
 
     Attributes:
-        numbers: Labelled patients of the reference's cells, ascending.
+        numbers: Labeled patients of the reference's cells, ascending.
         curve: The reference's scores at these.
         target: The other method's scores.
         provisional: Whether draws are missing somewhere.
@@ -92,9 +92,9 @@ def saving_data(
     favours neither. Patients that are undefined in one of the tables are left out of all.
 
     Args:
-        scores: Of all methods and numbers of labelled patients.
+        scores: Of all methods and numbers of labeled patients.
         reference: The method whose curve is read.
-        setting: The method and its number of labelled patients.
+        setting: The method and its number of labeled patients.
         missing_draws: Draws that were planned and have no results.
 
     Returns:

@@ -57,7 +57,7 @@ def _about_draws(analysis: Mapping[str, Any]) -> list[str]:
         )
     elif overlapping := _shots_with_overlapping_draws(analysis):
         found.append(
-            f"The draws of {' and '.join(map(str, overlapping))} labelled patients share patients: they differ less "
+            f"The draws of {' and '.join(map(str, overlapping))} labeled patients share patients: they differ less "
             "than independent ones would, and the intervals tend to be too narrow."
         )
     if draws != {1} and (sharing := _methods_with_one_pretraining(analysis)):

@@ -28,7 +28,7 @@ def missing_cells(benchmark: BenchmarkResults) -> list[Cell]:
 
 
 def missing_draws(benchmark: BenchmarkResults) -> dict[Setting, list[int]]:
-    """Planned draws without results, of every method and number of labelled patients that lacks some."""
+    """Planned draws without results, of every method and number of labeled patients that lacks some."""
     missing = defaultdict(list)
     for cell in missing_cells(benchmark):
         missing[cell.method, cell.shots].append(cell.seed)
@@ -52,7 +52,7 @@ def completeness(benchmark: BenchmarkResults) -> dict[str, Any]:
 
 
 def cell_records(benchmark: BenchmarkResults) -> list[dict[str, Any]]:
-    """Every finished cell with run folder, commands, duration, labelled patients and the Dice of each test patient."""
+    """Every finished cell with run folder, commands, duration, labeled patients and the Dice of each test patient."""
     runs = _runs_by_cell(benchmark)
     dice = patient_scores(benchmark)
     records = []
@@ -69,7 +69,7 @@ def cell_records(benchmark: BenchmarkResults) -> list[dict[str, Any]]:
                     patient: number(value)
                     for patient, value in zip(benchmark.patients, scores.patient_means, strict=True)
                 },
-                "labelled_patients": benchmark.labelled_patients(cell),
+                "labelled_patients": benchmark.labeled_patients(cell),
                 **{column: number(value) for column, value in seconds.items()},
                 "pretraining_folder": pretraining,
                 "commands": [

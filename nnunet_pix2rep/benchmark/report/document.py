@@ -19,7 +19,7 @@ from nnunet_pix2rep.benchmark.report.formatting import (
 from nnunet_pix2rep.benchmark.report.tables import Table
 
 DRAWS = {
-    "patients": "All draws come from one dataset, balanced over its groups of patients; they share no labelled patient "
+    "patients": "All draws come from one dataset, balanced over its groups of patients; they share no labeled patient "
     "as long as there are enough, and those of one seed are nested.",
     "slices": "All draws come from the slices of one dataset, outside the test patients. A draw is a seed of the "
     "selector, the same for all budgets; where the slices alone decide (middle, typical, coverage, kmeans), it also "
@@ -99,7 +99,7 @@ def _setup(analysis: Mapping[str, Any]) -> str:
 
 
 def _headlines(analysis: Mapping[str, Any]) -> list[str]:
-    """One sentence for each method at the fewest labelled patients that it shares with the reference."""
+    """One sentence for each method at the fewest labeled patients that it shares with the reference."""
     means = {(row["method"], row["shots"]): row for row in analysis["dice"]}
     savings = {(row["method"], row["shots"]): row for row in analysis["annotation_saving"]}
     shots = min((row["shots"] for row in analysis["comparisons"]), default=None)

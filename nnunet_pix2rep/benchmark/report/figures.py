@@ -1,4 +1,4 @@
-"""Figures of the report: Dice against labelled patients, and the test patients one by one."""
+"""Figures of the report: Dice against labeled patients, and the test patients one by one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def save_figure(figure: Figure, file: Path) -> None:
 
 
 def plot_curves(analysis: Mapping[str, Any]) -> Figure:
-    """Mean Dice against the number of labelled patients with its interval, one line per method.
+    """Mean Dice against the number of labeled patients with its interval, one line per method.
 
     Args:
         analysis: See :func:`nnunet_pix2rep.benchmark.report.analysis.analyse`.
@@ -107,7 +107,7 @@ def _title(analysis: Mapping[str, Any]) -> str:
 
 
 def plot_paired(analysis: Mapping[str, Any]) -> Figure | None:
-    """Every test patient's Dice with the reference and with each other method, at the fewest labelled patients.
+    """Every test patient's Dice with the reference and with each other method, at the fewest labeled patients.
 
     Returns:
         None where no method can be compared with the reference.

@@ -17,7 +17,7 @@ def label_of(method: str) -> str:
 
 
 def effort_text(number: int, effort: str) -> str:
-    """1 labelled patient, 2 annotated slices.
+    """1 labeled patient, 2 annotated slices.
 
     Args:
         number: How much is annotated.
@@ -29,7 +29,7 @@ def effort_text(number: int, effort: str) -> str:
 
 def effort_name(effort: str) -> str:
     """What annotation is counted in, with what is done to it."""
-    return {"patients": "labelled patients", "slices": "annotated slices"}[effort]
+    return {"patients": "labeled patients", "slices": "annotated slices"}[effort]
 
 
 def format_number(value: float | None, digits: int = 3, signed: bool = False) -> str:

@@ -97,13 +97,13 @@ def _slice(
     dice: dict[str, float],
     spacing: Sequence[float],
 ) -> Row:
-    """The slice with the most labelled pixels, across the axis of the largest spacing; all volumes are (Z, Y, X)."""
+    """The slice with the most labeled pixels, across the axis of the largest spacing; all volumes are (Z, Y, X)."""
     across = int(np.argmax(spacing))
     moved = [np.moveaxis(volume, across, 0) for volume in (image, truth, *predictions.values())]
-    labelled = moved[1] > 0
-    if not labelled.any():
-        labelled = np.any([volume > 0 for volume in moved[2:]], axis=0)
-    index = int(labelled.sum(axis=(1, 2)).argmax())
+    labeled = moved[1] > 0
+    if not labeled.any():
+        labeled = np.any([volume > 0 for volume in moved[2:]], axis=0)
+    index = int(labeled.sum(axis=(1, 2)).argmax())
     slices = [volume[index] for volume in moved]
     rows, columns = _window(np.any([labels > 0 for labels in slices[1:]], axis=0))
     picture, labels, *predicted = (volume[rows, columns] for volume in slices)
@@ -111,17 +111,17 @@ def _slice(
     return Row(title, picture, labels, dict(zip(predictions, predicted, strict=True)), dice, (row_height, column_width))
 
 
-def _window(labelled: np.ndarray) -> tuple[slice, slice]:
-    """The part of an image around all that is labelled in it, the same part of its height and width."""
-    if not labelled.any():
+def _window(labeled: np.ndarray) -> tuple[slice, slice]:
+    """The part of an image around all that is labeled in it, the same part of its height and width."""
+    if not labeled.any():
         return slice(None), slice(None)
-    found = [np.flatnonzero(labelled.any(axis=1 - axis)) for axis in (0, 1)]
+    found = [np.flatnonzero(labeled.any(axis=1 - axis)) for axis in (0, 1)]
     parts = [
-        (places[-1] - places[0] + 1) * (1 + MARGIN) / size for places, size in zip(found, labelled.shape, strict=True)
+        (places[-1] - places[0] + 1) * (1 + MARGIN) / size for places, size in zip(found, labeled.shape, strict=True)
     ]
     part = min(max(*parts, SMALLEST_PART), 1)
     window = []
-    for places, size in zip(found, labelled.shape, strict=True):
+    for places, size in zip(found, labeled.shape, strict=True):
         length = round(part * size)
         start = min(max(round((places[0] + places[-1] + 1 - length) / 2), 0), size - length)
         window.append(slice(start, start + length))

@@ -1,6 +1,6 @@
 """Reading a benchmark folder: what was planned, what every finished cell measured, and how long it took.
 
-A cell is one (method, number of labelled patients, draw). ``docs/benchmark.md`` documents the files.
+A cell is one (method, number of labeled patients, draw). ``docs/benchmark.md`` documents the files.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class BenchmarkResults:
         """In what annotation is counted, ``patients`` or ``slices``."""
         return self.description.get("effort", PATIENTS)
 
-    def labelled_patients(self, cell: Cell) -> list[str]:
+    def labeled_patients(self, cell: Cell) -> list[str]:
         """Patients of whom something was annotated; empty where it is not known."""
         if self.effort == PATIENTS:
             return self.subsets.get((cell.shots, cell.seed), [])
@@ -104,7 +104,7 @@ class BenchmarkResults:
 
     @cached_property
     def subsets(self) -> dict[tuple[int, int], list[str]]:
-        """(number of labelled patients, draw) -> the labelled patients."""
+        """(number of labeled patients, draw) -> the labeled patients."""
         found = {}
         for key, split in self.description["splits"].items():
             patients = split["train_patients"]
@@ -118,7 +118,7 @@ class BenchmarkResults:
 
     @cached_property
     def shots(self) -> list[int]:
-        """Numbers of labelled patients with results, ascending."""
+        """Numbers of labeled patients with results, ascending."""
         return sorted({cell.shots for cell in self.finished})
 
     @cached_property
@@ -161,7 +161,7 @@ def read_benchmark(folder: Path) -> BenchmarkResults:
     """Reads a benchmark folder, finished or not.
 
     Raises:
-        UserError: a file is missing or malformed, or a test patient is among the labelled ones.
+        UserError: a file is missing or malformed, or a test patient is among the labeled ones.
     """
     description = read_json(folder / BENCHMARK_FILE)
     _check_description(description, folder / BENCHMARK_FILE)
@@ -170,15 +170,15 @@ def read_benchmark(folder: Path) -> BenchmarkResults:
     runs_file = folder / RUNS_FILE
     runs = read_table(runs_file, RUN_COLUMNS) if runs_file.is_file() else pd.DataFrame(columns=list(RUN_COLUMNS))
     benchmark = BenchmarkResults(folder, description, results, runs)
-    labelled = {f"shots {shots}, draw {seed}": names for (shots, seed), names in benchmark.subsets.items()}
-    labelled |= {
+    labeled = {f"shots {shots}, draw {seed}": names for (shots, seed), names in benchmark.subsets.items()}
+    labeled |= {
         f"{cell.method}, {cell.shots} slice(s), draw {cell.seed}": record["patients"]
         for cell, record in benchmark.annotation_sets.items()
     }
-    for draw, names in labelled.items():
+    for draw, names in labeled.items():
         if leaked := sorted({*names} & {*benchmark.patients}):
             raise UserError(
-                f"{folder / BENCHMARK_FILE}: the test patients {', '.join(leaked)} are among the labelled patients of "
+                f"{folder / BENCHMARK_FILE}: the test patients {', '.join(leaked)} are among the labeled patients of "
                 f"{draw}. Their results would say nothing about new patients."
             )
     return benchmark

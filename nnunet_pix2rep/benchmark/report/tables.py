@@ -48,7 +48,7 @@ def _by_shots(
     text_of: Callable[[Mapping[str, Any]], str],
     caption: str,
 ) -> Table:
-    """Methods down, numbers of labelled patients across."""
+    """Methods down, numbers of labeled patients across."""
     found = {(row["method"], row["shots"]): row for row in rows}
     missing = {
         (row["method"], row["shots"])
@@ -220,7 +220,7 @@ def run_table(analysis: Mapping[str, Any]) -> Table:
 
 
 def table_of_draws(analysis: Mapping[str, Any]) -> Table:
-    """Who was labelled in each draw, by selector where there are any."""
+    """Who was labeled in each draw, by selector where there are any."""
     subsets = {
         (selector_of(cell["method"]), cell["shots"], cell["seed"]): cell["labelled_patients"]
         for cell in analysis["cells"]

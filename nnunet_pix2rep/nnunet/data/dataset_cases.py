@@ -10,12 +10,12 @@ from typing import Any
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 
-LABELLED_FOLDER = "imagesTr"
+LABELED_FOLDER = "imagesTr"
 TEST_FOLDER = "imagesTs"
 
 
-def labelled_images(raw: Path, dataset_json: Mapping[str, Any]) -> dict[str, list[Path]]:
-    """Case -> image files in the order of the channels, for all labelled cases.
+def labeled_images(raw: Path, dataset_json: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """Case -> image files in the order of the channels, for all labeled cases.
 
     The rule is nnU-Net's (nnunetv2 2.8.1, utilities/utils.py, ``get_filenames_of_train_images_and_targets``): the key
     ``dataset`` of ``dataset.json``, whose paths may hold environment variables and may be relative to the raw dataset;
@@ -29,7 +29,7 @@ def labelled_images(raw: Path, dataset_json: Mapping[str, Any]) -> dict[str, lis
         UserError: the key ``dataset`` is not of nnU-Net's form.
     """
     if "dataset" not in dataset_json:
-        return list_raw_cases(raw / LABELLED_FOLDER, dataset_json["file_ending"])
+        return list_raw_cases(raw / LABELED_FOLDER, dataset_json["file_ending"])
     try:
         return {
             case: [raw / os.path.expandvars(file) for file in entry["images"]]
@@ -43,7 +43,7 @@ def labelled_images(raw: Path, dataset_json: Mapping[str, Any]) -> dict[str, lis
 
 
 def images_by_folder(raw: Path, dataset_json: Mapping[str, Any], *more: str) -> dict[str, dict[str, list[Path]]]:
-    """``imagesTr``, ``imagesTs`` and the given folders -> case -> image files; ``imagesTr`` is all labelled cases."""
+    """``imagesTr``, ``imagesTs`` and the given folders -> case -> image files; ``imagesTr`` is all labeled cases."""
     ending = dataset_json["file_ending"]
     others = {name: list_raw_cases(raw / name, ending) for name in (TEST_FOLDER, *more)}
-    return {LABELLED_FOLDER: labelled_images(raw, dataset_json)} | others
+    return {LABELED_FOLDER: labeled_images(raw, dataset_json)} | others

@@ -10,9 +10,9 @@ from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_datas
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.dataset_cases import labelled_images
+from nnunet_pix2rep.nnunet.data.dataset_cases import labeled_images
 
-UNLABELLED_FOLDER = "imagesUn"
+UNLABELED_FOLDER = "imagesUn"
 
 
 def dataset_name_of(dataset_name_or_id: str | int) -> str:
@@ -55,21 +55,21 @@ def raw_folder(dataset_name: str) -> Path | None:
 
 
 def is_without_labels(dataset_name: str) -> bool:
-    """Whether a raw dataset has a folder of unlabelled images and no labelled case."""
+    """Whether a raw dataset has a folder of unlabeled images and no labeled case."""
     raw = raw_folder(dataset_name)
-    return raw is not None and (raw / UNLABELLED_FOLDER).is_dir() and not _raw_labelled_cases(raw)
+    return raw is not None and (raw / UNLABELED_FOLDER).is_dir() and not _raw_labeled_cases(raw)
 
 
-def labelled_cases(dataset_name_or_id: str | int) -> list[str]:
-    """Lists the labelled training cases, sorted; none in a dataset that starts from scans without labels.
+def labeled_cases(dataset_name_or_id: str | int) -> list[str]:
+    """Lists the labeled training cases, sorted; none in a dataset that starts from scans without labels.
 
-    They come from the raw dataset by nnU-Net's own rule, see :func:`labelled_images`. Where the raw data is gone, as on
+    They come from the raw dataset by nnU-Net's own rule, see :func:`labeled_images`. Where the raw data is gone, as on
     many compute clusters, they are the files in ``gt_segmentations`` of the preprocessed dataset.
     """
     folder = preprocessed_folder(dataset_name_or_id)
     raw = raw_folder(folder.name)
     if raw is not None:
-        return _raw_labelled_cases(raw)
+        return _raw_labeled_cases(raw)
     ending = read_json(folder / "dataset.json")["file_ending"]
     labels = folder / "gt_segmentations"
     files = subfiles(str(labels), suffix=ending, join=False) if labels.is_dir() else []
@@ -77,24 +77,24 @@ def labelled_cases(dataset_name_or_id: str | int) -> list[str]:
 
 
 def training_cases(dataset_name_or_id: str | int) -> list[str]:
-    """Lists the labelled training cases, sorted, see :func:`labelled_cases`.
+    """Lists the labeled training cases, sorted, see :func:`labeled_cases`.
 
     Raises:
         UserError: no case was found.
     """
-    cases = labelled_cases(dataset_name_or_id)
+    cases = labeled_cases(dataset_name_or_id)
     if cases:
         return cases
     folder = preprocessed_folder(dataset_name_or_id)
     raw = raw_folder(folder.name)
     if is_without_labels(folder.name):
         raise UserError(
-            f"{folder.name} has no labelled case yet. It can be pretrained in fold all; everything else needs images "
+            f"{folder.name} has no labeled case yet. It can be pretrained in fold all; everything else needs images "
             f"in {'its imagesTr' if raw is None else raw / 'imagesTr'} and their labels in labelsTr first."
         )
     searched = folder / "gt_segmentations" if raw is None else raw / "imagesTr"
     raise UserError(f"No training cases found in {searched}. Run nnUNetv2_plan_and_preprocess for {folder.name} first.")
 
 
-def _raw_labelled_cases(raw: Path) -> list[str]:
-    return sorted(labelled_images(raw, read_json(raw / "dataset.json")))
+def _raw_labeled_cases(raw: Path) -> list[str]:
+    return sorted(labeled_images(raw, read_json(raw / "dataset.json")))

@@ -38,7 +38,7 @@ class Case:
 
     Attributes:
         name: nnU-Net's case identifier.
-        subset: ``Tr`` (training), ``Ts`` (test) or ``Un`` (unlabelled).
+        subset: ``Tr`` (training), ``Ts`` (test) or ``Un`` (unlabeled).
         patient: the patient whom the case shows; several cases may show the same one.
         group: what few-shot subsets are balanced over (pathology, vendor, ...), or None.
         image: where the single-channel image comes from.
@@ -157,9 +157,9 @@ def check_cases(cases: Sequence[Case]) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", case.name):
             raise UserError(f"'{case.name}' cannot be a case name: use letters, digits, '_' and '-' only.")
         if (case.subset == "Tr" and case.label is None) or (case.subset == "Un" and case.label is not None):
-            raise ValueError(f"Case {case.name}: training cases must have a label, unlabelled cases must not.")
+            raise ValueError(f"Case {case.name}: training cases must have a label, unlabeled cases must not.")
     if not any(case.subset == "Tr" for case in cases):
-        raise UserError("No labelled training case was found: check the input folder.")
+        raise UserError("No labeled training case was found: check the input folder.")
 
 
 def check_existing(

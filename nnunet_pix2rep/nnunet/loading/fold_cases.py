@@ -30,8 +30,8 @@ def check_fold(fold: int | str, dataset_folder: Path, cases: Sequence[str]) -> N
         return
     if not cases:
         raise UserError(
-            f"{dataset_folder.name} has no labelled case yet, so it has no fold {fold}: pretrain in fold all. Folds "
-            "are made of labelled cases, by nnunet_pix2rep split, when there are some."
+            f"{dataset_folder.name} has no labeled case yet, so it has no fold {fold}: pretrain in fold all. Folds "
+            "are made of labeled cases, by nnunet_pix2rep split, when there are some."
         )
     splits_file = dataset_folder / SPLITS_FILE
     if not splits_file.is_file():

@@ -69,7 +69,7 @@ class ViewPairLoader(nnUNetDataLoader):
             view_maker.view_size,
             label_manager,
         )
-        self.has_ignore = False  # get_bbox would look for labelled voxels
+        self.has_ignore = False  # get_bbox would look for labeled voxels
         self.cases = list(cases)
         self.view_maker = view_maker
         self.seed = tuple(seed)

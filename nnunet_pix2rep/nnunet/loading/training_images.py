@@ -11,57 +11,57 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.data.dataset_folders import labelled_cases
+from nnunet_pix2rep.nnunet.data.dataset_folders import labeled_cases
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase, has_cases, preprocessed_cases
 from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX, Pool, pool_folder, preprocessing_of, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_of_test_set, patients_with_pool, pool_patients
 
 
-def preprocessed_labelled_cases(folder: Path) -> list[ImageCase]:
-    """The preprocessed images of labelled cases; none in a dataset that has no labelled case.
+def preprocessed_labeled_cases(folder: Path) -> list[ImageCase]:
+    """The preprocessed images of labeled cases; none in a dataset that has no labeled case.
 
     Args:
         folder: A configuration's folder of preprocessed data.
 
     Raises:
-        UserError: there are labelled cases, but none is preprocessed.
+        UserError: there are labeled cases, but none is preprocessed.
     """
-    if not has_cases(folder) and not labelled_cases(folder.parent.name):
+    if not has_cases(folder) and not labeled_cases(folder.parent.name):
         return []
     return preprocessed_cases(str(folder))
 
 
 def available_images(trainer: nnUNetTrainer) -> dict[str, ImageCase]:
-    """Identifier -> image of a trainer's configuration: all labelled cases, and what may be used of the pool.
+    """Identifier -> image of a trainer's configuration: all labeled cases, and what may be used of the pool.
 
     Raises:
         UserError: there is no preprocessed image, or the pool was made under other plans.
     """
-    labelled = preprocessed_labelled_cases(Path(trainer.preprocessed_dataset_folder))
-    unlabelled, remarks = usable_pool_cases(
+    labeled = preprocessed_labeled_cases(Path(trainer.preprocessed_dataset_folder))
+    unlabeled, remarks = usable_pool_cases(
         Path(trainer.preprocessed_dataset_folder_base),
         trainer.plans_manager,
         trainer.configuration_manager,
-        {case.identifier for case in labelled},
+        {case.identifier for case in labeled},
     )
     for remark in remarks:
         trainer.print_to_log_file(remark)
-    if not labelled and not unlabelled:
+    if not labeled and not unlabeled:
         raise UserError(
-            f"{trainer.plans_manager.dataset_name} has no labelled case, and no unlabelled image is preprocessed. Run "
+            f"{trainer.plans_manager.dataset_name} has no labeled case, and no unlabeled image is preprocessed. Run "
             f"nnunet_pix2rep preprocess_unlabeled -d {trainer.plans_manager.dataset_name} "
             f"-c {trainer.configuration_name} -p {trainer.plans_manager.plans_name}."
         )
-    return {case.identifier: case for case in [*labelled, *unlabelled]}
+    return {case.identifier: case for case in [*labeled, *unlabeled]}
 
 
 def usable_pool_cases(
     dataset_folder: Path,
     plans_manager: PlansManager,
     configuration_manager: ConfigurationManager,
-    labelled: Collection[str],
+    labeled: Collection[str],
 ) -> tuple[list[ImageCase], list[str]]:
-    """The unlabelled images that a training may draw from, before any fold is looked at.
+    """The unlabeled images that a training may draw from, before any fold is looked at.
 
     Images of patients in ``imagesTs`` are left out here too: they may have been added after the pool was made.
 
@@ -69,7 +69,7 @@ def usable_pool_cases(
         dataset_folder: The dataset's folder in ``nnUNet_preprocessed``.
         plans_manager: The plans.
         configuration_manager: The configuration.
-        labelled: Identifiers of the labelled cases, which no image of the pool may bear.
+        labeled: Identifiers of the labeled cases, which no image of the pool may bear.
 
     Returns:
         The images, and lines for the log about those that are not used; both empty where there is no pool.
@@ -89,10 +89,10 @@ def usable_pool_cases(
     reasons = {
         "not preprocessed": {name for name in pool.images if not pool.is_done(name)},
         "of test patients": {name for name in pool.images if patients[name].name in of_test},
-        "named like a labelled case": {name for name in pool.images if name in labelled},
+        "named like a labeled case": {name for name in pool.images if name in labeled},
     }
     unused = set().union(*reasons.values())
-    lines = [f"{len(names)} unlabelled image(s) not used: {why}" for why, names in reasons.items() if names]
+    lines = [f"{len(names)} unlabeled image(s) not used: {why}" for why, names in reasons.items() if names]
     return [ImageCase(name, str(folder)) for name in sorted(pool.images) if name not in unused], lines
 
 
@@ -100,7 +100,7 @@ def _check_plans(pool: Pool, preprocessing: dict[str, Any]) -> None:
     changed = [name for name, value in preprocessing.items() if pool.preprocessing.get(name) != value]
     if changed:
         raise UserError(
-            f"The unlabelled images in {pool.folder} were preprocessed under plans with another {', '.join(changed)}. "
+            f"The unlabeled images in {pool.folder} were preprocessed under plans with another {', '.join(changed)}. "
             "Run nnunet_pix2rep preprocess_unlabeled again, or delete the folder and its .json to train without them."
         )
 
@@ -117,7 +117,7 @@ def draw_probabilities(cases: Sequence[ImageCase], dataset_folder: Path) -> list
 
 
 def describe_held_out(images: Mapping[str, ImageCase], training: Collection[str]) -> list[str]:
-    """A line for the log about unlabelled images that a fold leaves out; empty where it leaves out none.
+    """A line for the log about unlabeled images that a fold leaves out; empty where it leaves out none.
 
     Args:
         images: Identifier -> image, all that are available.
@@ -126,11 +126,11 @@ def describe_held_out(images: Mapping[str, ImageCase], training: Collection[str]
     left_out = [name for name, case in images.items() if case.folder.endswith(SUFFIX) and name not in training]
     if not left_out:
         return []
-    return [f"{len(left_out)} unlabelled image(s) not used: of validation patients, such as {left_out[0]}"]
+    return [f"{len(left_out)} unlabeled image(s) not used: of validation patients, such as {left_out[0]}"]
 
 
 def describe_images(cases: Sequence[ImageCase], trainer: nnUNetTrainer) -> str:
-    """How many images and patients come from the labelled data and from the pool, for the log."""
+    """How many images and patients come from the labeled data and from the pool, for the log."""
     patients = patients_with_pool(Path(trainer.preprocessed_dataset_folder_base), [case.identifier for case in cases])
     parts = []
     for folder in sorted({case.folder for case in cases}):

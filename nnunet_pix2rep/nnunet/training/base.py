@@ -30,7 +30,7 @@ from nnunet_pix2rep.nnunet.checkpoints.files import (
     write_checkpoint,
 )
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold, patients_of, warn_of_leaks
-from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labelled_cases
+from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labeled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config
 from nnunet_pix2rep.nnunet.random_state import get_random_state, set_random_state
@@ -99,7 +99,7 @@ class Pix2RepTrainer(nnUNetTrainer):
         Raises:
             UserError: see :func:`nnunet_pix2rep.nnunet.loading.fold_cases.check_fold`.
         """
-        cases = [case.identifier for case in preprocessed_labelled_cases(Path(self.preprocessed_dataset_folder))]
+        cases = [case.identifier for case in preprocessed_labeled_cases(Path(self.preprocessed_dataset_folder))]
         check_fold(self.fold, Path(self.preprocessed_dataset_folder_base), cases)
 
     def do_split(self) -> tuple[list[str], list[str]]:

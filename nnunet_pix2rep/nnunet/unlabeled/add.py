@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.data.dataset_cases import LABELLED_FOLDER, TEST_FOLDER, images_by_folder
+from nnunet_pix2rep.nnunet.data.dataset_cases import LABELED_FOLDER, TEST_FOLDER, images_by_folder
 from nnunet_pix2rep.nnunet.data.dataset_folders import (
-    UNLABELLED_FOLDER,
+    UNLABELED_FOLDER,
     dataset_name_of,
     is_without_labels,
     raw_folder,
@@ -79,12 +79,12 @@ def add_unlabeled(
     dry_run: bool = False,
     keep: Sequence[str] = (),
 ) -> AddReport:
-    """Adds all images of a folder, and of the folders below it, to a dataset's unlabelled images.
+    """Adds all images of a folder, and of the folders below it, to a dataset's unlabeled images.
 
     Nothing is overwritten, and what is there already stays as it is: the same command completes an interrupted run.
 
     Args:
-        dataset_name_or_id: nnU-Net's dataset, by name or number, which must have its labelled images, or unlabelled
+        dataset_name_or_id: nnU-Net's dataset, by name or number, which must have its labeled images, or unlabeled
             ones that new ones are compared with.
         folder: NIfTI, NRRD, MetaImage or natural images, or DICOM series.
         patient_regex: Finds the patient in the name of a new case.
@@ -107,10 +107,10 @@ def add_unlabeled(
     num_channels = len(dataset_json.get("channel_names", dataset_json.get("modality")))
     cases, reader = _images_and_reader(raw, ending)
     if is_without_labels(name):
-        reference = read_reference(cases[UNLABELLED_FOLDER], reader, num_channels, ending)
+        reference = read_reference(cases[UNLABELED_FOLDER], reader, num_channels, ending)
         reference = replace(reference, images="the images there")
     else:
-        reference = read_reference(cases[LABELLED_FOLDER], reader, num_channels, ending)
+        reference = read_reference(cases[LABELED_FOLDER], reader, num_channels, ending)
     found = find_images(folder.expanduser())
     return add_images(raw, found, reference, patient_regex, patients_table, dry_run=dry_run, keep=keep)
 
@@ -142,7 +142,7 @@ def add_images(
         UserError: as in :func:`add_unlabeled`.
     """
     cases, reader = _images_and_reader(raw, reference.file_ending)
-    report = AddReport(raw / UNLABELLED_FOLDER, problems=dict(found.problems), ignored=found.ignored)
+    report = AddReport(raw / UNLABELED_FOLDER, problems=dict(found.problems), ignored=found.ignored)
     images = [image for image in found.images if not _is_named_like_a_case(image, cases, report)]
     present = [case for known in cases.values() for case in known]
     records, report.patients = extend_patients(raw, images, present, patient_regex, patients_table, is_new=is_new)
@@ -163,15 +163,15 @@ def _images_and_reader(raw: Path, file_ending: str) -> tuple[dict[str, dict[str,
     """Folder -> case -> files of a raw dataset that may still lack its ``dataset.json``, and its reader."""
     file = raw / "dataset.json"
     content = read_json(file) if file.is_file() else {"file_ending": file_ending}
-    cases = images_by_folder(raw, content, UNLABELLED_FOLDER)
-    files = (files[0] for folder in (LABELLED_FOLDER, UNLABELLED_FOLDER) for files in cases[folder].values() if files)
+    cases = images_by_folder(raw, content, UNLABELED_FOLDER)
+    files = (files[0] for folder in (LABELED_FOLDER, UNLABELED_FOLDER) for files in cases[folder].values() if files)
     return cases, DatasetReader(content, next(files, None))
 
 
 def _is_named_like_a_case(image: FoundImage, cases: Mapping[str, Collection[str]], report: AddReport) -> bool:
-    for folder in (LABELLED_FOLDER, TEST_FOLDER):
+    for folder in (LABELED_FOLDER, TEST_FOLDER):
         if image.name in cases[folder]:
-            where = "among the labelled cases" if folder == LABELLED_FOLDER else f"in {folder}"
+            where = "among the labeled cases" if folder == LABELED_FOLDER else f"in {folder}"
             report.skipped[image.label] = f"a case named {image.name} is {where}"
             return True
     return False

@@ -83,7 +83,7 @@ def _from_table(table: Path, wanted: Sequence[str], name_of_label: Mapping[str, 
     if unnamed:
         raise UserError(
             f"{table} names no patient for: {', '.join(unnamed[:5])} ({len(unnamed)} in all). The column case holds "
-            "case names, or paths below the folder given with -i. The labelled cases must be named too, unless "
+            "case names, or paths below the folder given with -i. The labeled cases must be named too, unless "
             "patients.json does it."
         )
     return {case: given[case] for case in wanted}

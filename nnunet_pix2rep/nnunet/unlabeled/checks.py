@@ -1,4 +1,4 @@
-"""Reading an image to add, and comparing it with the labelled images of a dataset."""
+"""Reading an image to add, and comparing it with the labeled images of a dataset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SLICE_TOLERANCE = 0.05  # of the slice distance
 
 @dataclass(frozen=True)
 class Reference:
-    """What the labelled images of a dataset are like.
+    """What the labeled images of a dataset are like.
 
     Attributes:
         dimension: 2 or 3.
@@ -40,7 +40,7 @@ class Reference:
     orientations: frozenset[str]
     num_channels: int
     file_ending: str
-    images: str = "the labelled images"
+    images: str = "the labeled images"
 
     @property
     def channels_in_one_file(self) -> bool:
@@ -49,12 +49,12 @@ class Reference:
 
 
 def read_reference(
-    labelled: Mapping[str, Sequence[Path]], reader: DatasetReader, num_channels: int, file_ending: str
+    labeled: Mapping[str, Sequence[Path]], reader: DatasetReader, num_channels: int, file_ending: str
 ) -> Reference:
-    """Reads the headers of up to 50 labelled images.
+    """Reads the headers of up to 50 labeled images.
 
     Args:
-        labelled: Case -> image files, of the labelled cases.
+        labeled: Case -> image files, of the labeled cases.
         reader: The dataset's reader.
         num_channels: Number of channels of the dataset.
         file_ending: Ending of the dataset's files.
@@ -63,13 +63,13 @@ def read_reference(
         UserError: there is none, or none that can be read.
     """
     grids, problem = [], "there is none"
-    for files in list(labelled.values())[:MAX_REFERENCES]:
+    for files in list(labeled.values())[:MAX_REFERENCES]:
         try:
             grids.append(reader.geometry(files[0]))
         except (UserError, IndexError) as error:
             problem = f"{files[0] if files else 'a case without files'}: {error}"
     if not grids:
-        raise UserError(f"The dataset has no labelled image with the ending {file_ending} that can be read: {problem}.")
+        raise UserError(f"The dataset has no labeled image with the ending {file_ending} that can be read: {problem}.")
     dimension = grids[0].dimension
     spacing = np.median([grid.spacing[3 - dimension :][::-1] for grid in grids], axis=0)
     orientations = frozenset(grid.orientation for grid in grids if grid.orientation is not None)
@@ -80,7 +80,7 @@ def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Ima
     """Reads an image as the files that the dataset wants: one per channel, or one with all colours.
 
     Raises:
-        UserError: it cannot be read, or has another number of channels or axes than the labelled images.
+        UserError: it cannot be read, or has another number of channels or axes than the labeled images.
     """
     try:
         if found.is_dicom:
@@ -122,13 +122,13 @@ def check_real(files: Sequence[Path]) -> None:
 
 
 def check_dimension(dimension: int, reference: Reference) -> None:
-    """Raises a UserError where an image is 2D and the labelled ones are 3D, or the other way round."""
+    """Raises a UserError where an image is 2D and the labeled ones are 3D, or the other way round."""
     if dimension != reference.dimension:
         raise UserError(f"it is {dimension}D, {reference.images} are {reference.dimension}D")
 
 
 def compare_geometry(grid: Geometry, reference: Reference) -> list[str]:
-    """What is unusual about the spacing or the orientation of an image; empty where it is like the labelled images."""
+    """What is unusual about the spacing or the orientation of an image; empty where it is like the labeled images."""
     remarks = []
     spacing = grid.spacing[3 - reference.dimension :][::-1]
     ratios = np.array(spacing) / np.array(reference.spacing)

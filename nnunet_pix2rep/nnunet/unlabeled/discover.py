@@ -66,7 +66,7 @@ def find_images(folder: Path) -> FoundImages:
         UserError: the folder does not exist or holds no image.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder. Name the folder of unlabelled images with -i.")
+        raise UserError(f"{folder} is not a folder. Name the folder of unlabeled images with -i.")
     files, dicom_folders, found = defaultdict(list), set(), FoundImages()
     for path in _files_below(folder, found):
         ending = ending_of(path, MEDICAL_ENDINGS + NATURAL_ENDINGS)

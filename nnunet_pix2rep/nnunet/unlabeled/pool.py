@@ -1,4 +1,4 @@
-"""The pool of unlabelled images: preprocessed like the labelled ones, kept where nnU-Net never lists training cases.
+"""The pool of unlabeled images: preprocessed like the labeled ones, kept where nnU-Net never lists training cases.
 
 The images of a configuration lie in ``<data_identifier>_unlabeled/`` of the dataset's preprocessed folder, as nnU-Net
 saves them but without a segmentation. ``<data_identifier>_unlabeled.json`` beside it records how they were preprocessed
@@ -52,7 +52,7 @@ class PoolImage:
 
 @dataclass
 class Pool:
-    """The unlabelled images of one configuration.
+    """The unlabeled images of one configuration.
 
     Attributes:
         folder: Folder with the preprocessed images.
@@ -86,7 +86,7 @@ class Pool:
 
 
 def pool_folder(dataset_folder: Path, data_identifier: str) -> Path:
-    """The folder of unlabelled images beside the labelled ones."""
+    """The folder of unlabeled images beside the labeled ones."""
     return dataset_folder / f"{data_identifier}{SUFFIX}"
 
 
@@ -102,7 +102,7 @@ def read_pool(folder: Path) -> Pool | None:
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
         raise UserError(
-            f"{path} is no record of unlabelled images that this version of nnunet_pix2rep reads. Move it and {folder} "
+            f"{path} is no record of unlabeled images that this version of nnunet_pix2rep reads. Move it and {folder} "
             "away, and run nnunet_pix2rep preprocess_unlabeled again."
         )
     images = {

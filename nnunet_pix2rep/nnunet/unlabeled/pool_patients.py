@@ -1,4 +1,4 @@
-"""Patients of unlabelled images, so that no image of a validation or test patient is trained on."""
+"""Patients of unlabeled images, so that no image of a validation or test patient is trained on."""
 
 from __future__ import annotations
 
@@ -93,19 +93,19 @@ def _patient_by_name(image: PoolImage, lookup: PatientLookup, by_name: Mapping[s
 
 
 def patients_with_pool(dataset_folder: Path, cases: Iterable[str]) -> dict[str, Patient]:
-    """The patient of every case, labelled or of the pool of any configuration of the dataset.
+    """The patient of every case, labeled or of the pool of any configuration of the dataset.
 
-    An image of the pool's own dataset whose raw case bears the name of one of the labelled cases is taken for the same
+    An image of the pool's own dataset whose raw case bears the name of one of the labeled cases is taken for the same
     patient.
     """
     cases = list(cases)
     records = (read_pool(path.with_suffix("")) for path in sorted(dataset_folder.glob(f"*{SUFFIX}.json")))
     images = {name: image for pool in records if pool is not None for name, image in pool.images.items()}
     patients = known_patients(dataset_folder, [case for case in cases if case not in images])
-    unlabelled = {case: images[case] for case in cases if case in images}
-    by_pool = pool_patients(dataset_folder, unlabelled)
-    same_name = {case: patients.get(image.raw_case) for case, image in unlabelled.items() if image.dataset is None}
-    return patients | {case: same_name.get(case) or by_pool[case] for case in unlabelled}
+    unlabeled = {case: images[case] for case in cases if case in images}
+    by_pool = pool_patients(dataset_folder, unlabeled)
+    same_name = {case: patients.get(image.raw_case) for case, image in unlabeled.items() if image.dataset is None}
+    return patients | {case: same_name.get(case) or by_pool[case] for case in unlabeled}
 
 
 def patients_of_test_set(dataset_folder: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""Preprocessing of images without labels, by nnU-Net's own preprocessor and under the plans of the labelled images."""
+"""Preprocessing of images without labels, by nnU-Net's own preprocessor and under the plans of the labeled images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def preprocess_unlabeled(
     num_processes: int | None = None,
     keep: Sequence[str] = (),
 ) -> Report:
-    """Preprocesses unlabelled images into the pool of a configuration; those that are done are left as they are.
+    """Preprocesses unlabeled images into the pool of a configuration; those that are done are left as they are.
 
     Args:
         dataset_name_or_id: nnU-Net's dataset, by name or number.

@@ -1,4 +1,4 @@
-"""Preprocessing of one unlabelled case, in a worker process.
+"""Preprocessing of one unlabeled case, in a worker process.
 
 Read against nnunetv2 2.8.1, preprocessing/preprocessors/default_preprocessor.py: ``run_case`` takes images without a
 segmentation, as in prediction; ``run_case_save`` shows how images are chunked.

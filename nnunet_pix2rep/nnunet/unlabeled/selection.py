@@ -1,4 +1,4 @@
-"""Which images of a folder go to the pool of unlabelled images, and which are left out and why."""
+"""Which images of a folder go to the pool of unlabeled images, and which are left out and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELLED_FOLDER, labelled_cases, raw_folder
+from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER, labeled_cases, raw_folder
 from nnunet_pix2rep.nnunet.data.dataset_reader import sidecar_of
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
 from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients
@@ -55,26 +55,24 @@ def find_source(dataset_folder: Path, folder: Path | None) -> Source:
     """The source that ``-i`` names; without it ``imagesUn`` of the raw dataset.
 
     Raises:
-        UserError: the folder is missing, holds no image, or holds labelled or test images of the dataset itself.
+        UserError: the folder is missing, holds no image, or holds labeled or test images of the dataset itself.
     """
     raw = raw_folder(dataset_folder.name)
     if folder is None:
         if raw is None:
-            raise UserError(
-                f"{dataset_folder.name} is not in nnUNet_raw. Name the folder of unlabelled images with -i."
-            )
-        folder = raw / UNLABELLED_FOLDER
+            raise UserError(f"{dataset_folder.name} is not in nnUNet_raw. Name the folder of unlabeled images with -i.")
+        folder = raw / UNLABELED_FOLDER
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
         raise UserError(
-            f"{folder} does not exist. Put unlabelled images there with nnunet_pix2rep add_unlabeled, or name another "
+            f"{folder} does not exist. Put unlabeled images there with nnunet_pix2rep add_unlabeled, or name another "
             "folder with -i."
         )
     own = raw is not None and folder.parent == raw.resolve()
-    if own and folder.name != UNLABELLED_FOLDER:
+    if own and folder.name != UNLABELED_FOLDER:
         raise UserError(
-            f"{folder} belongs to the dataset itself: labelled and test images are no unlabelled images. Those are in "
-            f"{UNLABELLED_FOLDER}."
+            f"{folder} belongs to the dataset itself: labeled and test images are no unlabeled images. Those are in "
+            f"{UNLABELED_FOLDER}."
         )
     other = None
     ending = read_json(dataset_folder / "dataset.json")["file_ending"]
@@ -91,7 +89,7 @@ def select_images(source: Source, dataset_folder: Path, num_channels: int) -> Se
     """Chooses the images of a source for the pool of a dataset.
 
     4D files (x, y, z, t) become a case per frame, ``<case>_frame01`` onwards. Cases of another dataset get its name in
-    front. Left out are images with the name of a labelled case, images of a patient who is in ``imagesTs``, and images
+    front. Left out are images with the name of a labeled case, images of a patient who is in ``imagesTs``, and images
     of which two would get one name.
     """
     cases = list_raw_cases(source.folder, source.file_ending)
@@ -109,18 +107,18 @@ def select_images(source: Source, dataset_folder: Path, num_channels: int) -> Se
         for pair in _images_of_case(source, case, files, num_channels, patients.get(case))
     ]
     twice = {identifier for identifier, count in Counter(name for name, _ in images).items() if count > 1}
-    labelled = set(labelled_cases(dataset_folder.name))
+    labeled = set(labeled_cases(dataset_folder.name))
     of_test = _of_test_patients(dataset_folder, dict(images))
     for identifier, image in images:
-        if identifier in labelled:
-            selection.left_out["named like a labelled case"].append(identifier)
+        if identifier in labeled:
+            selection.left_out["named like a labeled case"].append(identifier)
         elif identifier in twice:
             selection.left_out["two images would get this name"].append(identifier)
         elif identifier in of_test:
             selection.left_out["of a patient in imagesTs"].append(identifier)
         else:
             selection.images[identifier] = image
-    selection.warnings = _warnings(source, dataset_folder, selection.images, labelled)
+    selection.warnings = _warnings(source, dataset_folder, selection.images, labeled)
     return selection
 
 
@@ -160,7 +158,7 @@ def _of_test_patients(dataset_folder: Path, images: dict[str, PoolImage]) -> set
 
 
 def _warnings(
-    source: Source, dataset_folder: Path, images: dict[str, PoolImage], labelled: Collection[str]
+    source: Source, dataset_folder: Path, images: dict[str, PoolImage], labeled: Collection[str]
 ) -> list[str]:
     """About images whose patient is not known for certain, which might be one of the validation patients."""
     found = PatientLookup(dataset_folder).find_images(images)
@@ -175,13 +173,13 @@ def _warnings(
         f"The patients of {len(unlisted)} case(s) in {source.folder} are not known from patients.json: each is taken "
         "as a patient of its own (patientNNN_frameNN as patientNNN)."
     ]
-    patients = {patient.name for patient in known_patients(dataset_folder, labelled).values()}
+    patients = {patient.name for patient in known_patients(dataset_folder, labeled).values()}
     if source.other_dataset is not None:
         return [*warnings, *_warnings_of_equal_names(source.other_dataset, dataset_folder.name, unlisted, patients)]
-    alike = sorted(case for case in unlisted - set(labelled) if any(_continues(case, name) for name in patients))
+    alike = sorted(case for case in unlisted - set(labeled) if any(_continues(case, name) for name in patients))
     if alike:
         warnings.append(
-            f"{len(alike)} of them bear the name of a labelled patient with something behind it, for instance "
+            f"{len(alike)} of them bear the name of a labeled patient with something behind it, for instance "
             f"{alike[0]}. If they show these patients, say so in patients.json (add_unlabeled --patients or "
             "--patient-regex writes it): else images of validation patients may be pretrained on."
         )
@@ -195,7 +193,7 @@ def _warnings_of_equal_names(other: str, dataset: str, cases: Collection[str], p
     if not equal:
         return []
     return [
-        f"{len(equal)} of them bear the name of a labelled patient of {dataset}, for instance {equal[0]}, and are "
+        f"{len(equal)} of them bear the name of a labeled patient of {dataset}, for instance {equal[0]}, and are "
         f"taken as other people. If they are the same, say so in patients.json of {dataset}, such as "
         f'"{other}_{equal[0]}": {{"patient": "{by_name[equal[0]].name}"}}: else images of validation patients may be '
         "pretrained on."

@@ -10,7 +10,7 @@ from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
 @pytest.fixture(scope="session")
 def scans_template(tmp_path_factory):
-    """The tiny dataset with nothing annotated: all scans in imagesUn, preprocessed as unlabelled images."""
+    """The tiny dataset with nothing annotated: all scans in imagesUn, preprocessed as unlabeled images."""
     root = tmp_path_factory.mktemp("scans") / "root"
     preprocessed = make_tiny_dataset(root, labels=IGNORE_LABELS, configurations=("2d", "3d_fullres"))
     raw = root / "nnUNet_raw" / preprocessed.name
@@ -22,7 +22,7 @@ def scans_template(tmp_path_factory):
         shutil.rmtree(preprocessed / folder)
     for folder in (raw, preprocessed):
         write_json(read_json(folder / "dataset.json") | {"numTraining": 0}, folder / "dataset.json")
-    placeholder = raw / "imagesTr" / "labelled_0000.nii.gz"  # preprocess_unlabeled wants a labelled case
+    placeholder = raw / "imagesTr" / "labeled_0000.nii.gz"  # preprocess_unlabeled wants a labeled case
     placeholder.touch()
     with pytest.MonkeyPatch.context() as patch:
         prepare_for_training(patch, preprocessed, root)

@@ -65,7 +65,7 @@ def test_the_first_labels_of_a_dataset_without_any(scans):
         assert (np.asarray(properties["class_locations"][(-1, 0, 1, 2)])[:, 1] == 6).all()
 
 
-def test_the_pool_gives_up_what_is_labelled_now(scans):
+def test_the_pool_gives_up_what_is_labeled_now(scans):
     scans.prepare(CHOSEN)
     scans.collect()
     for folder in FOLDERS:

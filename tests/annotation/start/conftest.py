@@ -7,7 +7,7 @@ import pytest
 import SimpleITK
 from planned_dataset import environment_of
 from tiny_training import ThreadContext
-from unlabelled_dataset import cine, volume, write
+from unlabeled_dataset import cine, volume, write
 
 from nnunet_pix2rep.annotation.start import fingerprint
 from nnunet_pix2rep.annotation.start.new_dataset import make_new_dataset

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
-from unlabelled_dataset import names_in, volume, write
+from unlabeled_dataset import names_in, volume, write
 
 from nnunet_pix2rep.annotation.start.new_dataset import labels_with_ignore, make_new_dataset
 from nnunet_pix2rep.annotation.start.scan_survey import survey

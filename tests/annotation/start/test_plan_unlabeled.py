@@ -8,7 +8,7 @@ from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor impo
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from planned_dataset import environment_of
-from unlabelled_dataset import names_in, volume, write
+from unlabeled_dataset import names_in, volume, write
 
 from nnunet_pix2rep.annotation.start.foreground import Scan, prepare_scan
 from nnunet_pix2rep.annotation.start.new_dataset import make_new_dataset
@@ -27,7 +27,7 @@ def raw_of(preprocessed: Path) -> Path:
 
 
 def annotate_one_slice(raw: Path, case: str, value: int = 1) -> None:
-    """Moves a case to the labelled ones; one slice of its label is annotated."""
+    """Moves a case to the labeled ones; one slice of its label is annotated."""
     image = raw / "imagesUn" / f"{case}_0000.nii.gz"
     voxels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(image)))
     labels = np.full(voxels.shape, IGNORE, np.uint8)
@@ -56,7 +56,7 @@ def test_what_nnunet_and_the_pretraining_need_is_there(planned):
 
 def test_fingerprint_and_plans_are_those_that_nnunet_makes_with_labels(planned, tmp_path, in_this_process):
     """All but the intensities: a dataset of the same images, each with a label."""
-    raw = tmp_path / "labelled" / "nnUNet_raw" / planned.name
+    raw = tmp_path / "labeled" / "nnUNet_raw" / planned.name
     (raw.parents[1] / "nnUNet_preprocessed").mkdir(parents=True)
     for case in ("anna_1", "anna_2", "ben", "cine"):
         image = SimpleITK.ReadImage(str(raw_of(planned) / "imagesUn" / f"{case}_0000.nii.gz"))
@@ -80,7 +80,7 @@ def test_fingerprint_and_plans_are_those_that_nnunet_makes_with_labels(planned, 
 
 
 def test_the_batch_size_follows_from_the_number_of_scans(planned):
-    """nnU-Net lets a batch cover at most 5 % of the labelled cases, of which there are none."""
+    """nnU-Net lets a batch cover at most 5 % of the labeled cases, of which there are none."""
     few = read_json(planned / "nnUNetPlans.json")["configurations"]["2d"]["batch_size"]
     fingerprint = read_json(planned / "dataset_fingerprint.json")
     for name in ("spacings", "shapes_after_crop"):
@@ -178,7 +178,7 @@ def test_when_labels_come_plans_stay_and_planning_again_takes_what_is_annotated(
     plans = (ct_dataset / "nnUNetPlans.json").read_text()
     annotate_one_slice(raw, "ct1")
     kept = plan_unlabeled(950, ["2d"], num_processes=1)
-    assert (kept.is_new, kept.num_labelled, kept.reports["2d"].num_made) == (False, 1, 0)
+    assert (kept.is_new, kept.num_labeled, kept.reports["2d"].num_made) == (False, 1, 0)
     again = plan_unlabeled(950, ["2d"], PlannerOptions(plans_name="Again"), replan=True, num_processes=1)
     assert not again.from_body
     intensities = read_json(again.plans_file)[INTENSITIES]["0"]

@@ -9,7 +9,7 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tiny_training import PLANS, make_trainer, prepare_for_training, tiny_plans, training_log
-from unlabelled_dataset import write
+from unlabeled_dataset import write
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
@@ -65,7 +65,7 @@ def test_nnunet_infers_no_storage_from_a_folder_without_cases(tmp_path):
 def test_a_numbered_fold_is_refused_at_once(scans_alone):
     preprocess_unlabeled(950, "2d", PLANS, num_processes=1)
     trainer = make_trainer(nnUNetTrainerPix2RepV2Pretrain, scans_alone, 0)
-    with pytest.raises(UserError, match=r"no labelled case yet, so it has no fold 0: pretrain in fold all"):
+    with pytest.raises(UserError, match=r"no labeled case yet, so it has no fold 0: pretrain in fold all"):
         trainer.initialize()
 
 
@@ -78,17 +78,17 @@ def test_without_preprocessed_images_the_command_is_named(scans_alone):
 @pytest.mark.parametrize("trainer_class", [Pix2RepFinetuneTrainer, Pix2RepMeanTeacherTrainer])
 @pytest.mark.parametrize("fold", [0, "all"])
 def test_fine_tuning_says_that_labels_are_missing(scans_alone, trainer_class, fold):
-    with pytest.raises(UserError, match="no labelled case yet"):
+    with pytest.raises(UserError, match="no labeled case yet"):
         make_trainer(trainer_class, scans_alone, fold).initialize()
 
 
 def test_splits_need_labels(scans_alone):
-    with pytest.raises(UserError, match="no labelled case yet"):
+    with pytest.raises(UserError, match="no labeled case yet"):
         read_dataset_patients(950)
 
 
 def take_in_first_label(folder, configuration="2d"):
-    """Moves ben to the labelled cases, with one annotated slice, and preprocesses it under the plans that are there."""
+    """Moves ben to the labeled cases, with one annotated slice, and preprocesses it under the plans that are there."""
     raw = folder.parents[1] / "nnUNet_raw" / folder.name
     image = raw / "imagesTr" / "ben_0000.nii.gz"
     (raw / "imagesUn" / image.name).replace(image)

@@ -13,13 +13,13 @@ from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2
 from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
 LABELS = {"background": 0, "ring": 1, "core": 2, "ignore": 3}
-UNLABELLED = tuple(f"scan_{number:02d}" for number in range(4))
+UNLABELED = tuple(f"scan_{number:02d}" for number in range(4))
 IGNORED = (0, 3, 6, 9)  # slices of the annotated cases that are not annotated
 CONFIGURATIONS = ("2d", "3d_fullres")
 OBLIQUE = (0.8, 0.6, 0.0, -0.6, 0.8, 0.0, 0.0, 0.0, -1.0)
 
 
-def unlabelled_scan(number: int) -> SimpleITK.Image:
+def unlabeled_scan(number: int) -> SimpleITK.Image:
     """A ball in noise; oblique, away from the origin, with two empty slices at the beginning."""
     generator = np.random.default_rng(100 + number)
     distance = np.linalg.norm(np.indices(SHAPE) - np.array(SHAPE).reshape(3, 1, 1, 1) / 2, axis=0)
@@ -39,8 +39,8 @@ def make_sparse_dataset(root: Path) -> Path:
     folder = make_tiny_dataset(root, labels=LABELS, configurations=CONFIGURATIONS, ignored_value=LABELS["ignore"])
     raw = root / "nnUNet_raw" / DATASET
     (raw / "imagesUn").mkdir()
-    for number, case in enumerate(UNLABELLED):
-        SimpleITK.WriteImage(unlabelled_scan(number), str(raw / "imagesUn" / f"{case}_0000.nii.gz"))
+    for number, case in enumerate(UNLABELED):
+        SimpleITK.WriteImage(unlabeled_scan(number), str(raw / "imagesUn" / f"{case}_0000.nii.gz"))
     with pytest.MonkeyPatch.context() as patch:
         prepare_for_training(patch, folder, root)
         for configuration in CONFIGURATIONS:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sparse_dataset import UNLABELLED
+from sparse_dataset import UNLABELED
 from tiny_training import DATASET, PLANS
 
 from nnunet_pix2rep.annotation.suggest.grid import ScanGrid, read_grid
@@ -56,8 +56,8 @@ def test_a_voxel_lies_in_the_planes_of_its_slice():
 
 def test_the_grid_of_an_image_is_read_from_what_nnunet_stored(sparse, tmp_path):
     folder = sparse / "nnUNet_preprocessed" / DATASET / f"{PLANS}_2d_unlabeled"
-    grid = read_grid(ImageCase(UNLABELLED[0], str(folder)), (0, 1, 2))
+    grid = read_grid(ImageCase(UNLABELED[0], str(folder)), (0, 1, 2))
     assert grid == make_grid((12, 32, 32), box=((2, 12), (0, 32), (0, 32)))
-    (tmp_path / f"{UNLABELLED[0]}.b2nd").write_bytes((folder / f"{UNLABELLED[0]}.b2nd").read_bytes())
+    (tmp_path / f"{UNLABELED[0]}.b2nd").write_bytes((folder / f"{UNLABELED[0]}.b2nd").read_bytes())
     with pytest.raises(UserError, match=r"scan_00\.pkl is missing or damaged"):
-        read_grid(ImageCase(UNLABELLED[0], str(tmp_path)), (0, 1, 2))
+        read_grid(ImageCase(UNLABELED[0], str(tmp_path)), (0, 1, 2))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sparse_dataset import UNLABELLED
+from sparse_dataset import UNLABELED
 from tiny_training import CASES, DATASET, PLANS
 
 from nnunet_pix2rep.annotation.suggest.checkpoint import load_pretraining
@@ -43,17 +43,17 @@ def make_cache(dataset, tmp_path):
 
 
 def test_the_scans_are_known_with_their_annotated_slices(scans):
-    assert set(scans) == {*CASES, *UNLABELLED}
+    assert set(scans) == {*CASES, *UNLABELED}
     assert scans[CASES[0]].free_slices == [0, 3, 6, 9]
-    assert scans[UNLABELLED[0]].free_slices == list(range(2, 12))
-    assert scans[UNLABELLED[0]].annotated == ()
+    assert scans[UNLABELED[0]].free_slices == list(range(2, 12))
+    assert scans[UNLABELED[0]].annotated == ()
 
 
 def test_an_interrupted_run_goes_on_with_the_same_result(make_cache, scans, tmp_path):
-    some = [scans[UNLABELLED[0]], scans[CASES[0]]]
+    some = [scans[UNLABELED[0]], scans[CASES[0]]]
     cache = make_cache()
     cache.compute(some[:1])
-    written = tmp_path / "features" / f"{UNLABELLED[0]}.npz"
+    written = tmp_path / "features" / f"{UNLABELED[0]}.npz"
     modified = written.stat().st_mtime_ns
     again = make_cache()
     again.compute(some)
@@ -67,7 +67,7 @@ def test_an_interrupted_run_goes_on_with_the_same_result(make_cache, scans, tmp_
 
 
 def test_other_settings_and_new_annotations_are_computed_anew(make_cache, scans, tmp_path):
-    scan = scans[UNLABELLED[0]]
+    scan = scans[UNLABELED[0]]
     make_cache().compute([scan])
     assert make_cache()._read(scan) is not None
     annotated = scan.__class__(**{**vars(scan), "annotated": (4,)})
@@ -78,7 +78,7 @@ def test_other_settings_and_new_annotations_are_computed_anew(make_cache, scans,
 
 def test_features_are_of_the_slices_and_examples_of_the_foreground(make_cache, scans):
     cache = make_cache()
-    some = [scans[UNLABELLED[0]], scans[CASES[0]]]
+    some = [scans[UNLABELED[0]], scans[CASES[0]]]
     cache.compute(some)
     content = cache.read(some[0])
     assert content.slices.tolist() == list(range(2, 12))
@@ -96,7 +96,7 @@ def test_features_are_of_the_slices_and_examples_of_the_foreground(make_cache, s
 
 
 def test_pixels_are_of_the_body_and_of_the_slice(scans):
-    scan = scans[UNLABELLED[1]]
+    scan = scans[UNLABELED[1]]
     data = np.zeros((1, *scan.grid.preprocessed_shape), dtype=np.float32)
     data[0, :, 10:20, 5:15] = 1
     body = body_mask(data)
@@ -112,5 +112,5 @@ def test_pixels_are_of_the_body_and_of_the_slice(scans):
 
 
 def test_of_long_scans_evenly_spaced_slices_are_looked_at(scans):
-    assert chosen_slices(scans[UNLABELLED[0]], 5) == [3, 5, 7, 9, 11]
+    assert chosen_slices(scans[UNLABELED[0]], 5) == [3, 5, 7, 9, 11]
     assert chosen_slices(scans[CASES[0]], 2) == sorted([3, 9, *(i for i in range(12) if i % 3)])

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK
-from sparse_dataset import CONFIGURATIONS, IGNORED, UNLABELLED, validation_patients, without_labels
+from sparse_dataset import CONFIGURATIONS, IGNORED, UNLABELED, validation_patients, without_labels
 from tiny_training import CASES, DATASET, PLANS
 
 from nnunet_pix2rep.annotation.selectors import SELECTORS
@@ -34,7 +34,7 @@ def test_labels_are_ignored_but_in_the_chosen_slices(own_sparse, tmp_path, confi
     assert read_suggestion(tmp_path / "work") == suggestion
     chosen = suggestion.chosen()
     assert sum(map(len, chosen.values())) == len(suggestion.slices) == 6
-    assert set(chosen) == set(UNLABELLED)  # a slice of each of the four patients before a second one
+    assert set(chosen) == set(UNLABELED)  # a slice of each of the four patients before a second one
     for case, indices in chosen.items():
         labels = labels_of(tmp_path / "work", case)
         assert np.unique(labels[indices]).tolist() == [0]
@@ -50,10 +50,10 @@ def test_labels_are_ignored_but_in_the_chosen_slices(own_sparse, tmp_path, confi
 
 def test_what_is_annotated_is_kept_and_not_suggested(sparse, work):
     """Budget enough for all: every slice that is not annotated is suggested, and no other."""
-    suggestion = run(work, budget=len(CASES) * 4 + len(UNLABELLED) * 10)
+    suggestion = run(work, budget=len(CASES) * 4 + len(UNLABELED) * 10)
     chosen = suggestion.chosen()
     assert {case: chosen[case] for case in CASES} == {case: list(IGNORED) for case in CASES}
-    assert {case: chosen[case] for case in UNLABELLED} == {case: list(range(2, 12)) for case in UNLABELLED}
+    assert {case: chosen[case] for case in UNLABELED} == {case: list(range(2, 12)) for case in UNLABELED}
     assert len(suggestion.annotated_before) == len(CASES) * 8
     before = SimpleITK.ReadImage(str(sparse / "nnUNet_raw" / DATASET / "labelsTr" / "case_01.nii.gz"))
     before, after = SimpleITK.GetArrayFromImage(before), labels_of(work, "case_01")
@@ -64,7 +64,7 @@ def test_what_is_annotated_is_kept_and_not_suggested(sparse, work):
 
 def test_patients_without_annotation_come_first(sparse, work):
     suggestion = run(work, budget=4)
-    assert {entry.patient for entry in suggestion.slices} == set(UNLABELLED)
+    assert {entry.patient for entry in suggestion.slices} == set(UNLABELED)
 
 
 @pytest.mark.parametrize("selector", SELECTORS)
@@ -72,7 +72,7 @@ def test_no_validation_or_test_patient_is_ever_suggested(own_sparse, tmp_path, s
     raw = own_sparse / "nnUNet_raw" / DATASET
     (raw / "imagesTs").mkdir()
     SimpleITK.WriteImage(SimpleITK.Image(4, 4, 4, SimpleITK.sitkFloat32), str(raw / "imagesTs" / "test_0000.nii.gz"))
-    patients = {case: {"patient": case, "group": None} for case in (*CASES, *UNLABELLED)}
+    patients = {case: {"patient": case, "group": None} for case in (*CASES, *UNLABELED)}
     patients |= {"test": {"patient": "scan_03", "group": None}, "scan_02": {"patient": CASES[4], "group": None}}
     write_json(patients, raw / "patients.json")
     available = 4 * 4 + 2 * 10
@@ -133,7 +133,7 @@ def test_whole_scans(sparse, work, tmp_path):
     suggestion = run(work, unit="cases", budget=2)
     chosen = suggestion.chosen()
     assert len(chosen) == 2
-    assert set(chosen) <= set(UNLABELLED)
+    assert set(chosen) <= set(UNLABELED)
     assert all(indices == list(range(12)) for indices in chosen.values())
     with pytest.raises(UserError, match="--cases must be from 1 to 10"):
         run(tmp_path / "more", unit="cases", budget=11)
@@ -143,7 +143,7 @@ def test_selectors_without_features_need_no_pretraining(own_sparse, tmp_path, mo
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "empty"))
     suggestion = run(tmp_path / "work", selector="one_per_patient", budget=4)
     assert suggestion.checkpoint is suggestion.features is suggestion.slices[0].coverage is None
-    assert {entry.patient for entry in suggestion.slices} == set(UNLABELLED)
+    assert {entry.patient for entry in suggestion.slices} == set(UNLABELED)
     assert "Coverage over the budget" not in (tmp_path / "work" / "overview.html").read_text(encoding="utf-8")
 
 

@@ -102,7 +102,7 @@ def test_a_pretraining_for_each_draw_if_wanted(dataset, settings, tmp_path):
     assert seeds == [0, 1]
 
 
-def test_a_mean_teacher_without_unlabelled_images_is_left_out(dataset, settings, tmp_path):
+def test_a_mean_teacher_without_unlabeled_images_is_left_out(dataset, settings, tmp_path):
     benchmark = set_up(tmp_path / "out", settings(methods=("mean_teacher_scratch",), shots=(1, "all")))
     assert [cell.impossible is None for cell in benchmark.matrix.cells] == [True, False]
     assert "impossible" in benchmark.folder.runs_file.read_text()
@@ -223,7 +223,7 @@ def test_weights_that_have_seen_a_test_patient_are_refused(dataset, settings, tm
     assert not (tmp_path / "out").exists()
 
 
-def test_unlabelled_images_of_test_patients_are_taken_out(own_dataset, settings, tmp_path, other_patients):
+def test_unlabeled_images_of_test_patients_are_taken_out(own_dataset, settings, tmp_path, other_patients):
     images = {
         name: PoolImage(raw_case=case, folder="/raw", files={f"{case}_0000.nii.gz": 1}, modified=0)
         for name, case in (("un_1", "new_1"), ("un_2", "other"))

@@ -113,7 +113,7 @@ def test_an_unfinished_benchmark_says_what_is_missing(tmp_path):
     write_benchmark(tmp_path, rows)
     markdown = write_report(tmp_path, SETTINGS).read_text(encoding="utf-8")
     assert "Trainings finished: 7 of 8" in markdown
-    assert "- pix2rep, 4 labelled patients, draw 1: not run yet" in markdown
+    assert "- pix2rep, 4 labeled patients, draw 1: not run yet" in markdown
     assert "†" in markdown
 
 

@@ -123,7 +123,7 @@ def test_every_finished_cell_leads_to_its_folder_commands_and_patients(tmp_path)
     assert (record["seconds_training"], record["seconds_pretraining"]) == (12.5, None)
 
 
-def test_all_is_the_number_of_labelled_patients(tmp_path):
+def test_all_is_the_number_of_labeled_patients(tmp_path):
     write_benchmark(tmp_path, rows_of("scratch", 2, 0, {"a": 0.5}))
     description = read_json(tmp_path / "benchmark.json")
     description["splits"] = {"all_0": {"train_patients": ["x", "y"], "train_cases": []}}
@@ -163,9 +163,9 @@ def test_malformed_rows_are_refused(tmp_path, change, message):
         read_benchmark(tmp_path)
 
 
-def test_a_test_patient_who_was_labelled_is_refused(tmp_path):
+def test_a_test_patient_who_was_labeled_is_refused(tmp_path):
     write_benchmark(tmp_path, rows_of("scratch", 2, 0, {"train1": 0.5, "b": 0.5}))
-    with pytest.raises(UserError, match=r"train1 are among the labelled patients of shots 2, draw 0"):
+    with pytest.raises(UserError, match=r"train1 are among the labeled patients of shots 2, draw 0"):
         read_benchmark(tmp_path)
 
 

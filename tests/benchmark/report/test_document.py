@@ -31,7 +31,7 @@ def test_what_weakens_the_conclusions_is_said(tmp_path):
     (tmp_path / "overlap").mkdir()
     splits = {f"2_{seed}": {"train_patients": ["one", name], "train_cases": []} for seed, name in enumerate("xyz")}
     text = document_text(analysis_of(tmp_path / "overlap", some_rows(shots=(2,), seeds=(0, 1, 2)), splits=splits))
-    assert "draws of 2 labelled patients share patients" in text
+    assert "draws of 2 labeled patients share patients" in text
     (tmp_path / "pretraining").mkdir()
     cells = [
         {"method": method, "shots": 1, "seed": seed, "pretraining_folder": f"pretraining/{folder}"}

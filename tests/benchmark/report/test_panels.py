@@ -6,13 +6,13 @@ from nnunet_pix2rep.benchmark.report.panels import _slice, colour_of, overlay, p
 from nnunet_pix2rep.benchmark.report.results import Cell
 
 
-def volumes(shape, labelled):
+def volumes(shape, labeled):
     truth = np.zeros(shape, dtype=np.uint8)
-    truth[labelled] = 1
+    truth[labeled] = 1
     return np.arange(truth.size, dtype=float).reshape(shape), truth
 
 
-def test_the_slice_has_the_most_labelled_pixels_across_the_widest_spacing():
+def test_the_slice_has_the_most_labeled_pixels_across_the_widest_spacing():
     image, truth = volumes((4, 20, 20), np.s_[1:3, 5:10, 5:10])
     truth[2, 5:12, 5:12] = 2
     row = _slice("best: a", image, truth, {"scratch": truth}, {"scratch": 1.0}, (8.0, 1.5, 1.0))
@@ -25,7 +25,7 @@ def test_the_slice_has_the_most_labelled_pixels_across_the_widest_spacing():
     assert np.array_equal(across.image, row.image)
 
 
-def test_the_window_holds_all_that_is_labelled_anywhere():
+def test_the_window_holds_all_that_is_labeled_anywhere():
     image, truth = volumes((1, 100, 50), np.s_[:, 10:14, 10:14])
     _, far = volumes((1, 100, 50), np.s_[:, 60:64, 5:9])
     row = _slice("worst: a", image, truth, {"scratch": far}, {"scratch": 0.0}, (1.0, 1.0, 1.0))
@@ -50,7 +50,7 @@ def test_an_empty_truth_shows_what_was_predicted_or_the_whole_image(label):
     assert (row.image.shape == (20, 20)) == (label == 0)
 
 
-def test_the_overlay_colours_labelled_pixels_only():
+def test_the_overlay_colours_labeled_pixels_only():
     image, segmentation = volumes((8, 8), np.s_[2:4])
     segmentation[5] = 30
     assert np.array_equal((overlay(image) != overlay(image, segmentation)).any(axis=-1), segmentation > 0)

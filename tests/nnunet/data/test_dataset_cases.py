@@ -3,7 +3,7 @@ from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
-from nnunet_pix2rep.nnunet.data.dataset_cases import images_by_folder, labelled_images
+from nnunet_pix2rep.nnunet.data.dataset_cases import images_by_folder, labeled_images
 
 
 def make(raw, content, *files):
@@ -25,7 +25,7 @@ def test_the_files_are_those_that_nnunet_finds(tmp_path, monkeypatch, listed):
     }
     content = make(raw, {"dataset": dataset} if listed else {}, "imagesTr/c_0000.nii.gz", "imagesTr/c_0001.nii.gz")
     wanted = get_filenames_of_train_images_and_targets(str(raw))
-    found = labelled_images(raw, content)
+    found = labeled_images(raw, content)
     assert {case: [str(file.resolve()) for file in files] for case, files in found.items()} == {
         case: entry["images"] for case, entry in wanted.items()
     }
@@ -44,4 +44,4 @@ def test_all_images_of_a_dataset(tmp_path):
 def test_a_list_of_another_form_is_named(tmp_path):
     content = make(tmp_path, {"dataset": {"a": {"image": "x.nii.gz"}}})
     with pytest.raises(UserError, match=r'dataset.json: "dataset" must be an object of case'):
-        labelled_images(tmp_path, content)
+        labeled_images(tmp_path, content)

@@ -2,12 +2,12 @@ import shutil
 
 import pytest
 from planned_dataset import DATASET, environment_of
-from unlabelled_dataset import make_dataset_with_images
+from unlabeled_dataset import make_dataset_with_images
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
-    """A planned dataset with five labelled images; not to be changed."""
+    """A planned dataset with five labeled images; not to be changed."""
     root = tmp_path_factory.mktemp("template")
     make_dataset_with_images(root)
     return root

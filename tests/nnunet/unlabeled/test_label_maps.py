@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from planned_dataset import DATASET, environment_of
-from unlabelled_dataset import make_raw, pool_of, run, volume, write
+from unlabeled_dataset import make_raw, pool_of, run, volume, write
 
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled

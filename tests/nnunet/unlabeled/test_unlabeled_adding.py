@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from planned_dataset import DATASET, environment_of
-from unlabelled_dataset import SHAPE, cine, make_raw, volume, write
+from unlabeled_dataset import SHAPE, cine, make_raw, volume, write
 
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
@@ -132,7 +132,7 @@ def test_numbers_that_are_no_channels_and_cines(raw, source):
     assert set(list_raw_cases(raw / "imagesUn", ".nii.gz")) == set(report.added.values())
 
 
-def test_unlike_the_labelled_images(raw, source):
+def test_unlike_the_labeled_images(raw, source):
     write(volume(1, spacing=(0.7, 0.7, 8.0)), source / "fine.nii.gz")
     turned = volume(2)
     turned.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
@@ -144,7 +144,7 @@ def test_unlike_the_labelled_images(raw, source):
     assert set(report.warnings) == {"fine.nii.gz", "turned.nii.gz"}
     assert "0.7" in report.warnings["fine.nii.gz"][0]
     assert "orientation" in report.warnings["turned.nii.gz"][0]
-    assert report.problems == {"flat.nii.gz": "it is 2D, the labelled images are 3D"}
+    assert report.problems == {"flat.nii.gz": "it is 2D, the labeled images are 3D"}
 
 
 @pytest.mark.parametrize("colours", [1, 3])

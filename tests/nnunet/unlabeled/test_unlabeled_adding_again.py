@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from planned_dataset import DATASET, environment_of
-from unlabelled_dataset import make_raw, volume, write
+from unlabeled_dataset import make_raw, volume, write
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled

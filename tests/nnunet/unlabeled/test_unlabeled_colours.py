@@ -7,7 +7,7 @@ import SimpleITK
 import tifffile
 from PIL import Image
 from planned_dataset import DATASET, environment_of
-from unlabelled_dataset import make_raw, run, volume, write
+from unlabeled_dataset import make_raw, run, volume, write
 
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader

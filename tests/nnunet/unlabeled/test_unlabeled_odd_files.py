@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from planned_dataset import DATASET
-from unlabelled_dataset import SHAPE, volume, write
+from unlabeled_dataset import SHAPE, volume, write
 
 from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from planned_dataset import DATASET
-from unlabelled_dataset import pool_of, run, volume, write
+from unlabeled_dataset import pool_of, run, volume, write
 
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
@@ -15,7 +15,7 @@ from nnunet_pix2rep.nnunet.unlabeled.pool import read_pool
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import pool_patients
 
 OTHER = "Dataset950_Other"
-NAMES = ("case_00", "case_04")  # as two labelled cases of the pool's dataset are named
+NAMES = ("case_00", "case_04")  # as two labeled cases of the pool's dataset are named
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_equal_names_are_other_people_and_a_warning_says_so(other, preprocessed)
     report = run(folder=other / "imagesTr")
     assert patients(preprocessed) == {f"{OTHER}_{name}": f"{OTHER}_{name}" for name in NAMES}
     warning = " ".join(report.selection.warnings)
-    assert "2 of them bear the name of a labelled patient of Dataset900_Tiny, for instance case_00" in warning
+    assert "2 of them bear the name of a labeled patient of Dataset900_Tiny, for instance case_00" in warning
     assert f'"{OTHER}_case_00": {{"patient": "case_00"}}' in warning
     training = pretraining_cases([*NAMES, *patients(preprocessed)], ["case_04"], preprocessed)
     assert training == ["Dataset950_Other_case_00", "Dataset950_Other_case_04", "case_00"]
@@ -54,7 +54,7 @@ def test_patients_json_of_the_dataset_says_that_they_are_the_same(other, raw, pr
     assert training == ["Dataset950_Other_case_00", "case_00"]
     pool = {name: SimpleNamespace(folder=str(pool_of(preprocessed))) for name in patients(preprocessed)}
     assert describe_held_out(pool, training) == [
-        f"1 unlabelled image(s) not used: of validation patients, such as {OTHER}_case_04"
+        f"1 unlabeled image(s) not used: of validation patients, such as {OTHER}_case_04"
     ]
     assert describe_held_out(pool, images) == []
 
@@ -69,9 +69,9 @@ def test_patients_json_of_both_datasets_name_the_same_patient(other, preprocesse
 
 
 def test_the_expression_of_the_folds_groups_another_dataset_apart(other, preprocessed):
-    labelled = {f"case_{number:02d}": {"patient": "case", "group": None} for number in range(5)}
+    labeled = {f"case_{number:02d}": {"patient": "case", "group": None} for number in range(5)}
     record = {"format_version": 1, "settings": {"patients_from": r"regular expression (case|Dataset)_?\d+.*"}}
-    write_json(record | {"patients": labelled}, preprocessed / RECORD_FILE)
+    write_json(record | {"patients": labeled}, preprocessed / RECORD_FILE)
     run(folder=other / "imagesTr")
     assert set(patients(preprocessed).values()) == {f"{OTHER}_case"}
 

@@ -1,6 +1,6 @@
 import pytest
 from planned_dataset import DATASET, environment_of
-from unlabelled_dataset import make_raw, volume, write
+from unlabeled_dataset import make_raw, volume, write
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json

@@ -7,7 +7,7 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from planned_dataset import DATASET
-from unlabelled_dataset import cine, names_in, pool_of, run, volume, voxels, write
+from unlabeled_dataset import cine, names_in, pool_of, run, volume, voxels, write
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
@@ -17,11 +17,11 @@ from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
 
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
-def test_the_pool_holds_what_nnunet_makes_of_a_labelled_case(raw, preprocessed, tmp_path, configuration):
+def test_the_pool_holds_what_nnunet_makes_of_a_labeled_case(raw, preprocessed, tmp_path, configuration):
     plans = PlansManager(str(preprocessed / "nnUNetPlans.json"))
     image, label = raw / "imagesTr" / "case_00_0000.nii.gz", raw / "labelsTr" / "case_00.nii.gz"
     DefaultPreprocessor(verbose=False).run_case_save(
-        str(tmp_path / "labelled"),
+        str(tmp_path / "labeled"),
         [str(image)],
         str(label),
         plans,
@@ -34,7 +34,7 @@ def test_the_pool_holds_what_nnunet_makes_of_a_labelled_case(raw, preprocessed, 
     folder = pool_of(preprocessed, configuration)
     assert (report.num_made, report.num_kept, report.failures) == (1, 0, {})
     assert names_in(folder) == ["same.b2nd", "same.pkl"], "neither a segmentation nor a temporary file"
-    expected, made = ImageCase("labelled", str(tmp_path)).open(), ImageCase("same", str(folder)).open()
+    expected, made = ImageCase("labeled", str(tmp_path)).open(), ImageCase("same", str(folder)).open()
     assert np.array_equal(made[:], expected[:])
     assert (made.dtype, made.chunks, made.blocks) == (np.float32, expected.chunks, expected.blocks)
 
@@ -72,7 +72,7 @@ def test_only_what_is_new_or_changed_is_preprocessed(raw, preprocessed):
 def test_a_copy_of_the_raw_images_elsewhere_is_not_preprocessed_again(raw, tmp_path):
     write(volume(1), raw / "imagesUn" / "a_0000.nii.gz")
     run()
-    moved = tmp_path / "Ünlabelled images"
+    moved = tmp_path / "Ünlabeled images"
     (raw / "imagesUn").rename(moved)
     os.utime(moved / "a_0000.nii.gz", (1, 1))
     report = run(folder=moved)
@@ -127,8 +127,8 @@ def test_nnunets_own_preprocessing_neither_deletes_nor_lists_the_pool(raw, prepr
     write(volume(1), raw / "imagesUn" / "a_0000.nii.gz")
     run()
     DefaultPreprocessor(verbose=False).run(DATASET, "2d", "nnUNetPlans", 1)
-    labelled = str(preprocessed / "nnUNetPlans_2d")
-    assert sorted(infer_dataset_class(labelled).get_identifiers(labelled)) == [f"case_0{n}" for n in range(5)]
+    labeled = str(preprocessed / "nnUNetPlans_2d")
+    assert sorted(infer_dataset_class(labeled).get_identifiers(labeled)) == [f"case_0{n}" for n in range(5)]
     assert [case.identifier for case in preprocessed_cases(str(pool_of(preprocessed)))] == ["a"]
     assert run().num_kept == 1
 

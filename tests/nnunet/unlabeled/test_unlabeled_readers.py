@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 from planned_dataset import DATASET, environment_of
-from unlabelled_dataset import make_raw, names_in, pool_of, run, voxels
+from unlabeled_dataset import make_raw, names_in, pool_of, run, voxels
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
@@ -90,7 +90,7 @@ def test_frames_of_a_sheared_cine_are_preprocessed_one_by_one(root, preprocessed
     assert np.array_equal(voxels(pool, "cine_frame02"), voxels(pool, "single"))
 
 
-def test_images_that_dataset_json_lists_elsewhere_are_the_labelled_ones(raw, source, tmp_path):
+def test_images_that_dataset_json_lists_elsewhere_are_the_labeled_ones(raw, source, tmp_path):
     listed = {"c0": {"images": [str(tmp_path / "archive" / "i.nii.gz")], "label": str(tmp_path / "l.nii.gz")}}
     write_json(read_json(raw / "dataset.json") | {"dataset": listed}, raw / "dataset.json")
     image = save(tmp_path / "archive" / "i.nii.gz", STRAIGHT, 0)
@@ -101,7 +101,7 @@ def test_images_that_dataset_json_lists_elsewhere_are_the_labelled_ones(raw, sou
     assert report.added == {"u0.nii.gz": "u0"}
     assert report.skipped == {
         "copy.nii.gz": "it has the same voxels as imagesTr/c0",
-        "c0.nii.gz": "a case named c0 is among the labelled cases",
+        "c0.nii.gz": "a case named c0 is among the labeled cases",
     }
 
 

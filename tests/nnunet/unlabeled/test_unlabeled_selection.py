@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from unlabelled_dataset import cine, names_in, pool_of, run, volume, voxels, write
+from unlabeled_dataset import cine, names_in, pool_of, run, volume, voxels, write
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
@@ -46,7 +46,7 @@ def test_nan_voxels_are_refused(root, preprocessed):
     assert names_in(pool_of(preprocessed)) == []
 
 
-def test_labelled_cases_and_test_patients_stay_out(raw, preprocessed):
+def test_labeled_cases_and_test_patients_stay_out(raw, preprocessed):
     images = raw / "imagesUn"
     for name in ("case_00", "of_test_patient", "new", "twin_frame01"):
         write(volume(1), images / f"{name}_0000.nii.gz")
@@ -56,7 +56,7 @@ def test_labelled_cases_and_test_patients_stay_out(raw, preprocessed):
     write_json({case: {"patient": name} for case, name in patients.items()}, raw / "patients.json")
     report = run()
     assert report.selection.left_out == {
-        "named like a labelled case": ["case_00"],
+        "named like a labeled case": ["case_00"],
         "of a patient in imagesTs": ["of_test_patient"],
         "two images would get this name": ["twin_frame01", "twin_frame01"],
     }

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planned_dataset import DATASET, environment_of
-from unlabelled_dataset import cine, make_dataset_with_images, write
+from unlabeled_dataset import cine, make_dataset_with_images, write
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
@@ -34,29 +34,29 @@ def write_pool(folder: Path, images: dict[str, PoolImage]) -> None:
 
 @st.composite
 def datasets(draw):
-    """Patients of labelled cases and of pool images, how the latter are known, and validation cases."""
-    labelled = {f"{patient}_scan{i}": patient for i, patient in enumerate(draw(PATIENTS))}
-    unlabelled = {}
+    """Patients of labeled cases and of pool images, how the latter are known, and validation cases."""
+    labeled = {f"{patient}_scan{i}": patient for i, patient in enumerate(draw(PATIENTS))}
+    unlabeled = {}
     for i, patient in enumerate(draw(PATIENTS)):
         frames = draw(st.integers(0, 3))
         raw_case = f"{patient}_cine{i}"
         names = [f"{raw_case}_frame{frame:02d}" for frame in range(1, frames + 1)] or [raw_case]
-        unlabelled |= {name: (raw_case, patient, bool(frames)) for name in names}
-    validation = draw(st.lists(st.sampled_from(sorted(labelled)), min_size=1, unique=True))
+        unlabeled |= {name: (raw_case, patient, bool(frames)) for name in names}
+    validation = draw(st.lists(st.sampled_from(sorted(labeled)), min_size=1, unique=True))
     source = draw(st.sampled_from(["patients.json by raw case", "patients.json by image", "regex", "other dataset"]))
-    return labelled, unlabelled, validation, source
+    return labeled, unlabeled, validation, source
 
 
-def write_dataset(folder: Path, labelled, unlabelled, source) -> None:
+def write_dataset(folder: Path, labeled, unlabeled, source) -> None:
     images = {
         name: PoolImage(
             raw_case, "there", {}, 0, 1 if is_frame else None, patient if source == "other dataset" else None
         )
-        for name, (raw_case, patient, is_frame) in unlabelled.items()
+        for name, (raw_case, patient, is_frame) in unlabeled.items()
     }
     write_pool(folder, images)
     if source == "regex":
-        record = {case: {"patient": patient, "group": None} for case, patient in labelled.items()}
+        record = {case: {"patient": patient, "group": None} for case, patient in labeled.items()}
         content = {
             "format_version": 1,
             "settings": {"patients_from": "regular expression ([A-Z])_.*"},
@@ -64,25 +64,25 @@ def write_dataset(folder: Path, labelled, unlabelled, source) -> None:
         }
         write_json(content, folder / RECORD_FILE)
         return
-    listed = dict(labelled)
+    listed = dict(labeled)
     if source == "patients.json by raw case":
-        listed |= {raw_case: patient for raw_case, patient, _ in unlabelled.values()}
+        listed |= {raw_case: patient for raw_case, patient, _ in unlabeled.values()}
     elif source == "patients.json by image":
-        listed |= {name: patient for name, (_, patient, _) in unlabelled.items()}
+        listed |= {name: patient for name, (_, patient, _) in unlabeled.items()}
     write_json({case: {"patient": patient} for case, patient in listed.items()}, folder / "patients.json")
 
 
 @given(datasets())
 @settings(max_examples=60, deadline=None)
 def test_no_image_of_a_validation_patient_is_drawn_and_all_patients_equally_often(dataset):
-    labelled, unlabelled, validation, source = dataset
-    patient_of = labelled | {name: patient for name, (_, patient, _) in unlabelled.items()}
+    labeled, unlabeled, validation, source = dataset
+    patient_of = labeled | {name: patient for name, (_, patient, _) in unlabeled.items()}
     with tempfile.TemporaryDirectory() as root, environment_of(Path(root)):
         folder = Path(root) / "nnUNet_preprocessed" / DATASET
         folder.mkdir(parents=True)
-        write_dataset(folder, labelled, unlabelled, source)
+        write_dataset(folder, labeled, unlabeled, source)
         chosen = pretraining_cases(patient_of, validation, folder)
-        held_out = {labelled[case] for case in validation}
+        held_out = {labeled[case] for case in validation}
         assert chosen == sorted(case for case, patient in patient_of.items() if patient not in held_out)
         if not chosen:
             return
@@ -114,7 +114,7 @@ def test_frames_of_an_unlisted_cine_are_of_one_patient_and_named_as_acdc_of_that
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    """Five labelled cases of five patients; the pool has a cine of two of them, and one of a sixth patient."""
+    """Five labeled cases of five patients; the pool has a cine of two of them, and one of a sixth patient."""
     root = tmp_path_factory.mktemp("template")
     make_dataset_with_images(root)
     raw, preprocessed = root / "nnUNet_raw" / DATASET, root / "nnUNet_preprocessed" / DATASET
@@ -126,12 +126,12 @@ def template(tmp_path_factory):
     write_json([fold, fold | {"val": ["case_03"]}], preprocessed / "splits_final.json")
     with environment_of(root):
         preprocess_unlabeled(DATASET, "2d", num_processes=1)
-        # any image will do for the labelled cases
-        labelled = preprocessed / "nnUNetPlans_2d"
-        labelled.mkdir()
+        # any image will do for the labeled cases
+        labeled = preprocessed / "nnUNetPlans_2d"
+        labeled.mkdir()
         for case in range(5):
             shutil.copy(
-                preprocessed / "nnUNetPlans_2d_unlabeled" / "cine_a_frame01.b2nd", labelled / f"case_0{case}.b2nd"
+                preprocessed / "nnUNetPlans_2d_unlabeled" / "cine_a_frame01.b2nd", labeled / f"case_0{case}.b2nd"
             )
     return root
 
@@ -161,7 +161,7 @@ def log_of(trainer) -> str:
     return Path(trainer.log_file).read_text(encoding="utf-8")
 
 
-def test_pretraining_takes_labelled_images_and_pool_without_validation_patients(make_trainer):
+def test_pretraining_takes_labeled_images_and_pool_without_validation_patients(make_trainer):
     trainer = make_trainer(nnUNetTrainerPix2RepV2Pretrain, 0)
     training, _ = trainer.get_dataloaders()
     expected = [f"case_0{n}" for n in range(4)] + [f"cine_{c}_frame0{f}" for c in "ac" for f in (1, 2)]
@@ -181,7 +181,7 @@ def test_fold_all_takes_the_whole_pool(make_trainer):
 
 
 def test_the_mean_teacher_takes_the_pool_too(make_trainer):
-    cases = make_trainer(Pix2RepMeanTeacherTrainer, 0).get_unlabelled_cases()
+    cases = make_trainer(Pix2RepMeanTeacherTrainer, 0).get_unlabeled_cases()
     names = sorted(case.identifier for case in cases)
     assert names == ["case_01", "case_02", "case_03"] + [f"cine_{c}_frame0{f}" for c in "ac" for f in (1, 2)]
 
@@ -203,7 +203,7 @@ def test_the_leak_guard_knows_the_pool(root):
     assert check_leak(checkpoint, Path("there.pth"), DATASET, folder, ["case_03"]) == []
 
 
-def test_a_case_that_was_labelled_later_is_not_drawn_twice(make_trainer, root):
+def test_a_case_that_was_labeled_later_is_not_drawn_twice(make_trainer, root):
     folder = root / "nnUNet_preprocessed" / DATASET
     shutil.copy(
         folder / "nnUNetPlans_2d_unlabeled" / "cine_a_frame01.b2nd", folder / "nnUNetPlans_2d" / "cine_a_frame01.b2nd"
@@ -212,7 +212,7 @@ def test_a_case_that_was_labelled_later_is_not_drawn_twice(make_trainer, root):
     training, _ = trainer.get_cases()
     names = [case.identifier for case in training]
     assert len(names) == len(set(names)) == 5 + 6
-    assert "named like a labelled case" in log_of(trainer)
+    assert "named like a labeled case" in log_of(trainer)
 
 
 def test_the_loader_follows_the_probabilities(make_trainer):

@@ -41,7 +41,7 @@ class SparseDataset:
         images: Case -> its raw image files, one per channel.
         plans: Content of the user's plans.
         configuration: Name of the configuration.
-        fully_labelled: Folder that gets what is preprocessed of the validation cases, for all datasets.
+        fully_labeled: Folder that gets what is preprocessed of the validation cases, for all datasets.
         validation: The validation cases.
     """
 
@@ -49,7 +49,7 @@ class SparseDataset:
     images: Mapping[str, Sequence[Path]]
     plans: Mapping[str, Any]
     configuration: str
-    fully_labelled: Path
+    fully_labeled: Path
     validation: Sequence[CandidateScan]
 
     def write(
@@ -87,9 +87,9 @@ class SparseDataset:
 
     def _preprocess_validation(self, identifier: str, dataset_json: dict[str, Any], watch: Callable[[], None]) -> Path:
         """The validation cases with all labels, where nnU-Net looks for annotated voxels too; returns their folder."""
-        folder = self.fully_labelled / identifier
+        folder = self.fully_labeled / identifier
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.fully_labelled / ".lock"):
+        with FileLock(self.fully_labeled / ".lock"):
             for scan in self.validation:
                 watch()
                 labels = self.source / REFERENCES / f"{scan.case}{dataset_json['file_ending']}"

@@ -20,7 +20,7 @@ from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak, seen_cases
 from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining, transfer_weights
 from nnunet_pix2rep.nnunet.data.annotation_record import annotations_of, read_annotations
 from nnunet_pix2rep.nnunet.data.dataset_folders import training_cases
-from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labelled_cases
+from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labeled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import check_architecture
 from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
 from nnunet_pix2rep.nnunet.training.nnunet_private import requested_pretrained_weights
@@ -109,7 +109,7 @@ class Pix2RepFinetuneTrainer(Pix2RepTrainer):
 
     def initialize(self) -> None:
         """nnU-Net's; a file given by ``-pretrained_weights`` is checked and loaded here, with a report."""
-        if not preprocessed_labelled_cases(Path(self.preprocessed_dataset_folder)):
+        if not preprocessed_labeled_cases(Path(self.preprocessed_dataset_folder)):
             training_cases(self.plans_manager.dataset_name)  # raises: there is none
         requested = requested_pretrained_weights()
         if requested is not None and not self.needs_pretrained_weights:

@@ -34,7 +34,7 @@ from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTr
 from nnunet_pix2rep.nnunet.training.nnunet_private import stop_workers
 from nnunet_pix2rep.views import ViewMaker
 
-UNLABELLED = 2  # tells the seed of this loader from those of a pretraining
+UNLABELED = 2  # tells the seed of this loader from those of a pretraining
 
 
 def ramp_up(progress: float) -> float:
@@ -79,12 +79,12 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.teacher: nn.Module | None = None
         self._student_state: dict[str, torch.Tensor] | None = None
-        self._unlabelled: Any = None
+        self._unlabeled: Any = None
         self._steps = 0
 
     # ------------------------------------------------------------------------------------------------------------ data
 
-    def get_unlabelled_cases(self) -> list[ImageCase]:
+    def get_unlabeled_cases(self) -> list[ImageCase]:
         """Images that are neither annotated completely in this fold nor of a validation patient.
 
         With an ignore label the annotated images take part too: most of their slices may be without annotation.
@@ -100,17 +100,17 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         for remark in describe_held_out(images, allowed):
             self.print_to_log_file(remark)
         complete = set() if self.label_manager.has_ignore_label else set(annotated)
-        unlabelled = [images[case] for case in allowed if case not in complete]
-        if not unlabelled:
+        unlabeled = [images[case] for case in allowed if case not in complete]
+        if not unlabeled:
             raise UserError(
                 f"Fold {self.fold} annotates all images outside its validation set, which leaves nothing for a Mean "
                 "Teacher. Use "
                 "nnUNetTrainerPix2RepFinetune, or a fold with fewer annotated cases."
             )
-        return unlabelled
+        return unlabeled
 
     def on_train_start(self) -> None:
-        """Starts teacher and unlabelled images beside nnU-Net's."""
+        """Starts teacher and unlabeled images beside nnU-Net's."""
         super().on_train_start()
         if self.teacher is None:
             self._start_teacher()
@@ -122,7 +122,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
             self.config.pretraining.views,
             num_points=1,
         )
-        cases = self.get_unlabelled_cases()
+        cases = self.get_unlabeled_cases()
         self.cases_used = sorted({*self.cases_used, *[case.identifier for case in cases]})
         self.print_to_log_file(f"Images without annotation for the Mean Teacher: {describe_images(cases, self)}")
         loader = ViewPairLoader(
@@ -131,17 +131,17 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
             context_size,
             view_maker,
             self.label_manager,
-            seed=(self.config.pretraining.seed, self.local_rank, UNLABELLED),
+            seed=(self.config.pretraining.seed, self.local_rank, UNLABELED),
             num_workers=get_allowed_n_proc_DA(),
             first_index=self._steps,
             probabilities=draw_probabilities(cases, Path(self.preprocessed_dataset_folder_base)),
         )
-        self._unlabelled = start_workers(loader, pin_memory=self.device.type == "cuda")
+        self._unlabeled = start_workers(loader, pin_memory=self.device.type == "cuda")
 
     def on_train_end(self) -> None:
-        """Stops the workers of the unlabelled images too."""
+        """Stops the workers of the unlabeled images too."""
         super().on_train_end()
-        stop_workers(self._unlabelled)
+        stop_workers(self._unlabeled)
 
     # ------------------------------------------------------------------------------------------------------------ steps
 
@@ -149,11 +149,11 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         self.teacher = deepcopy(self.planned_network).requires_grad_(False)
 
     def train_step(self, batch: dict) -> dict:
-        """Labelled loss plus consistency, then the teacher's update."""
+        """Labeled loss plus consistency, then the teacher's update."""
         self._sigterm.raise_if_requested()
         self.lr_scheduler.step(self.current_epoch + self._iteration_in_epoch / self.num_iterations_per_epoch)
         self._iteration_in_epoch += 1
-        views = next(self._unlabelled)
+        views = next(self._unlabeled)
         teacher_view, student_view = tensors_of(views, self.device, "images")[0].chunk(2)
         data = batch["data"].to(self.device, non_blocking=True)
         target = [level.to(self.device, non_blocking=True) for level in _as_list(batch["target"])]
@@ -161,9 +161,9 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         with self.autocast():
             outputs = _as_list(self.network(torch.cat([data, student_view])))
-            labelled = [output[: len(data)] for output in outputs]
+            labeled = [output[: len(data)] for output in outputs]
             supervised = (
-                self.loss(labelled, target) if self.enable_deep_supervision else self.loss(labelled[0], target[0])
+                self.loss(labeled, target) if self.enable_deep_supervision else self.loss(labeled[0], target[0])
             )
             with torch.no_grad():
                 teacher_logits = _as_list(self.teacher(teacher_view))[0]

@@ -28,7 +28,7 @@ def images_of_fold(trainer: Pix2RepTrainer) -> tuple[list[ImageCase], list[Image
     """Images for training and for the SSL validation loss.
 
     A numbered fold trains on every image of patients outside its validation set, annotated in the fold or not, and on
-    those of the pool of unlabelled images; ``all`` trains and validates on everything.
+    those of the pool of unlabeled images; ``all`` trains and validates on everything.
 
     Raises:
         UserError: the fold leaves none for one of them.
@@ -47,7 +47,7 @@ def images_of_fold(trainer: Pix2RepTrainer) -> tuple[list[ImageCase], list[Image
 
 
 def folder_with_images(trainer: Pix2RepTrainer) -> Path:
-    """The folder of preprocessed cases; that of the pool of unlabelled images where no case is labelled."""
+    """The folder of preprocessed cases; that of the pool of unlabeled images where no case is labeled."""
     own = Path(trainer.preprocessed_dataset_folder)
     pool = pool_folder(Path(trainer.preprocessed_dataset_folder_base), trainer.configuration_manager.data_identifier)
     return pool if not has_cases(own) and has_cases(pool) else own

@@ -20,7 +20,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import LATEST, RECORD_KEY, compare_weights
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
 from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader
-from nnunet_pix2rep.nnunet.loading.training_images import available_images, preprocessed_labelled_cases
+from nnunet_pix2rep.nnunet.loading.training_images import available_images, preprocessed_labeled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
 from nnunet_pix2rep.nnunet.random_state import global_seed
 from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
@@ -91,9 +91,9 @@ class PretrainTrainer(Pix2RepTrainer):
         """nnU-Net's, with the configured seed; the file of ``-pretrained_weights`` is checked and loaded here.
 
         Raises:
-            UserError: a numbered fold of a dataset that has no labelled case, or weights that do not fit.
+            UserError: a numbered fold of a dataset that has no labeled case, or weights that do not fit.
         """
-        if not preprocessed_labelled_cases(Path(self.preprocessed_dataset_folder)):
+        if not preprocessed_labeled_cases(Path(self.preprocessed_dataset_folder)):
             self.check_fold()
             available_images(self)  # raises: there is none
         requested = requested_pretrained_weights()

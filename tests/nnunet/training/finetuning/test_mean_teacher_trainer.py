@@ -96,8 +96,8 @@ class Watched(FromScratch):
     def on_train_start(self):
         super().on_train_start()
         self.students, self.views = [weights_of(self.network)], []
-        unlabelled = self._unlabelled
-        self._unlabelled = iter(lambda: self.views.append(next(unlabelled)) or self.views[-1], None)
+        unlabeled = self._unlabeled
+        self._unlabeled = iter(lambda: self.views.append(next(unlabeled)) or self.views[-1], None)
 
     def train_step(self, batch):
         output = super().train_step(batch)

@@ -154,9 +154,9 @@ def test_what_is_ignored_does_not_move_the_weights(sparse):
 def test_a_mean_teacher_learns_from_the_other_slices_of_annotated_cases(sparse):
     name = "nnUNetTrainerPix2RepMeanTeacherScratch"
     trainer = make_trainer(recursive_find_trainer_class_by_name(name), sparse, "all")
-    assert {case.identifier for case in trainer.get_unlabelled_cases()} == set(CASES)
+    assert {case.identifier for case in trainer.get_unlabeled_cases()} == set(CASES)
     trainer = make_trainer(recursive_find_trainer_class_by_name(name), sparse, 0)
-    assert {case.identifier for case in trainer.get_unlabelled_cases()} == set(CASES[:4])
+    assert {case.identifier for case in trainer.get_unlabeled_cases()} == set(CASES[:4])
 
 
 class FromScratch(Pix2RepFinetuneTrainer):

@@ -11,19 +11,19 @@ from nnunet_pix2rep.annotation.start.fingerprint import FINGERPRINT_FILE, FROM_B
 from nnunet_pix2rep.doctor.findings import Finding, error, ok, warning
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELLED_FOLDER, is_without_labels, labelled_cases, raw_folder
+from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER, is_without_labels, labeled_cases, raw_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
 from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
 from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
 from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX
 
-SUBJECT = "unlabelled images"
+SUBJECT = "unlabeled images"
 INTENSITIES = "foreground_intensity_properties_per_channel"
 
 
 def has_pool(folder: Path) -> bool:
-    """Whether a dataset can do without labelled cases: it starts from scans alone, or has preprocessed such."""
+    """Whether a dataset can do without labeled cases: it starts from scans alone, or has preprocessed such."""
     return is_without_labels(folder.name) or any(folder.glob(f"*{SUFFIX}.json"))
 
 
@@ -33,39 +33,39 @@ def check_fold_without_labels(folder: Path, fold: int | str | None) -> list[Find
         check_fold("all" if fold is None else fold, folder, [])
     except UserError as problem:
         return [error("splits", str(problem), "-f all")]
-    return [ok("splits", "no labelled case yet, so fold all is the only one: pretrain there, then annotate")]
+    return [ok("splits", "no labeled case yet, so fold all is the only one: pretrain there, then annotate")]
 
 
 def check_pool(
-    folder: Path, planned: PlannedNetwork, configuration: str, labelled: Sequence[str], remedy: str
+    folder: Path, planned: PlannedNetwork, configuration: str, labeled: Sequence[str], remedy: str
 ) -> list[Finding]:
-    """The unlabelled images: preprocessed under these plans, complete, not of test patients.
+    """The unlabeled images: preprocessed under these plans, complete, not of test patients.
 
     Args:
         folder: The dataset's folder in ``nnUNet_preprocessed``.
         planned: The plans.
         configuration: The configuration.
-        labelled: The preprocessed labelled cases.
-        remedy: The command that preprocesses unlabelled images.
+        labeled: The preprocessed labeled cases.
+        remedy: The command that preprocesses unlabeled images.
     """
     manager = PlansManager(planned.plans)
     try:
-        images, remarks = usable_pool_cases(folder, manager, manager.get_configuration(configuration), labelled)
+        images, remarks = usable_pool_cases(folder, manager, manager.get_configuration(configuration), labeled)
     except UserError as problem:
         return [error(SUBJECT, str(problem), remedy)]
     findings = [warning(SUBJECT, f"{remark}.", remedy) for remark in remarks]
     if images:
         return [*findings, ok(SUBJECT, f"{len(images)} take part in the pretraining")]
-    if not labelled_cases(folder.name):
-        message = "There is neither a labelled case nor a preprocessed image without label: nothing can be trained."
+    if not labeled_cases(folder.name):
+        message = "There is neither a labeled case nor a preprocessed image without label: nothing can be trained."
         return [*findings, error(SUBJECT, message, remedy)]
     if findings:
         return [*findings, ok(SUBJECT, "0 take part in the pretraining")]
     raw = raw_folder(folder.name)
-    if raw is None or not (raw / UNLABELLED_FOLDER).is_dir():
+    if raw is None or not (raw / UNLABELED_FOLDER).is_dir():
         return [ok(SUBJECT, "none")]
-    waiting = list_raw_cases(raw / UNLABELLED_FOLDER, read_json(raw / "dataset.json")["file_ending"])
-    message = f"{len(waiting)} cases in {raw / UNLABELLED_FOLDER} are not preprocessed, so no training uses them."
+    waiting = list_raw_cases(raw / UNLABELED_FOLDER, read_json(raw / "dataset.json")["file_ending"])
+    message = f"{len(waiting)} cases in {raw / UNLABELED_FOLDER} are not preprocessed, so no training uses them."
     return [warning(SUBJECT, message, remedy)] if waiting else [ok(SUBJECT, "none")]
 
 
@@ -76,7 +76,7 @@ def check_intensities(folder: Path, planned: PlannedNetwork, plan_command: str) 
     by_body = fingerprint.get(SOURCE_KEY) == FROM_BODY and planned.plans[INTENSITIES] == fingerprint[INTENSITIES]
     if not by_body or "CTNormalization" not in planned.settings["normalization_schemes"]:
         return []
-    if not labelled_cases(folder.name):
+    if not labeled_cases(folder.name):
         return [ok("plans", "CT is normalised by the intensities of the body, since nothing is annotated")]
     message = (
         "CT is normalised by the intensities of the body. The plans are valid; plans by what is annotated may be "

@@ -1,4 +1,4 @@
-"""A tiny dataset with images, planned by nnU-Net, to which tests add unlabelled images."""
+"""A tiny dataset with images, planned by nnU-Net, to which tests add unlabeled images."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def write(image: SimpleITK.Image, path: Path) -> Path:
 
 
 def make_dataset_with_images(root: Path) -> None:
-    """The planned dataset with five labelled cases, ``case_00`` to ``case_04``, of random images."""
+    """The planned dataset with five labeled cases, ``case_00`` to ``case_04``, of random images."""
     make_planned_dataset(root, shape=SHAPE, spacing=(8.0, 1.2, 1.2), num_cases=5)
     raw = root / "nnUNet_raw" / DATASET
     for number in range(5):
@@ -46,7 +46,7 @@ def make_dataset_with_images(root: Path) -> None:
 
 
 def run(configuration="2d", **kwargs) -> Report:
-    """Preprocesses unlabelled images in this process."""
+    """Preprocesses unlabeled images in this process."""
     return preprocess_unlabeled(DATASET, configuration, num_processes=1, **kwargs)
 
 
