@@ -51,6 +51,18 @@ def test_nnunet_uses_multiprocessing_for_nothing_but_the_pools_that_become_threa
     assert module.multiprocessing is multiprocessing
 
 
+@pytest.mark.parametrize(("cores", "left"), [(1, 1), (2, 1), (4, 3)])
+def test_a_core_is_left_to_the_threads_that_export(cores, left):
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores)
+    try:
+        with nnunet_calls.ExportThreads(1):
+            assert torch.get_num_threads() == left
+        assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_progress_is_drawn_once_even_if_a_training_fails(monkeypatch):
     drawn = []
     monkeypatch.setattr(MetaLogger, "plot_progress_png", lambda _logger, folder: drawn.append(folder))

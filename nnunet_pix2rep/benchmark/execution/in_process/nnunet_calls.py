@@ -98,6 +98,7 @@ def _predict(arguments: argparse.Namespace, device: torch.device) -> None:
     model = get_output_folder(arguments.d, arguments.tr, arguments.p, arguments.c)
     predictor.initialize_from_trained_model_folder(model, (arguments.f,), FINAL)
     Path(arguments.o).mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))  # the predictor has a thread that cuts the patches
     predictor.predict_from_files_sequential(arguments.i, arguments.o)
 
 
@@ -132,10 +133,28 @@ def _set_threads(device: torch.device) -> None:
     torch.set_num_threads(int(wanted) if wanted.isdecimal() and int(wanted) > 0 else joblib.cpu_count())
 
 
+class ExportThreads(multiprocessing.pool.ThreadPool):
+    """Threads that export while the calling thread predicts, to which it leaves a core.
+
+    Threads that wait for each other in every layer of a network are slower than one where they do not all have a core.
+    """
+
+    def __enter__(self) -> ExportThreads:
+        """Leaves a core."""
+        self._num_threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, self._num_threads - 1))
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        """Takes it back."""
+        super().__exit__(*error)
+        torch.set_num_threads(self._num_threads)
+
+
 @contextmanager
 def threads_for_processes() -> Iterator[None]:
     """Makes nnU-Net export and evaluate in threads: each of its spawned processes would import nnU-Net anew."""
-    threads = SimpleNamespace(get_context=lambda _method: SimpleNamespace(Pool=multiprocessing.pool.ThreadPool))
+    threads = SimpleNamespace(get_context=lambda _method: SimpleNamespace(Pool=ExportThreads))
     try:
         for module in MODULES_WITH_POOLS:
             vars(module)["multiprocessing"] = threads
