@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 PACKAGE = PROJECT["name"]
 INSTALLED_FOLDERS = ("nnunet_pix2rep", "trainers", "dataset_conversion")
 COMMANDS_AND_PLUGINS = {"ruff", "mypy", "pre-commit", "pytest-timeout"}  # of the extra `test`; nothing imports them
+OF_NO_IMPORT = ("test", "docs")  # extras of which the package imports nothing
 DISTRIBUTIONS = packages_distributions()
 HELPERS_OF_TESTS = {path.stem for path in (ROOT / "tests").rglob("*.py")}
 
@@ -30,7 +31,7 @@ def names_of(requirements):
 
 REQUIRED = names_of(PROJECT["dependencies"])
 EXTRAS = {name: names_of(texts) for name, texts in PROJECT["optional-dependencies"].items()}
-OF_THE_PACKAGE = REQUIRED.union(*(names for name, names in EXTRAS.items() if name != "test"))
+OF_THE_PACKAGE = REQUIRED.union(*(names for name, names in EXTRAS.items() if name not in OF_NO_IMPORT))
 OF_THE_TESTS = OF_THE_PACKAGE | EXTRAS["test"]
 
 

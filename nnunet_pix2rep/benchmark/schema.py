@@ -1,6 +1,6 @@
 """Names and columns of the files in a benchmark's folder, for those that write and those that read them.
 
-``docs/benchmark.md`` documents them.
+``docs/reference/benchmark-files.md`` documents them.
 """
 
 from __future__ import annotations

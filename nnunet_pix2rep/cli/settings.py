@@ -16,7 +16,8 @@ name of now; checkpoints from before are read as they are.
 
 This page is the output of `nnunet_pix2rep settings`.
 
-Sources: v1 is Pix2Rep (arXiv 2407.20395), v2 is Pix2Rep-v2 (arXiv 2609.01427), nnU-Net is nnunetv2 2.8.1."""
+Sources: v1 is Pix2Rep (arXiv 2407.20395), v2 is Pix2Rep-v2 (arXiv 2609.01427), nnU-Net is nnunetv2 2.8.1.
+Experiments are numbered as in docs/experiments/diary.md."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,14 +26,14 @@ class FinetuningConfig:
     backbone_lr: float = setting(
         1e-3,
         "peak learning rate of everything but the segmentation layers",
-        "ours, docs/experiments.md; the papers fine-tune at a tenth of the pretraining's rate",
+        "ours, experiment 1; the papers fine-tune at a tenth of the pretraining's rate",
         0.0,
         1.0,
     )
-    head_lr: float = setting(1e-2, "learning rate of the segmentation layers", "ours, docs/experiments.md", 0.0, 1.0)
+    head_lr: float = setting(1e-2, "learning rate of the segmentation layers", "ours, experiment 1", 0.0, 1.0)
     weight_decay: float = setting(3e-5, "weight decay", "nnU-Net", 0.0, 1.0)
     head_first_fraction: float = setting(
-        0.05, "part of the training in which the segmentation layers train alone", "ours, docs/experiments.md", 0.0, 0.9
+        0.05, "part of the training in which the segmentation layers train alone", "ours, experiment 1", 0.0, 0.9
     )
     warmup_fraction: float = setting(
         0.05,

@@ -114,7 +114,7 @@ class InfoNCEConfig:
     negatives: int | None = setting(
         254,
         "largest number of negatives of a pixel; the cost grows with it; null: all other pixels",
-        "ours (docs/performance.md); v1 has all",
+        "ours, for its cost (docs/explanation/performance.md); v1 has all",
         2,
     )
 

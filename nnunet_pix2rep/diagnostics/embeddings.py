@@ -1,6 +1,7 @@
 """Signs of how a self-supervised training is doing, from paired embeddings.
 
-All functions take embeddings of shape (N, d), float, and return a scalar tensor. How to read them: docs/diagnostics.md.
+All functions take embeddings of shape (N, d), float, and return a scalar tensor.
+docs/explanation/diagnostics.md says how to read them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""When the diagnostics of a pretraining call for a warning. Thresholds and their origin: docs/diagnostics.md."""
+"""When the diagnostics of a pretraining call for a warning.
+
+docs/explanation/diagnostics.md says where the thresholds come from.
+"""
 
 from __future__ import annotations
 

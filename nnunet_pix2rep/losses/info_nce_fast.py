@@ -1,7 +1,7 @@
 """The fast path of pixel InfoNCE: the gradient by hand, and no more than a block of similarities at a time.
 
-Read ``plain_info_nce`` in info_nce.py first, which gives the same, as the tests check. docs/performance.md says what
-this one is worth.
+Read ``plain_info_nce`` in info_nce.py first, which gives the same, as the tests check.
+docs/explanation/performance.md says what this one is worth.
 """
 
 from __future__ import annotations

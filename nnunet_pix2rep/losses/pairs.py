@@ -1,4 +1,4 @@
-"""What all losses between paired embeddings have in common. A new loss: docs/how-to/add-a-loss.md."""
+"""What all losses between paired embeddings have in common. A new loss: docs/how-to/extend/add-a-loss.md."""
 
 from __future__ import annotations
 

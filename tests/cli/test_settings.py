@@ -2,8 +2,9 @@ from pathlib import Path
 
 from nnunet_pix2rep.cli.settings import settings_page
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settings.md"
 
 
 def test_the_documentation_lists_the_settings_as_they_are():
-    assert PAGE.read_text(encoding="utf-8") == settings_page(), "run: nnunet_pix2rep settings > docs/configuration.md"
+    how = "run: nnunet_pix2rep settings > docs/reference/settings.md"
+    assert PAGE.read_text(encoding="utf-8") == settings_page(), how

@@ -1,4 +1,4 @@
-"""How much the losses send, against the formulas of docs/performance.md; the processes are pretended."""
+"""How much the losses send, against the formulas of docs/explanation/performance.md; the processes are pretended."""
 
 import pytest
 import torch

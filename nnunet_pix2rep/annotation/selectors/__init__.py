@@ -24,7 +24,7 @@ SELECTORS: dict[str, Selector] = {
     "kmeans": select_kmeans,
 }
 FEATURE_SELECTORS = ("typical", "coverage", "kmeans")
-DEFAULT_SELECTOR = "one_per_patient"  # docs/experiments.md, 12: no selector by features was better
+DEFAULT_SELECTOR = "one_per_patient"  # docs/experiments/diary.md, 12: no selector by features was better
 STRUCTURE_SELECTOR = "coverage"
 """The default where a voxel of the structure is given: only features find the slices that show it."""
 

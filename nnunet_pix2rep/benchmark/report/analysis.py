@@ -1,4 +1,4 @@
-"""All numbers of the report: the content of ``results.json``, whose schema ``docs/benchmark.md`` documents."""
+"""All numbers of the report: the content of ``results.json``; docs/reference/benchmark-files.md has its schema."""
 
 from __future__ import annotations
 

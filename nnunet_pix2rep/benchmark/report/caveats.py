@@ -48,7 +48,7 @@ def _about_draws(analysis: Mapping[str, Any]) -> list[str]:
     elif min(draws - {1}) < FEW_DRAWS:
         found.append(
             f"Some numbers rest on {min(draws - {1})} draws of {annotated}: resampling so few gives intervals that "
-            "tend to be too narrow (docs/benchmark.md has a simulation)."
+            "tend to be too narrow (docs/explanation/statistics.md has a simulation)."
         )
     if analysis["effort"] == "slices" and draws != {1}:
         found.append(

@@ -1,6 +1,6 @@
 """Reading a benchmark folder: what was planned, what every finished cell measured, and how long it took.
 
-A cell is one (method, number of labeled patients, draw). ``docs/benchmark.md`` documents the files.
+A cell is one (method, number of labeled patients, draw). ``docs/reference/benchmark-files.md`` documents the files.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 
 SETTINGS = ReportSettings(num_resamples=100)
-DOCUMENTATION = Path(__file__).resolve().parents[3] / "docs" / "benchmark.md"
+DOCUMENTATION = Path(__file__).resolve().parents[3] / "docs" / "reference" / "benchmark-files.md"
 
 
 class Page(HTMLParser):
