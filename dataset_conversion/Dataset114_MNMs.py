@@ -31,11 +31,11 @@ from nnunet_pix2rep.dataset_conversion.source_files import (
     check_labels_have_images,
     check_same_size,
     find_root,
-    number_of_frames,
     parse_whole_number,
     read_label,
     read_table,
     read_volume,
+    require_frames,
     require_volume,
 )
 from nnunet_pix2rep.errors import UserError
@@ -115,7 +115,7 @@ def patient_cases(folder: Path, subset: str, row: dict[str, str], warnings: list
     code = folder.name
     check_labels_have_images(folder)
     image = require_volume(folder, f"{code}_sa")
-    count = number_of_frames(image)
+    count = require_frames(image)
     make_case = partial(Case, patient=code, group=f"{row['Vendor']}-{row['Centre']}")
     cases = []
     if subset != "Un":

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.data.raw_images import header_of
+from nnunet_pix2rep.nnunet.data.raw_images import frames_in, header_of
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 
@@ -114,16 +114,17 @@ def check_same_size(image: Path, label: Path) -> None:
         raise UserError(f"{label} has {sizes[1]} voxels, but its image {image} has {sizes[0]}.")
 
 
-def number_of_frames(path: Path) -> int:
+def require_frames(path: Path) -> int:
     """The number of frames of a 4D file.
 
     Raises:
         UserError: the file is not 4D.
     """
-    header = read_header(path)
-    if header.GetDimension() != 4:
-        raise UserError(f"{path} must be 4D (three axes and the frames), but has {header.GetDimension()} axes.")
-    return header.GetSize()[3]
+    size = read_header(path).GetSize()
+    frames = frames_in(size)
+    if frames is None:
+        raise UserError(f"{path} must be 4D (three axes and the frames), but has {len(size)} axes.")
+    return frames
 
 
 def usable_frames_of_cine(folder: Path, stem: str, geometry: Path, warnings: list[str]) -> tuple[Path | None, int]:
@@ -142,7 +143,7 @@ def usable_frames_of_cine(folder: Path, stem: str, geometry: Path, warnings: lis
         warnings.append(f"{folder} has no {stem}.nii.gz: none of its other frames go to imagesUn.")
         return None, 0
     try:
-        count = number_of_frames(cine)
+        count = require_frames(cine)
     except UserError as error:
         warnings.append(f"None of its frames go to imagesUn: {error}")
         return None, 0

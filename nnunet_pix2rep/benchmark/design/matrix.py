@@ -15,7 +15,7 @@ from nnunet_pix2rep.benchmark.design.annotation_sets import AnnotationSet
 from nnunet_pix2rep.benchmark.design.few_shot_draws import number_of_shots
 from nnunet_pix2rep.benchmark.design.layout import BenchmarkFolder
 from nnunet_pix2rep.benchmark.design.methods import PIX2REP_V2, Method
-from nnunet_pix2rep.benchmark.design.runs import Cell, Pretraining
+from nnunet_pix2rep.benchmark.design.runs import BenchmarkRun, PlannedCell, Pretraining
 from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
 from nnunet_pix2rep.benchmark.design.training_lengths import BenchmarkPlans
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
@@ -32,10 +32,10 @@ class Matrix:
     """
 
     pretrainings: tuple[Pretraining, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[PlannedCell, ...]
 
     @property
-    def runs(self) -> tuple[Pretraining | Cell, ...]:
+    def runs(self) -> tuple[BenchmarkRun, ...]:
         """Pretrainings first."""
         return (*self.pretrainings, *(cell for cell in self.cells if cell.impossible is None))
 
@@ -87,14 +87,16 @@ class MatrixBuilder:
         needed = (pretraining for cell in cells if cell.impossible is None for pretraining in cell.prerequisites)
         return Matrix(tuple(dict.fromkeys(needed)), tuple(cells))
 
-    def _budget_cell(self, method: Method, budget: int, selector: str, draw: int, impossible: str | None) -> Cell:
+    def _budget_cell(
+        self, method: Method, budget: int, selector: str, draw: int, impossible: str | None
+    ) -> PlannedCell:
         place = Path(selector) / f"slices_{budget}" / f"draw_{draw}"
         features = (
             self._pretraining(PIX2REP_V2, self._pretraining_seed(draw)) if selector in FEATURE_SELECTORS else None
         )
         checkpoint = None if features is None else features.final_checkpoint
         chosen = AnnotationSet(selector, budget, draw, self._folder.annotation_sets / place, checkpoint)
-        return Cell(
+        return PlannedCell(
             title=f"{method.name}, {budget} slice(s) by {selector}, draw {draw}",
             folder=self._folder.cells / method.folder_name / place,
             dataset=self._settings.dataset,
@@ -121,10 +123,10 @@ class MatrixBuilder:
             return None
         return self._pretraining(method.pretraining, self._pretraining_seed(draw))
 
-    def _cell(self, method: Method, fold: FewShotFold) -> Cell:
+    def _cell(self, method: Method, fold: FewShotFold) -> PlannedCell:
         shots = number_of_shots(fold)
         nothing_left = method.needs_unlabeled and shots == self._num_candidates and not self._num_unlabeled
-        return Cell(
+        return PlannedCell(
             title=f"{method.name}, {shots} shot(s), seed {fold.seed}",
             folder=self._folder.cells / method.folder_name / f"shots_{shots}" / f"seed_{fold.seed}",
             dataset=self._settings.dataset,

@@ -108,8 +108,8 @@ class Pretraining(Run):
 
 
 @dataclass(frozen=True)
-class Cell(Run):
-    """A cell of the matrix.
+class PlannedCell(Run):
+    """A cell of the matrix: a training on the labels of one draw, and what is predicted with it.
 
     Attributes:
         method: The method.
@@ -179,7 +179,10 @@ class Cell(Run):
         return (*command, "-device", device, "-npp", "1", "-nps", "1", "--disable_progress_bar")
 
 
-def next_training_command(run: Pretraining | Cell, device: str) -> Command | None:
+BenchmarkRun = Pretraining | PlannedCell
+
+
+def next_training_command(run: BenchmarkRun, device: str) -> Command | None:
     """The command that is left of a training: from the start, from a checkpoint, or the validation; None: it is done.
 
     ``checkpoint_best.pth``, which nnU-Net would go on from where there is no other, is never used: it is the best on
@@ -191,7 +194,7 @@ def next_training_command(run: Pretraining | Cell, device: str) -> Command | Non
         return run.training_command(device, options=("--val",))
     if (run.output_folder / LATEST).is_file():
         return run.training_command(device, options=("--c",))
-    return run.training_command(device, run.weights if isinstance(run, Cell) else None)
+    return run.training_command(device, run.weights if isinstance(run, PlannedCell) else None)
 
 
 def put_damaged_checkpoints_aside(run: Run) -> None:

@@ -18,7 +18,8 @@ from nnunet_pix2rep.benchmark.design.runs import (
     METRICS_FILE,
     RUN_FILE,
     RUNNING,
-    Cell,
+    BenchmarkRun,
+    PlannedCell,
     Pretraining,
     next_training_command,
     put_damaged_checkpoints_aside,
@@ -42,7 +43,6 @@ from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.nnunet.subprocesses import Command, run_command, shell_text
 
 SECONDS_BETWEEN_RECORDS = 20
-Run = Pretraining | Cell
 CommandRunner = Callable[[Command, Path, Mapping[str, str], Callable[[], None], Sequence[int]], float]
 """As :func:`nnunet_pix2rep.nnunet.subprocesses.run_command`."""
 
@@ -65,7 +65,7 @@ class Executor:
 
     def execute(
         self,
-        run: Run,
+        run: BenchmarkRun,
         slot: Slot,
         watch: Callable[[], None] = lambda: None,
         run_a_command: CommandRunner | None = None,
@@ -90,7 +90,7 @@ class Executor:
             recorder = _Recorder(run, environment, watch, lock, run_a_command or run_command)
             write_tables(self.folder)
             try:
-                if self.annotator is not None and isinstance(run, Cell) and run.annotation_set is not None:
+                if self.annotator is not None and isinstance(run, PlannedCell) and run.annotation_set is not None:
                     self.annotator.prepare(run.annotation_set, run.dataset, run.plans, watch)
                 self._do(run, slot, recorder)
             except UserError as error:
@@ -100,7 +100,7 @@ class Executor:
             recorder.finish(FINISHED)
             write_tables(self.folder)
 
-    def _do(self, run: Run, slot: Slot, recorder: _Recorder) -> None:
+    def _do(self, run: BenchmarkRun, slot: Slot, recorder: _Recorder) -> None:
         put_damaged_checkpoints_aside(run)
         command = next_training_command(run, slot.device)
         if command is not None:
@@ -116,27 +116,27 @@ class Executor:
         rows = self.evaluator.evaluate(run.predictions, self.test_set.patients, run.folder / "summary.json")
         write_json(rows, run.folder / METRICS_FILE)
 
-    def _is_predicted_elsewhere(self, cell: Cell, recorder: _Recorder) -> bool:
+    def _is_predicted_elsewhere(self, cell: PlannedCell, recorder: _Recorder) -> bool:
         """Whether predictions are there that were not made, and perhaps left half done, by a benchmark."""
         return not recorder.has_begun("nnUNetv2_predict") and self.has_predictions(cell)
 
-    def has_predictions(self, cell: Cell) -> bool:
+    def has_predictions(self, cell: PlannedCell) -> bool:
         """Whether there is a file for each test case."""
         ending = self.evaluator.file_ending
         return all((cell.predictions / f"{case}{ending}").is_file() for case in self.test_set.patients)
 
-    def commands_left(self, run: Run, slot: Slot) -> list[Command]:
+    def commands_left(self, run: BenchmarkRun, slot: Slot) -> list[Command]:
         """What :meth:`execute` would run."""
         if run.is_finished:
             return []
         training = next_training_command(run, slot.device)
         commands = [] if training is None else [training]
         images = self.test_set.images_to_predict
-        if isinstance(run, Cell) and images is not None and not self.has_predictions(run):
+        if isinstance(run, PlannedCell) and images is not None and not self.has_predictions(run):
             commands.append(run.prediction_command(images, slot.device))
         return commands
 
-    def variables(self, run: Run, slot: Slot) -> dict[str, str]:
+    def variables(self, run: BenchmarkRun, slot: Slot) -> dict[str, str]:
         """What has to be exported before these commands."""
         return own_variables(run, slot)
 
@@ -146,7 +146,7 @@ class _Recorder:
 
     def __init__(
         self,
-        run: Run,
+        run: BenchmarkRun,
         environment: Mapping[str, str],
         watch: Callable[[], None],
         lock: int,
@@ -209,7 +209,7 @@ class _Recorder:
 
     def _write(self, status: str, message: str | None = None) -> None:
         run = self._run
-        cell = run.names if isinstance(run, Cell) else {}
+        cell = run.names if isinstance(run, PlannedCell) else {}
         content = {
             "status": status,
             "message": message,

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nnunet_pix2rep.benchmark.design.runs import Cell, Pretraining
+from nnunet_pix2rep.benchmark.design.runs import BenchmarkRun
 
 EPOCH = re.compile(rb": Epoch (\d+)\s*$", re.MULTILINE)  # nnUNetTrainer.on_epoch_start, nnunetv2 2.8.1
 END_OF_LOG = 20000
-Run = Pretraining | Cell
 
 
 def epochs_begun(log_file: Path) -> int:
@@ -34,18 +33,18 @@ class Progress:
         num_epochs: Epochs of each.
     """
 
-    def __init__(self, runs: Sequence[Run], num_epochs: Sequence[int]):
+    def __init__(self, runs: Sequence[BenchmarkRun], num_epochs: Sequence[int]):
         self._epochs = dict(zip(runs, num_epochs, strict=True))
         done = sum(run.iterations if run.is_finished else self._steps(run) for run in runs)
         self._bar = tqdm(total=sum(run.iterations for run in runs), initial=done, unit="step", smoothing=0)
         self._shown: tuple[int, int, list[str]] | None = None
         self._runs = runs
 
-    def _steps(self, run: Run) -> int:
+    def _steps(self, run: BenchmarkRun) -> int:
         epochs = self._epochs[run]
         return round(run.iterations * min(epochs_begun(run.log_file), epochs) / epochs)
 
-    def update(self, running: Iterable[Run], num_finished: int) -> None:
+    def update(self, running: Iterable[BenchmarkRun], num_finished: int) -> None:
         """Shows the state of the runs that are under way."""
         names = [run.title for run in running]
         steps = sum(run.iterations if run.is_finished else self._steps(run) for run in self._runs)

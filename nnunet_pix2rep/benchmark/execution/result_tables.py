@@ -32,13 +32,13 @@ def write_tables(folder: BenchmarkFolder) -> None:
     there come into ``results.csv`` only once they are finished.
     """
     with FileLock(folder.path / ".tables.lock"):
-        cells = [_Cell(folder, entry) for entry in (folder.read_record() or {}).get("cells", [])]
+        cells = [_CellRecord(folder, entry) for entry in (folder.read_record() or {}).get("cells", [])]
         _write(folder.results_file, RESULT_COLUMNS, (row for cell in cells for row in cell.result_rows()))
         _write(folder.runs_file, RUN_COLUMNS, (cell.run_row() for cell in cells))
 
 
-class _Cell:
-    """A cell as its files tell of it; ``entry`` is of the list ``cells`` in ``benchmark.json``."""
+class _CellRecord:
+    """What a cell's files record of it; ``entry`` is from the list ``cells`` in ``benchmark.json``."""
 
     def __init__(self, folder: BenchmarkFolder, entry: Mapping[str, Any]):
         self._path = folder.path / entry["run_folder"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_pix2rep.benchmark.design.runs import Cell, Pretraining
+from nnunet_pix2rep.benchmark.design.runs import BenchmarkRun, PlannedCell, Pretraining
 from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
 from nnunet_pix2rep.benchmark.execution.machine import Slot
 from nnunet_pix2rep.benchmark.launch.setup import Benchmark, set_up
@@ -20,7 +20,6 @@ from nnunet_pix2rep.files import read_json, write_json
 
 JOB_FILE = "job.json"
 JOBS_FOLDER = "jobs"
-Run = Pretraining | Cell
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def submit(
     cluster: str,
     parameters: Mapping[str, Any],
     device: str,
-) -> dict[Run, str]:
+) -> dict[BenchmarkRun, str]:
     """Submits all runs that are neither finished nor submitted; cells wait for the job of their pretraining.
 
     Args:
@@ -77,7 +76,7 @@ def submit(
     if importlib.util.find_spec("submitit") is None:
         raise UserError("--cluster needs submitit: pip install 'nnunet_pix2rep[slurm]'")
     folder = benchmark.folder.path / JOBS_FOLDER
-    jobs: dict[Run, str] = {}
+    jobs: dict[BenchmarkRun, str] = {}
     for run in benchmark.matrix.runs:
         if run.is_finished:
             continue
@@ -89,7 +88,7 @@ def submit(
     return jobs
 
 
-def _submit_one(job: RunJob, run: Run, parameters: Mapping[str, Any], folder: Path, cluster: str) -> str:
+def _submit_one(job: RunJob, run: BenchmarkRun, parameters: Mapping[str, Any], folder: Path, cluster: str) -> str:
     import submitit
 
     executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
@@ -104,9 +103,11 @@ def _submit_one(job: RunJob, run: Run, parameters: Mapping[str, Any], folder: Pa
     return submitted.job_id
 
 
-def _with_dependency(parameters: Mapping[str, Any], run: Run, jobs: Mapping[Run, str], cluster: str) -> dict[str, Any]:
+def _with_dependency(
+    parameters: Mapping[str, Any], run: BenchmarkRun, jobs: Mapping[BenchmarkRun, str], cluster: str
+) -> dict[str, Any]:
     """The parameters, and for SLURM the jobs of the pretrainings that must have ended well."""
-    needed = run.prerequisites if isinstance(run, Cell) else ()
+    needed = run.prerequisites if isinstance(run, PlannedCell) else ()
     waited_for = [jobs[pretraining] for pretraining in needed if pretraining in jobs]
     if cluster != "slurm" or not waited_for:
         return dict(parameters)
@@ -114,7 +115,7 @@ def _with_dependency(parameters: Mapping[str, Any], run: Run, jobs: Mapping[Run,
     return {**parameters, name: {**parameters.get(name, {}), "dependency": f"afterok:{':'.join(waited_for)}"}}
 
 
-def _job_under_way(run: Run, folder: Path, cluster: str) -> str | None:
+def _job_under_way(run: BenchmarkRun, folder: Path, cluster: str) -> str | None:
     """The job that was submitted for a run and has not ended, or None."""
     import submitit
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
-from nnunet_pix2rep.benchmark.design.runs import Cell, Pretraining
+from nnunet_pix2rep.benchmark.design.runs import BenchmarkRun, PlannedCell
 from nnunet_pix2rep.benchmark.execution.in_process.worker import NnunetWorker
 from nnunet_pix2rep.benchmark.execution.inherited_locks import HeldError
 from nnunet_pix2rep.benchmark.execution.machine import Slot
@@ -18,7 +18,6 @@ from nnunet_pix2rep.errors import UserError
 
 SECONDS_TO_POLL = 1
 SECONDS_BETWEEN_TRIES = 5
-Run = Pretraining | Cell
 Place = tuple[Slot, NnunetWorker | None]
 
 
@@ -41,18 +40,18 @@ class Runner:
         self._free = [(slot, NnunetWorker() if slot.in_process else None) for slot in slots]
         self._workers = [worker for _, worker in self._free if worker is not None]
         self._num_slots = len(slots)
-        self._running: dict[Future, tuple[Run, Place]] = {}
-        self._not_before: dict[Run, float] = {}
+        self._running: dict[Future, tuple[BenchmarkRun, Place]] = {}
+        self._not_before: dict[BenchmarkRun, float] = {}
         self._stop = threading.Event()
         self._progress = Progress(self._all, [self._num_epochs(benchmark, run) for run in self._all])
-        self.failures: dict[Run, str] = {}
+        self.failures: dict[BenchmarkRun, str] = {}
 
     @staticmethod
-    def _num_epochs(benchmark: Benchmark, run: Run) -> int:
+    def _num_epochs(benchmark: Benchmark, run: BenchmarkRun) -> int:
         lengths = benchmark.plans.lengths
-        return (lengths.of_method(run.method) if isinstance(run, Cell) else lengths.pretraining).num_epochs
+        return (lengths.of_method(run.method) if isinstance(run, PlannedCell) else lengths.pretraining).num_epochs
 
-    def run(self) -> dict[Run, str]:
+    def run(self) -> dict[BenchmarkRun, str]:
         """Runs everything; returns the runs that failed, with the reason.
 
         When this is interrupted (an exception such as KeyboardInterrupt), the commands under way are stopped first.
@@ -90,8 +89,8 @@ class Runner:
             future = pool.submit(self._execute, run, slot, self._watch, run_a_command)
             self._running[future] = (run, (slot, worker))
 
-    def _is_blocked(self, run: Run) -> bool:
-        needed = run.prerequisites if isinstance(run, Cell) else ()
+    def _is_blocked(self, run: BenchmarkRun) -> bool:
+        needed = run.prerequisites if isinstance(run, PlannedCell) else ()
         waiting = [pretraining for pretraining in needed if not pretraining.is_finished]
         failed = [pretraining.title for pretraining in waiting if pretraining in self.failures]
         if failed:
@@ -112,7 +111,7 @@ class Runner:
         except UserError as error:
             self._fail(run, str(error))
 
-    def _fail(self, run: Run, reason: str) -> None:
+    def _fail(self, run: BenchmarkRun, reason: str) -> None:
         self.failures[run] = reason
         self._progress.say(f"FAILED: {run.title}: {reason}")
 

@@ -10,7 +10,7 @@ from typing import Any
 from nnunet_pix2rep.benchmark.design.few_shot_draws import key_of, number_of_shots
 from nnunet_pix2rep.benchmark.design.layout import BenchmarkFolder, union, union_of_shots
 from nnunet_pix2rep.benchmark.design.matrix import Matrix
-from nnunet_pix2rep.benchmark.design.runs import Cell
+from nnunet_pix2rep.benchmark.design.runs import PlannedCell
 from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
 from nnunet_pix2rep.benchmark.design.test_patients import TestSet
 from nnunet_pix2rep.benchmark.design.training_lengths import BenchmarkPlans
@@ -105,7 +105,7 @@ def _split(fold: FewShotFold) -> dict[str, Any]:
     }
 
 
-def _cell(folder: BenchmarkFolder, cell: Cell) -> Mapping[str, Any]:
+def _cell(folder: BenchmarkFolder, cell: PlannedCell) -> Mapping[str, Any]:
     pretraining, chosen = cell.pretraining, cell.annotation_set
     names = cell.names if chosen is not None else {"method": cell.method.name, "shots": cell.shots, "seed": cell.seed}
     return {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_pix2rep.benchmark.report.aggregation import Setting, patient_scores
-from nnunet_pix2rep.benchmark.report.results import BenchmarkResults, Cell
+from nnunet_pix2rep.benchmark.report.results import BenchmarkResults, CellKey
 from nnunet_pix2rep.benchmark.schema import SECONDS_COLUMNS
 
 COMMANDS_FILE = "commands.txt"
@@ -22,7 +22,7 @@ def number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def missing_cells(benchmark: BenchmarkResults) -> list[Cell]:
+def missing_cells(benchmark: BenchmarkResults) -> list[CellKey]:
     """Planned cells without results."""
     return [cell for cell in benchmark.planned if cell not in benchmark.finished]
 
@@ -83,9 +83,9 @@ def cell_records(benchmark: BenchmarkResults) -> list[dict[str, Any]]:
     return records
 
 
-def _runs_by_cell(benchmark: BenchmarkResults) -> dict[Cell, dict[str, Any]]:
+def _runs_by_cell(benchmark: BenchmarkResults) -> dict[CellKey, dict[str, Any]]:
     rows = benchmark.runs.to_dict("records")
-    return {Cell(row["method"], row["shots"], row["seed"]): row for row in rows}
+    return {CellKey(row["method"], row["shots"], row["seed"]): row for row in rows}
 
 
 def _status(run: Mapping[str, Any], entry: Mapping[str, Any]) -> str:

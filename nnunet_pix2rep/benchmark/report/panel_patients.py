@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnunet_pix2rep.benchmark.report.aggregation import patient_scores
-from nnunet_pix2rep.benchmark.report.results import CELL_COLUMNS, BenchmarkResults, Cell
+from nnunet_pix2rep.benchmark.report.results import CELL_COLUMNS, BenchmarkResults, CellKey
 from nnunet_pix2rep.errors import UserError
 
 
@@ -23,7 +23,7 @@ class Choice:
         effort: In what annotation is counted, ``patients`` or ``slices``.
     """
 
-    cells: list[Cell]
+    cells: list[CellKey]
     patients: dict[str, str]
     cases: dict[str, str]
     dice: dict[tuple[str, str], float]
@@ -60,8 +60,8 @@ def choose_patients(benchmark: BenchmarkResults, reference: str) -> Choice:
     return Choice(cells, patients, cases, dice, benchmark.effort)
 
 
-def _shared_cells(benchmark: BenchmarkResults, reference: str) -> list[Cell]:
-    by_subset: dict[tuple[int, int], list[Cell]] = {}
+def _shared_cells(benchmark: BenchmarkResults, reference: str) -> list[CellKey]:
+    by_subset: dict[tuple[int, int], list[CellKey]] = {}
     for cell in benchmark.finished:
         by_subset.setdefault((cell.shots, cell.seed), []).append(cell)
 

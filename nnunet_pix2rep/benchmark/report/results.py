@@ -31,8 +31,8 @@ from nnunet_pix2rep.files import read_json
 PATIENTS = "patients"
 
 
-class Cell(NamedTuple):
-    """One training: a method, how much was annotated and the draw of it.
+class CellKey(NamedTuple):
+    """What a cell is known by: a method, how much was annotated and the draw of it.
 
     Where effort is counted in slices, the method stands with the selector that chose them (``pix2rep + coverage``) and
     ``shots`` is the number of slices; so selectors are compared as methods are.
@@ -60,23 +60,23 @@ class BenchmarkResults:
     runs: pd.DataFrame
 
     @cached_property
-    def finished(self) -> dict[Cell, str]:
+    def finished(self) -> dict[CellKey, str]:
         """Every cell with results and its run folder."""
         columns = [*CELL_COLUMNS, "run_folder"]
         rows = self.results[columns].drop_duplicates(CELL_COLUMNS).itertuples(index=False)
-        found = {Cell(row.method, int(row.shots), int(row.seed)): row.run_folder for row in rows}
+        found = {CellKey(row.method, int(row.shots), int(row.seed)): row.run_folder for row in rows}
         return {cell: found[cell] for cell in sorted(found, key=self._place)}
 
     @cached_property
-    def planned(self) -> list[Cell]:
+    def planned(self) -> list[CellKey]:
         """All cells: those listed, or else every method on every few-shot subset; and whatever else has results."""
         listed = list(self.entries)
         if "cells" not in self.description:
-            listed = [Cell(method, *subset) for method in self.description["methods"] for subset in self.subsets]
+            listed = [CellKey(method, *subset) for method in self.description["methods"] for subset in self.subsets]
         return sorted({*listed, *self.finished}, key=self._place)
 
     @cached_property
-    def entries(self) -> dict[Cell, Mapping[str, Any]]:
+    def entries(self) -> dict[CellKey, Mapping[str, Any]]:
         """What ``benchmark.json`` says of the cells: their pretraining, or why they are impossible."""
         listed = self.description.get("cells", [])
         return {_cell_of(entry): entry for entry in listed}
@@ -86,14 +86,14 @@ class BenchmarkResults:
         """In what annotation is counted, ``patients`` or ``slices``."""
         return self.description.get("effort", PATIENTS)
 
-    def labeled_patients(self, cell: Cell) -> list[str]:
+    def labeled_patients(self, cell: CellKey) -> list[str]:
         """Patients of whom something was annotated; empty where it is not known."""
         if self.effort == PATIENTS:
             return self.subsets.get((cell.shots, cell.seed), [])
         return list(self.annotation_sets.get(cell, {}).get("patients", []))
 
     @cached_property
-    def annotation_sets(self) -> dict[Cell, Mapping[str, Any]]:
+    def annotation_sets(self) -> dict[CellKey, Mapping[str, Any]]:
         """The records of the slices that were annotated, as far as the folder has them."""
         files = {
             cell: self.folder / entry["annotation_set"] / SET_FILE
@@ -143,7 +143,7 @@ class BenchmarkResults:
         return found.to_numpy() == expected.to_numpy()
 
     @property
-    def incomplete_patients(self) -> dict[Cell, list[str]]:
+    def incomplete_patients(self) -> dict[CellKey, list[str]]:
         """Cells in which rows of test patients are missing, and these patients."""
         rows = zip(self.finished, self.complete, strict=True)
         return {
@@ -152,7 +152,7 @@ class BenchmarkResults:
             if not row.all()
         }
 
-    def _place(self, cell: Cell) -> tuple[int, str, int, int]:
+    def _place(self, cell: CellKey) -> tuple[int, str, int, int]:
         methods = self.description["methods"]
         return (methods.index(cell.method) if cell.method in methods else len(methods), *cell)
 
@@ -192,7 +192,7 @@ def _check_description(description: Any, file: Path) -> None:
         raise UserError(f"{file} has no {', '.join(missing)}.")
 
 
-def _cell_of(entry: Mapping[str, Any]) -> Cell:
+def _cell_of(entry: Mapping[str, Any]) -> CellKey:
     """The cell that an entry of ``benchmark.json`` describes."""
     selector = entry.get("selector")
-    return Cell(arm_of(entry["method"], selector), entry["budget"] if selector else entry["shots"], entry["seed"])
+    return CellKey(arm_of(entry["method"], selector), entry["budget"] if selector else entry["shots"], entry["seed"])

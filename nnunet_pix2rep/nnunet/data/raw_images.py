@@ -7,6 +7,7 @@ import math
 import re
 import zlib
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -106,6 +107,11 @@ def size_of(path: Path) -> tuple[int, ...]:
         raise RuntimeError(str(error)) from error
 
 
+def frames_in(size: Sequence[int]) -> int | None:
+    """The number of frames of a file of this size (x, y, z, t); None where it has no fourth axis."""
+    return size[3] if len(size) == 4 else None
+
+
 def number_of_frames(path: Path, num_files: int, num_channels: int) -> int | None:
     """The number of frames of a 4D file (x, y, z, t); None for an image that nnU-Net's reader takes as it is.
 
@@ -123,4 +129,4 @@ def number_of_frames(path: Path, num_files: int, num_channels: int) -> int | Non
         size = size_of(path)
     except RuntimeError:
         return None  # nnU-Net's reader will say what is wrong
-    return size[3] if len(size) == 4 else None
+    return frames_in(size)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from nnunet_pix2rep.errors import UserError
@@ -32,7 +31,7 @@ from nnunet_pix2rep.nnunet.checkpoints.files import (
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold, patients_of, warn_of_leaks
 from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labeled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
-from nnunet_pix2rep.nnunet.plans.plans_file import read_config
+from nnunet_pix2rep.nnunet.plans.plans_file import read_config, resolve_configuration
 from nnunet_pix2rep.nnunet.random_state import get_random_state, set_random_state
 from nnunet_pix2rep.nnunet.training.citation import CITATION
 from nnunet_pix2rep.nnunet.training.cpu_threads import honour_omp_num_threads
@@ -60,12 +59,7 @@ class Pix2RepTrainer(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),
     ):
         honour_omp_num_threads(device)
-        previous_stage = PlansManager(plans).get_configuration(configuration).previous_stage_name
-        if previous_stage is not None:
-            raise UserError(
-                f"Pix2Rep does not train cascades: {configuration} takes the segmentation of {previous_stage} as "
-                "input. Use 3d_fullres or 3d_lowres."
-            )
+        resolve_configuration(plans, configuration)  # refuses cascades
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.config = read_config(
             self.configuration_manager, f"plans {self.plans_manager.plans_name}, configuration {configuration}"
@@ -132,7 +126,7 @@ class Pix2RepTrainer(nnUNetTrainer):
                 # the workers get SIGTERM too and may be gone first, which batchgenerators reports as a RuntimeError
                 if not self._sigterm.requested:
                     raise
-                save_interrupted(self, self._has_started)
+                save_interrupted(self, self.checkpoint_content, self._has_started)
                 sys.exit(EXIT_CODE)
         if self._sigterm.requested:
             self.print_to_log_file("SIGTERM: the training is complete, what follows it is not; go on with --c.")

@@ -6,14 +6,14 @@ import mmap
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING
+from typing import Any
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_pix2rep.nnunet.checkpoints.files import LATEST, write_checkpoint
-
-if TYPE_CHECKING:
-    from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
 
 EXIT_CODE = 128 + signal.SIGTERM  # what a shell reports for a process that SIGTERM ended
 
@@ -65,11 +65,14 @@ class SigtermWatch:
             raise TrainingInterrupted
 
 
-def save_interrupted(trainer: Pix2RepTrainer, has_started: bool) -> None:
+def save_interrupted(
+    trainer: nnUNetTrainer, checkpoint_content: Callable[[int], dict[str, Any]], has_started: bool
+) -> None:
     """Saves a training between two steps of an epoch, which is then run again.
 
     Args:
-        trainer: Knows what to save.
+        trainer: The training.
+        checkpoint_content: What to save, given the epoch to go on with.
         has_started: Whether there is anything to save.
     """
     path = Path(trainer.output_folder) / LATEST
@@ -78,5 +81,5 @@ def save_interrupted(trainer: Pix2RepTrainer, has_started: bool) -> None:
     elif not all(parameter.isfinite().all() for parameter in trainer.network.parameters()):
         trainer.print_to_log_file("SIGTERM: stopping; the weights are not finite, so the last checkpoint stays")
     else:
-        write_checkpoint(trainer.checkpoint_content(trainer.current_epoch), path)
+        write_checkpoint(checkpoint_content(trainer.current_epoch), path)
         trainer.print_to_log_file(f"SIGTERM: saved {path}; go on with --c. Epoch {trainer.current_epoch} is run again.")

@@ -7,7 +7,7 @@ from synthetic import result_row, rows_of, run_folder_of, write_benchmark
 from nnunet_pix2rep.benchmark.report.aggregation import num_undefined, patient_scores
 from nnunet_pix2rep.benchmark.report.completeness import cell_records, completeness, missing_draws
 from nnunet_pix2rep.benchmark.report.result_files import read_table
-from nnunet_pix2rep.benchmark.report.results import Cell, read_benchmark
+from nnunet_pix2rep.benchmark.report.results import CellKey, read_benchmark
 from nnunet_pix2rep.benchmark.schema import RESULT_COLUMNS
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
@@ -55,7 +55,7 @@ def test_a_patient_who_lacks_a_case_is_incomplete_and_not_a_mean_of_the_others(t
     part = [result_row("pix2rep", 1, 0, "a", 0.9, "a_ES")]
     others = [row for method in ("scratch", "pix2rep") for row in rows_of(method, 1, 0, {"b": 0.5})]
     benchmark = read(tmp_path, [*whole, *part, *others])
-    assert benchmark.incomplete_patients == {Cell("pix2rep", 1, 0): ["a"]}
+    assert benchmark.incomplete_patients == {CellKey("pix2rep", 1, 0): ["a"]}
     assert patient_scores(benchmark)["pix2rep", 1].patient_means == pytest.approx([float("nan"), 0.5], nan_ok=True)
     (entry,) = completeness(benchmark)["without_all_patients"]
     assert (entry["method"], entry["patients"]) == ("pix2rep", ["a"])
@@ -70,7 +70,7 @@ def test_a_class_that_a_cell_lacks_is_undefined_there(tmp_path):
 def test_test_patients_without_any_row_are_missing(tmp_path):
     benchmark = read(tmp_path, rows_of("scratch", 1, 0, {"a": 0.5}), test_patients=["a", "b"])
     assert benchmark.patients == ["a", "b"]
-    assert benchmark.incomplete_patients == {Cell("scratch", 1, 0): ["b"]}
+    assert benchmark.incomplete_patients == {CellKey("scratch", 1, 0): ["b"]}
 
 
 def test_missing_cells_are_named_with_their_status(tmp_path):
@@ -213,4 +213,4 @@ def test_the_published_benchmarks_can_still_be_read():
 def test_where_slices_are_counted_a_selector_belongs_to_the_method(tmp_path):
     rows = [row | {"shots": "", "budget": 6, "selector": "random"} for row in rows_of("scratch", 1, 0, {"a": 0.5})]
     benchmark = read(tmp_path, rows, subsets=[], effort="slices")
-    assert list(benchmark.finished) == [Cell("scratch + random", 6, 0)]
+    assert list(benchmark.finished) == [CellKey("scratch + random", 6, 0)]

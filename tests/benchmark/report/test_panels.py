@@ -3,7 +3,7 @@ import pytest
 
 from nnunet_pix2rep.benchmark.report.panel_patients import Choice
 from nnunet_pix2rep.benchmark.report.panels import _slice, colour_of, overlay, plot_panel
-from nnunet_pix2rep.benchmark.report.results import Cell
+from nnunet_pix2rep.benchmark.report.results import CellKey
 
 
 def volumes(shape, labeled):
@@ -64,7 +64,7 @@ def test_the_panel_has_a_row_per_patient_and_a_column_per_method():
     image, truth = volumes((1, 30, 40), np.s_[:, 5:20, 5:20])
     predictions, dice = {"scratch": truth, "pix2rep": truth}, {"scratch": 0.5, "pix2rep": 0.25}
     rows = [_slice(f"{title}: a", image, truth, predictions, dice, (1.0, 1.0, 1.0)) for title in ("best", "worst")]
-    figure = plot_panel(rows, Choice([Cell("scratch", 1, 0), Cell("pix2rep", 1, 0)], {}, {}, {}), {"1": "LV"})
+    figure = plot_panel(rows, Choice([CellKey("scratch", 1, 0), CellKey("pix2rep", 1, 0)], {}, {}, {}), {"1": "LV"})
     assert len(figure.axes) == 2 * 4
     assert [axis.get_title() for axis in figure.axes[:4]] == ["Image", "Truth", "scratch", "pix2rep"]
     assert [axis.texts[0].get_text() for axis in figure.axes[2:4]] == ["Dice 0.50", "Dice 0.25"]

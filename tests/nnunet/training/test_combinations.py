@@ -109,7 +109,7 @@ def test_3d_lowres_that_feeds_a_cascade(own_tiny):
     assert Path(trainer.output_folder, "checkpoint_final.pth").is_file()
     plans = deepcopy(plans) | {"continue_training": False}
     for trainer_class in (nnUNetTrainerPix2RepPretrain, Pix2RepFinetuneTrainer):
-        with pytest.raises(UserError, match=r"segmentation of 3d_lowres as input. Use 3d_fullres or 3d_lowres"):
+        with pytest.raises(UserError, match=r"second stage of a cascade.* segmentation of 3d_lowres"):
             trainer_class(deepcopy(plans), "3d_cascade_fullres", 0, read_json(own_tiny / "dataset.json"))
 
 

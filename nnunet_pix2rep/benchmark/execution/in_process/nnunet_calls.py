@@ -169,11 +169,11 @@ def one_progress_picture() -> Iterator[None]:
     """Draws nnU-Net's ``progress.png`` at the end: in short epochs it takes longer than the training."""
     draw, wanted = MetaLogger.plot_progress_png, {}
 
-    def draw_later(logger: MetaLogger, folder: str) -> None:
+    def plot_later(logger: MetaLogger, folder: str) -> None:
         wanted[folder] = logger
 
     try:
-        MetaLogger.plot_progress_png = draw_later
+        MetaLogger.plot_progress_png = plot_later
         yield
     finally:
         MetaLogger.plot_progress_png = draw

@@ -50,7 +50,7 @@ def central_patches(cases: Sequence[ImageCase], patch_size: Sequence[int]) -> tu
 
 
 @torch.no_grad()
-def draw_epoch_picture(embedder: PixelEmbedder, patches: torch.Tensor, title: str, path: Path) -> None:
+def plot_snapshot(embedder: PixelEmbedder, patches: torch.Tensor, title: str, path: Path) -> None:
     """Draws the middle slices of patches and the features below the projection head.
 
     Args:

@@ -19,9 +19,9 @@ from nnunet_pix2rep.nnunet.networks.decoder_features import build_pixel_embedder
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config
 from nnunet_pix2rep.nnunet.training.pretraining.feature_snapshots import (
     central_patches,
-    draw_epoch_picture,
     is_picture_due,
     picture_file,
+    plot_snapshot,
 )
 from nnunet_pix2rep.nnunet.training.pretraining.logger import DIAGNOSTICS
 from nnunet_pix2rep.nnunet.training.pretraining.pretrain import PretrainTrainer
@@ -105,14 +105,14 @@ class Pix2RepPretrainTrainer(PretrainTrainer):
         pairs_per_batch = self.batch_size * points_per_patch(settings, self.configuration_manager)
         return find_warnings(self.logger.get_checkpoint(), self.num_epochs, min(MAX_ROWS, pairs_per_batch), settings)
 
-    def draw_features(self) -> None:
+    def plot_features(self) -> None:
         """Every so many epochs and at the end, a picture of the features of the same validation patches."""
         done = self.current_epoch + 1
         if not is_picture_due(done, self.num_epochs, self.config.pretraining.picture_every):
             return
         names, patches = central_patches(self.get_cases()[1], self.configuration_manager.patch_size)
         title = f"Epoch {done}: {', '.join(names)}"
-        draw_epoch_picture(self.embedder, patches, title, picture_file(self.output_folder, done))
+        plot_snapshot(self.embedder, patches, title, picture_file(self.output_folder, done))
 
 
 class nnUNetTrainerPix2RepPretrain(Pix2RepPretrainTrainer):

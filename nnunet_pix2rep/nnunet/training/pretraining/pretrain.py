@@ -183,7 +183,7 @@ class PretrainTrainer(Pix2RepTrainer):
         """nnU-Net's, with SSL losses and diagnostics instead of the Dice."""
         self.logger.log("epoch_end_timestamps", time(), self.current_epoch)
 
-        print_epoch(self)
+        print_epoch(self, self.diagnostics, self.find_warnings())
         # the best value first, so that the latest checkpoint knows of it
         validation_loss = self.logger.get_value("val_losses", step=-1)
         if self._best_ema is None or validation_loss < self._best_ema:
@@ -195,14 +195,14 @@ class PretrainTrainer(Pix2RepTrainer):
             self.save_checkpoint(str(Path(self.output_folder) / LATEST))
         if self.local_rank == 0:
             self.logger.plot_progress_png(self.output_folder)
-            self.draw_features()
+            self.plot_features()
         self.current_epoch += 1
 
     def find_warnings(self) -> list[PretrainingWarning]:
         """Warnings so far, by what is logged; none are known for this kind of pretraining."""
         return []
 
-    def draw_features(self) -> None:
+    def plot_features(self) -> None:
         """Pictures of an epoch; none for this kind of pretraining."""
 
     def record(self) -> dict[str, Any]:
