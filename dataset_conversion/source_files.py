@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import SimpleITK
 
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_csv_rows
 from nnunet_pix2rep.nnunet.data.raw_images import frames_in, header_of
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
@@ -212,23 +212,8 @@ def read_label(path: Path, image: Path, mapping: Mapping[int, int], frame: int |
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Reads the rows of a CSV file that are not blank, all values stripped.
-
-    Raises:
-        UserError: the file is missing or lacks one of the columns.
-    """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist. Download it with the images.")
-    # utf-8-sig: files exported from a spreadsheet start with a byte order mark.
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        names = [(name or "").strip() for name in reader.fieldnames or []]
-        missing = [column for column in columns if column not in names]
-        if missing:
-            raise UserError(f"{path} has no column {missing[0]!r}, only {', '.join(filter(None, names))}.")
-        reader.fieldnames = names
-        rows = [{key: (value or "").strip() for key, value in row.items() if isinstance(key, str)} for row in reader]
-    return [row for row in rows if any(row[column] for column in columns)]
+    """The rows of a CSV file of the source, see :func:`nnunet_pix2rep.files.read_csv_rows`."""
+    return read_csv_rows(path, columns, "Download it with the images.")
 
 
 def parse_whole_number(text: str, key: str, path: Path) -> int:

@@ -1,13 +1,14 @@
-"""Writing files so that no half-written one ever stands under its final name."""
+"""Reading and writing files: errors name the file, and no half-written one ever stands under its final name."""
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,31 @@ def read_json(path: str | os.PathLike) -> Any:
         raise UserError(f"{path} does not exist.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid JSON: {error}") from error
+
+
+def read_csv_rows(path: str | os.PathLike, columns: Sequence[str], remedy: str) -> list[dict[str, str]]:
+    """Reads the rows of a CSV file that are not blank, all values stripped.
+
+    Args:
+        path: The file; a spreadsheet's byte order mark is skipped.
+        columns: The columns that the file must have.
+        remedy: A sentence that says what to do where the file is missing.
+
+    Raises:
+        UserError: the file is missing, is not UTF-8, or lacks one of the columns.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist. {remedy}")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            names = [(name or "").strip() for name in reader.fieldnames or []]
+            missing = [column for column in columns if column not in names]
+            if missing:
+                raise UserError(f"{path} has no column {missing[0]!r}, only {', '.join(filter(None, names))}.")
+            reader.fieldnames = names
+            rows = [{key: (value or "").strip() for key, value in row.items() if isinstance(key, str)} for row in reader]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error}. Save it as CSV with UTF-8.") from error
+    return [row for row in rows if any(row[column] for column in columns)]

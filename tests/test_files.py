@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import atomic_path, describe_os_error, read_json, write_json
+from nnunet_pix2rep.files import atomic_path, describe_os_error, read_csv_rows, read_json, write_json
 
 
 def test_a_block_that_ends_well_replaces_the_file(tmp_path):
@@ -109,3 +109,22 @@ def test_an_error_that_is_not_about_the_place_is_not_described(tmp_path):
     assert describe_os_error(OSError(errno.EINVAL, "Invalid argument", str(tmp_path))) is None
     assert describe_os_error(OSError("no number")) is None
     assert describe_os_error(FileExistsError(errno.EEXIST, "File exists", str(tmp_path))) is None
+
+
+def test_rows_of_a_table_that_a_spreadsheet_wrote(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("\ufeff case , patient,group\n a_1 ,A\n,,\nb_1,B, x \n", encoding="utf-8")
+    rows = read_csv_rows(path, ("case", "patient"), "Write it.")
+    assert rows == [{"case": "a_1", "patient": "A", "group": ""}, {"case": "b_1", "patient": "B", "group": "x"}]
+
+
+def test_a_table_that_cannot_be_used_is_refused(tmp_path):
+    path = tmp_path / "table.csv"
+    with pytest.raises(UserError, match=r"table\.csv does not exist\. Write it\."):
+        read_csv_rows(path, ("case",), "Write it.")
+    path.write_text("name,patient\na,A\n")
+    with pytest.raises(UserError, match=r"table\.csv has no column 'case', only name, patient\."):
+        read_csv_rows(path, ("case",), "Write it.")
+    path.write_bytes("case\nMünchen\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"table\.csv is not UTF-8 text"):
+        read_csv_rows(path, ("case",), "Write it.")

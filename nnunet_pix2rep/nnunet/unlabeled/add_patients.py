@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.files import read_csv_rows, read_json
 from nnunet_pix2rep.nnunet.patients.patients import describe_source, find_patients_file, read_patients
 from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage
 
@@ -65,20 +64,11 @@ def extend_patients(
 
 
 def _from_table(table: Path, wanted: Sequence[str], name_of_label: Mapping[str, str]) -> Records:
-    if not table.is_file():
-        raise UserError(f"{table} does not exist. Give a CSV file with the columns case and patient.")
-    with table.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
-        rows = csv.DictReader(file)
-        missing = {"case", "patient"} - set(rows.fieldnames or [])
-        if missing:
-            raise UserError(f"{table} has no column {sorted(missing)[0]!r}, only {', '.join(rows.fieldnames or [])}.")
-        given = {
-            name_of_label.get(row["case"].strip(), row["case"].strip()): {
-                "patient": (row["patient"] or "").strip(),
-                "group": (row.get("group") or "").strip() or None,
-            }
-            for row in rows
-        }
+    rows = read_csv_rows(table, ("case", "patient"), "Give a CSV file with the columns case and patient.")
+    given = {
+        name_of_label.get(row["case"], row["case"]): {"patient": row["patient"], "group": row.get("group") or None}
+        for row in rows
+    }
     unnamed = [case for case in wanted if not given.get(case, {}).get("patient")]
     if unnamed:
         raise UserError(
