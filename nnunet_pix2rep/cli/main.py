@@ -14,38 +14,70 @@ from collections.abc import Sequence
 
 from nnunet_pix2rep import __version__
 
-SUBCOMMANDS = (
-    "trainers",
-    "new_dataset",
-    "plan_unlabeled",
-    "plan",
-    "split",
-    "add_unlabeled",
-    "preprocess_unlabeled",
-    "features",
-    "suggest",
-    "collect",
-    "segment_in_context",
-    "propagate",
-    "benchmark",
-    "speed",
-    "export",
-    "import",
-    "doctor",
-    "demo",
-    "settings",
-)
+COMMANDS = {
+    "start": {
+        "demo": "the whole method on a synthetic heart, start to end",
+        "doctor": "check environment, versions, a dataset, a checkpoint",
+        "trainers": "the folder to export as nnUNet_extTrainer",
+        "new_dataset": "make a dataset of a folder of scans, no labels needed",
+        "plan_unlabeled": "plan and preprocess it from the images alone",
+        "add_unlabeled": "add scans without labels to a dataset",
+        "preprocess_unlabeled": "preprocess them like the labelled ones",
+    },
+    "train": {
+        "plan": "plans with other settings, or for a small machine",
+        "split": "folds by patient: few-shot or cross-validation",
+        "settings": "every setting with default, range and source",
+        "export": "the weights as a small file for nnU-Net or nnssl",
+        "import": "start a pretraining from an nnssl encoder",
+    },
+    "look": {
+        "features": "pictures of what the network learned, or raw features",
+    },
+    "annotate": {
+        "suggest": "choose the slices to annotate, make files to draw in",
+        "collect": "check finished labels and take them in",
+        "segment_in_context": "segment new images without any training",
+        "propagate": "segment a 4D series from one annotated frame",
+    },
+    "measure": {
+        "benchmark": "compare with nnU-Net from scratch: intervals, tests",
+        "speed": "what pretraining costs on this machine",
+    },
+}
+"""The subcommands by purpose, each with the line that ``--help`` shows."""
+SUBCOMMANDS = tuple(name for group in COMMANDS.values() for name in group)
+
+
+def describe_commands() -> str:
+    """The list of subcommands by purpose, as ``--help`` shows it."""
+    width = max(map(len, SUBCOMMANDS))
+    return "\n\n".join(
+        "\n".join([purpose, *(f"  {name:{width}}  {summary}" for name, summary in group.items())])
+        for purpose, group in COMMANDS.items()
+    )
+
+
+class _ParserWithGroups(argparse.ArgumentParser):
+    """Lists the subcommands by purpose, which argparse's own list cannot."""
+
+    def format_help(self) -> str:
+        """Usage, what the command is for, and the subcommands."""
+        closing = f"{self.prog} COMMAND --help: what a command takes"
+        return "\n".join([self.format_usage(), f"{self.description}\n", describe_commands(), "", closing, ""])
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the command with all its subcommands."""
-    parser = argparse.ArgumentParser(
+    parser = _ParserWithGroups(
         prog="nnunet_pix2rep",
-        description="Pix2Rep: self-supervised pixel-level pretraining for nnU-Net. Training itself runs through "
-        "nnUNetv2_train; these commands prepare and accompany it.",
+        description="Annotation planning and pretraining without labels for nnU-Net. Training\n"
+        "itself runs through nnUNetv2_train; these commands prepare and accompany it.",
     )
     parser.add_argument("--version", action="version", version=f"nnunet_pix2rep {__version__}")
-    subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
+    subparsers = parser.add_subparsers(
+        dest="subcommand", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
+    )
     for name in SUBCOMMANDS:
         module_name = f"{name}_" if keyword.iskeyword(name) else name
         module = importlib.import_module(f"nnunet_pix2rep.cli.{module_name}")
