@@ -5,6 +5,7 @@ import torch
 from tiny_training import make_trainer
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nnunet_pix2rep.nnunet.training.pretraining.masked_autoencoder import nnUNetTrainerMaskedAutoencoderPretrain
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import (
     nnUNetTrainerPix2RepPretrain,
     nnUNetTrainerPix2RepV2Pretrain,
@@ -31,8 +32,15 @@ class Waiting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("trainer_class", [nnUNetTrainerPix2RepPretrain, nnUNetTrainerPix2RepV2Pretrain])
-@pytest.mark.parametrize("negatives", [None, 8])
+@pytest.mark.parametrize(
+    ("trainer_class", "negatives"),
+    [
+        (nnUNetTrainerPix2RepPretrain, None),
+        (nnUNetTrainerPix2RepPretrain, 8),
+        (nnUNetTrainerPix2RepV2Pretrain, 8),
+        (nnUNetTrainerMaskedAutoencoderPretrain, 8),
+    ],
+)
 def test_a_training_step_waits_for_nothing(tiny, trainer_class, negatives):
     trainer = make_trainer(trainer_class, tiny, pretraining={"info_nce": {"negatives": negatives}})
     trainer.initialize()

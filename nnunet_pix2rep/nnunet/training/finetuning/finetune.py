@@ -22,8 +22,8 @@ from nnunet_pix2rep.nnunet.data.annotation_record import annotations_of, read_an
 from nnunet_pix2rep.nnunet.data.dataset_folders import training_cases
 from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labeled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import check_architecture
-from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
 from nnunet_pix2rep.nnunet.training.nnunet_private import requested_pretrained_weights
+from nnunet_pix2rep.nnunet.training.out_of_memory import MemoryAdvisingTrainer
 
 POLYNOMIAL_EXPONENT = 0.9  # nnunetv2 2.8.1, training/lr_scheduler/polylr.py
 NNUNET_MOMENTUM = 0.99
@@ -82,7 +82,7 @@ def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Pa
     return encoder, [parameter for parameter in network.parameters() if id(parameter) not in known], heads
 
 
-class Pix2RepFinetuneTrainer(Pix2RepTrainer):
+class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
     """Fine-tuning from a pretraining; see the module."""
 
     needs_pretrained_weights = True

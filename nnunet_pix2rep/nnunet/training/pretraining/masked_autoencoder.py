@@ -7,6 +7,7 @@ head and loss differ, see :mod:`nnunet_pix2rep.masked_autoencoder`. (nnssl train
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -89,11 +90,14 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
     def _build_loss(self) -> nn.Module:
         return masked_squared_error
 
-    @property
+    @cached_property
     def _unnormalised(self) -> torch.Tensor:
-        """Which channels the plans leave as they are; bool, shape (C,)."""
+        """Which channels the plans leave as they are; bool, shape (C,).
+
+        Put on the device once: a step that copied it there would wait for the device.
+        """
         schemes = self.configuration_manager.normalization_schemes
-        return torch.tensor([scheme == NO_NORMALISATION for scheme in schemes])
+        return torch.tensor([scheme == NO_NORMALISATION for scheme in schemes], device=self.device)
 
     def _reconstruct(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         images, visible, counted = tensors_of(batch, self.device, "images", "visible", "counted")

@@ -80,6 +80,16 @@ class Pix2RepPretrainTrainer(PretrainTrainer):
         """The loss of the paired pixels."""
         return self.loss(*self._embed(batch))
 
+    def memory_use(self) -> str:
+        """Adds the second view and the pixel pairs."""
+        return (
+            f"{super().memory_use()}, two views of each, and {self.config.pretraining.sampling.num_points} pixel pairs"
+        )
+
+    def memory_settings(self) -> str:
+        """Adds the number of pixel pairs, which is in the ``pix2rep`` block."""
+        return f"{super().memory_settings()}, or num_points (pix2rep, pretraining, sampling)"
+
     def validation_step(self, batch: dict) -> dict:
         """SSL loss and diagnostics on one batch of the validation cases."""
         with self.autocast():

@@ -23,12 +23,12 @@ from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader
 from nnunet_pix2rep.nnunet.loading.training_images import available_images, preprocessed_labeled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
 from nnunet_pix2rep.nnunet.random_state import global_seed
-from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
 from nnunet_pix2rep.nnunet.training.nnunet_private import (
     preprocessed_data_in,
     replace_local_logger,
     requested_pretrained_weights,
 )
+from nnunet_pix2rep.nnunet.training.out_of_memory import MemoryAdvisingTrainer
 from nnunet_pix2rep.nnunet.training.pretraining.epoch_report import mean_over_processes, print_epoch, write_summary
 from nnunet_pix2rep.nnunet.training.pretraining.loaders import (
     folder_with_images,
@@ -41,7 +41,7 @@ from nnunet_pix2rep.nnunet.training.pretraining.warm_start import WarmStart
 from nnunet_pix2rep.pretraining import WarmupCosineSchedule, build_adamw
 
 
-class PretrainTrainer(Pix2RepTrainer):
+class PretrainTrainer(MemoryAdvisingTrainer):
     """Trains the planned network with a head on top, without labels.
 
     Subclasses say what the network is (``build_network_architecture``), what its loss is and what its batches are. The
