@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ RECORD_FILE = "stages.json"
 LOG_FOLDER = "logs"
 FORMAT_VERSION = 1
 
+CommandRunner = Callable[[Command, Path, Mapping[str, str]], float]
+"""Runs a command, given its log file and environment, and returns elapsed seconds."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -24,12 +27,15 @@ class Stage:
     Attributes:
         name: Of its log file and in the record.
         title: What the user reads.
-        commands: Run in this order; a stage that was interrupted runs them all again.
+        commands: Run in this order; a stage that was interrupted runs them all again. A function where they depend on
+            what the stages before have written.
+        environment: All environment variables of the commands.
     """
 
     name: str
     title: str
-    commands: tuple[Command, ...]
+    commands: tuple[Command, ...] | Callable[[], tuple[Command, ...]]
+    environment: Mapping[str, str]
 
 
 class StageFolder:
@@ -87,8 +93,12 @@ class StageFolder:
         """Where the commands of a stage write."""
         return self.folder / LOG_FOLDER / f"{stage.name}.log"
 
-    def run(self, stages: Sequence[Stage], environment: Mapping[str, str]) -> None:
+    def run(self, stages: Sequence[Stage], runner: CommandRunner = run_command) -> None:
         """Runs those stages that are not done, and prints a line for each.
+
+        Args:
+            stages: The stages.
+            runner: Runs their commands.
 
         Raises:
             UserError: a command failed; the message has its exit code and the end of its log.
@@ -100,18 +110,20 @@ class StageFolder:
                 print("done before", flush=True)
                 continue
             try:
-                seconds = self._run_stage(stage, environment)
+                seconds = self._run_stage(stage, runner)
             except BaseException:
                 print("stopped", flush=True)
                 raise
             elapsed = time.perf_counter() - start
             print(f"{seconds:5.0f} s  (total {elapsed // 60:.0f}:{elapsed % 60:02.0f})", flush=True)
 
-    def _run_stage(self, stage: Stage, environment: Mapping[str, str]) -> float:
-        self.log_file(stage).unlink(missing_ok=True)
-        seconds = sum(run_command(command, self.log_file(stage), environment) for command in stage.commands)
+    def _run_stage(self, stage: Stage, runner: CommandRunner) -> float:
+        log_file = self.log_file(stage)
+        log_file.unlink(missing_ok=True)
+        commands = stage.commands() if callable(stage.commands) else stage.commands
+        seconds = sum(runner(command, log_file, stage.environment) for command in commands)
         self._record["stages"][stage.name] = {
-            "commands": [shell_text(command) for command in stage.commands],
+            "commands": [shell_text(command) for command in commands],
             "seconds": round(seconds, 1),
         }
         write_json(self._record, self.record_file)
