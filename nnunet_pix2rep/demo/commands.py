@@ -27,7 +27,6 @@ from nnunet_pix2rep.nnunet.subprocesses import Command, nnunet_environment
 PHANTOM_SPACING, SUNNYBROOK_SPACING = ("9", "2.05", "2.05"), ("8", "4.5", "4.5")
 PATIENT_REGEX = "(.+)_E[DS]"
 SCANS_PER_PATIENT = 2
-PLANS_FOR_ONE_PROCESS = ("-np", "1")
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def _data(folders: DemoFolders, settings: DemoSettings) -> Stage:
         source = ("python", "-m", f"nnunet_pix2rep.dataset_conversion.{SUNNYBROOK}", "-o", raw)
         source += ("-i", str(settings.data))
     hide = _own("hide_labels", folders, "--test", str(settings.num_test), "--seed", seed)
-    title += f"; {settings.num_test} patients for the test"
+    title += f"; test patients: {settings.num_test}"
     return Stage("data", title, (source, hide), nnunet_environment(folders.source))
 
 

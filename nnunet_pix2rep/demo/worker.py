@@ -6,18 +6,21 @@ which the process is told what to do, see :mod:`nnunet_pix2rep.benchmark.executi
 
 from __future__ import annotations
 
-import runpy
+import importlib
 import sys
 from multiprocessing.connection import Connection
 
 from nnunet_pix2rep.benchmark.execution.in_process.server import serve
 from nnunet_pix2rep.nnunet.subprocesses import Command
 
-COMMAND_LINE = "nnunet_pix2rep.cli.main"
+COMMAND_LINE = "nnunet_pix2rep.cli.main"  # by its name, since it is above this module: it imports the demo
 
 
 def run_here(command: Command) -> None:
-    """Runs ``python -m MODULE ...`` and ``nnunet_pix2rep ...`` as Python would, and nnU-Net's commands by its classes.
+    """Calls what ``nnunet_pix2rep ...`` and ``python -m MODULE ...`` call, and nnU-Net's commands by its classes.
+
+    Args:
+        command: A module has a function ``main`` that takes the arguments and returns the exit code.
 
     Raises:
         SystemExit: the command failed.
@@ -32,12 +35,9 @@ def run_here(command: Command) -> None:
 
         run_in_this_process(command)
         return
-    sys.argv = [module, *arguments]
-    try:
-        runpy.run_module(module, run_name="__main__")
-    except SystemExit as end:
-        if end.code:
-            raise
+    exit_code = importlib.import_module(module).main(arguments)
+    if exit_code:
+        sys.exit(exit_code)
 
 
 if __name__ == "__main__":

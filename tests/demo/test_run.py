@@ -1,17 +1,20 @@
 import shlex
 
-import numpy as np
 import pytest
+from demo_folders import write_work_folder
 from PIL import Image
 
+from nnunet_pix2rep.annotation.work_folder import read_suggestion
 from nnunet_pix2rep.cli.main import build_parser, main
-from nnunet_pix2rep.demo.run import DemoSettings, demo_stages, result_folders, run_demo
+from nnunet_pix2rep.demo.commands import demo_methods, demo_stages
+from nnunet_pix2rep.demo.run import run_demo
+from nnunet_pix2rep.demo.settings import DemoFolders, DemoSettings
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 
 TINY = DemoSettings(
     num_patients=4,
-    num_validation=1,
+    num_test=1,
     plan_settings=(
         "pretraining.num_epochs=1",
         "pretraining.num_iterations_per_epoch=2",
@@ -24,30 +27,41 @@ TINY = DemoSettings(
 )
 
 
-def commands_of(settings, tmp_path):
-    return {stage.name: stage.commands for stage in demo_stages(tmp_path, settings)}
+def commands_of(settings, output):
+    """Name of the stage -> its commands, after a patient with three slices was chosen."""
+    folders = DemoFolders(output, settings.dataset)
+    write_work_folder(folders.work(folders.one_patient), [("p", "p_ED", index) for index in range(3)])
+    return {
+        stage.name: stage.commands() if callable(stage.commands) else stage.commands
+        for stage in demo_stages(folders, settings)
+    }
 
 
-def test_both_trainings_differ_in_nothing_but_the_weights(tmp_path):
+def test_the_trainings_on_one_patient_differ_in_nothing_but_the_weights(tmp_path):
     commands = commands_of(DemoSettings(), tmp_path)
-    (scratch,), (pix2rep,) = commands["scratch"], commands["pix2rep"]
+    (scratch, _), (pix2rep, _) = commands["scratch"], commands["pix2rep"]
     assert "-pretrained_weights" in pix2rep
     without_weights = pix2rep[: pix2rep.index("-pretrained_weights")]
-    assert [word.replace("Pix2RepPlans", "ScratchPlans") for word in without_weights] == list(scratch)
-    # The scratch plans are a copy of the others: no settings of their own.
-    assert "--set" not in commands["pix2rep_plans"][1]
+    assert [f"{word}Scratch" if word.endswith("Finetune") else word for word in without_weights] == list(scratch)
 
 
-def test_results_of_the_two_trainings_lie_apart(tmp_path):
-    assert len(set(result_folders(tmp_path, DemoSettings()).values())) == 3
+def test_the_trainings_with_pix2rep_differ_in_nothing_but_the_labels(tmp_path):
+    commands = commands_of(DemoSettings(), tmp_path)
+    assert commands["pix2rep"][0] == commands["suggested"][0]
+    _, pix2rep, suggested = demo_methods(DemoFolders(tmp_path, DemoSettings().dataset))
+    assert pix2rep.root != suggested.root
 
 
-def test_the_seed_reaches_phantom_split_and_pretraining(tmp_path):
+def test_as_many_slices_are_suggested_as_the_patient_has(tmp_path):
+    (suggest,) = commands_of(DemoSettings(), tmp_path)["suggest"]
+    assert suggest[suggest.index("--slices") + 1] == "3"
+
+
+def test_the_seed_reaches_all_that_is_drawn(tmp_path):
     commands = commands_of(DemoSettings(seed=5), tmp_path)
-    for stage in ("data", "split"):
-        (command,) = commands[stage]
-        assert command[command.index("--seed") + 1] == "5"
-    assert "pretraining.seed=5" in commands["pix2rep_plans"][0]
+    drawing = (*commands["data"], commands["one_patient"][1], *commands["suggest"])
+    assert [command[command.index("--seed") + 1] for command in drawing] == ["5"] * 4
+    assert "pretraining.seed=5" in commands["plan"][1]
 
 
 def test_commands_of_this_package_are_understood(tmp_path):
@@ -57,12 +71,10 @@ def test_commands_of_this_package_are_understood(tmp_path):
                 build_parser().parse_args(arguments)
 
 
-def test_sunnybrook_is_converted_and_keeps_ten_patients_for_validation(tmp_path):
-    commands = commands_of(DemoSettings(data=tmp_path), tmp_path)
-    assert "nnunet_pix2rep.dataset_conversion.Dataset501_Sunnybrook" in commands["data"][0]
-    assert "501" in commands["scratch"][0]
-    split = commands["split"][0]
-    assert split[split.index("--validation") + 1] == "10"
+def test_sunnybrook_is_converted_and_keeps_ten_patients_for_the_test(tmp_path):
+    conversion, hide = commands_of(DemoSettings(data=tmp_path), tmp_path)["data"]
+    assert "nnunet_pix2rep.dataset_conversion.Dataset501_Sunnybrook" in conversion
+    assert hide[hide.index("--test") + 1] == "10"
 
 
 def test_a_missing_data_folder_is_named_and_nothing_is_written(tmp_path, capsys):
@@ -91,21 +103,22 @@ def test_a_failing_stage_ends_the_demo_with_its_log(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_whole_demo_on_a_tiny_scale(tmp_path, capsys):
-    summary = run_demo(tmp_path / "demo", TINY)
-    assert read_json(tmp_path / "demo" / "summary.json") == summary
-    for name in ("scratch", "pix2rep"):
-        assert len(summary[name]["cases"]) == 2
-        assert summary[name]["mean_dice"] == pytest.approx(np.mean(list(summary[name]["cases"].values())))
-    assert summary["labelled_patient"] not in summary["validation_patients"]
-    assert summary["seconds"] > 0
-    assert len(summary["commands"]) == len(demo_stages(tmp_path, TINY))
-    with Image.open(tmp_path / "demo" / "demo.png") as figure:
+    output = tmp_path / "demo"
+    folders = DemoFolders(output, TINY.dataset)
+    summary = run_demo(output, TINY)
+    assert read_json(output / "summary.json") == summary
+    patient, suggested = (read_suggestion(folders.work(root)) for root in (folders.one_patient, output))
+    assert len({entry.patient for entry in patient.slices}) == 1
+    assert len({entry.patient for entry in suggested.slices}) == 3
+    assert len(patient.slices) == len(suggested.slices) == summary["num_slices"]
+    seen = {entry.patient for entry in (*patient.slices, *suggested.slices)}
+    assert not seen & set(summary["test_patients"])
+    assert {len(method["cases"]) for method in summary["methods"].values()} == {2}
+    with Image.open(output / "demo.png") as figure:
         assert min(figure.size) > 300
-    pretraining = result_folders(tmp_path / "demo", TINY)["pretraining"] / "pretraining_summary.json"
-    assert not {case[:10] for case in read_json(pretraining)["cases"]} & set(summary["validation_patients"])
-    assert "difference" in capsys.readouterr().out
+    assert f"With {summary['num_slices']} annotated slices" in capsys.readouterr().out
 
-    assert run_demo(tmp_path / "demo", TINY) == summary
+    assert run_demo(output, TINY) == summary
     assert capsys.readouterr().out.count("done before") == len(summary["commands"])
     with pytest.raises(UserError, match="seed was 0 and is now 1"):
-        run_demo(tmp_path / "demo", DemoSettings(seed=1, num_patients=4, num_validation=1))
+        run_demo(output, DemoSettings(seed=1, num_patients=4, num_test=1))

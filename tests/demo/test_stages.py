@@ -11,16 +11,18 @@ SETTINGS = {"seed": 0, "options": ["a"]}
 
 def appending(name, path):
     """A stage that leaves a mark in a file each time that it runs."""
-    return Stage(name, name.title(), (("python", "-c", f"open({str(path)!r}, 'a').write('{name} ')"),))
+    command = ("python", "-c", f"open({str(path)!r}, 'a').write('{name} ')")
+    return Stage(name, name.title(), (command,), os.environ)
 
 
 def failing(name, code=3):
-    return Stage(name, name.title(), (("python", "-c", f"import sys; print('no luck'); sys.exit({code})"),))
+    command = ("python", "-c", f"import sys; print('no luck'); sys.exit({code})")
+    return Stage(name, name.title(), (command,), os.environ)
 
 
 def test_stages_run_in_order_and_are_shown_and_recorded(tmp_path, capsys):
     folder = StageFolder(tmp_path / "demo", SETTINGS)
-    folder.run([appending("first", tmp_path / "marks"), appending("second", tmp_path / "marks")], os.environ)
+    folder.run([appending("first", tmp_path / "marks"), appending("second", tmp_path / "marks")])
     assert (tmp_path / "marks").read_text() == "first second "
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("[1/2] First")
@@ -36,12 +38,12 @@ def test_after_a_failure_only_the_rest_runs(tmp_path, capsys):
     marks = tmp_path / "marks"
     first, last = appending("first", marks), appending("last", marks)
     with pytest.raises(UserError, match=r"(?s)exit code 3.*no luck"):
-        StageFolder(tmp_path / "demo", SETTINGS).run([first, failing("middle"), last], os.environ)
+        StageFolder(tmp_path / "demo", SETTINGS).run([first, failing("middle"), last])
     assert marks.read_text() == "first "
-    StageFolder(tmp_path / "demo", SETTINGS).run([first, appending("middle", marks), last], os.environ)
+    StageFolder(tmp_path / "demo", SETTINGS).run([first, appending("middle", marks), last])
     assert marks.read_text() == "first middle last "
     assert "no luck" not in (tmp_path / "demo" / "logs" / "middle.log").read_text()
-    StageFolder(tmp_path / "demo", SETTINGS).run([first, appending("middle", marks), last], os.environ)
+    StageFolder(tmp_path / "demo", SETTINGS).run([first, appending("middle", marks), last])
     assert marks.read_text() == "first middle last "
     assert capsys.readouterr().out.count("done before") == 1 + 3
 
@@ -49,11 +51,28 @@ def test_after_a_failure_only_the_rest_runs(tmp_path, capsys):
 def test_a_stage_with_a_failing_second_command_runs_anew(tmp_path):
     marks = tmp_path / "marks"
     good = appending("both", marks)
-    bad = Stage("both", "Both", (*good.commands, *failing("both").commands))
+    bad = Stage("both", "Both", (*good.commands, *failing("both").commands), os.environ)
     with pytest.raises(UserError):
-        StageFolder(tmp_path / "demo", SETTINGS).run([bad], os.environ)
-    StageFolder(tmp_path / "demo", SETTINGS).run([good], os.environ)
+        StageFolder(tmp_path / "demo", SETTINGS).run([bad])
+    StageFolder(tmp_path / "demo", SETTINGS).run([good])
     assert marks.read_text() == "both both "
+
+
+def test_commands_may_depend_on_the_stages_before(tmp_path):
+    marks = tmp_path / "marks"
+    later = Stage("later", "Later", lambda: appending(marks.read_text().strip() * 2, marks).commands, os.environ)
+    folder = StageFolder(tmp_path / "demo", SETTINGS)
+    folder.run([appending("one", marks), later])
+    assert marks.read_text() == "one oneone "
+    assert "oneone" in folder.commands["later"][0]
+
+
+def test_each_stage_has_its_own_environment(tmp_path):
+    marks = tmp_path / "marks"
+    command = ("python", "-c", f"import os; open({str(marks)!r}, 'a').write(os.environ['PLACE'])")
+    stages = [Stage(place, place, (command,), os.environ | {"PLACE": place}) for place in ("here", "there")]
+    StageFolder(tmp_path / "demo", SETTINGS).run(stages)
+    assert marks.read_text() == "herethere"
 
 
 def test_other_settings_are_refused(tmp_path):
