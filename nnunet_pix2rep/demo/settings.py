@@ -21,13 +21,13 @@ SCRATCH = "nnUNetTrainerPix2RepFinetuneScratch"
 
 # Short enough for a few minutes on two cores. Few and long epochs, since each ends with a checkpoint.
 PLAN_SETTINGS = (
-    "pretraining.num_epochs=3",
-    "pretraining.num_iterations_per_epoch=100",
+    "pretraining.num_epochs=2",
+    "pretraining.num_iterations_per_epoch=120",
     "pretraining.num_val_iterations_per_epoch=2",
     "pretraining.sampling.num_points=2048",
     "pretraining.optimization.initial_lr=0.003",
-    "finetuning.num_epochs=5",
-    "finetuning.num_iterations_per_epoch=80",
+    "finetuning.num_epochs=4",
+    "finetuning.num_iterations_per_epoch=75",
     "finetuning.num_val_iterations_per_epoch=2",
 )
 
