@@ -133,13 +133,17 @@ def _plot_rows(part: SubFigure, rows: Sequence[Row], colours: Sequence[np.ndarra
         axis.set_title(f"{title}{mean}", fontsize=10, fontweight="bold" if mean else None)
     for line, row, colour in zip(axes, rows, colours, strict=True):
         _plot_row(line, row, colour, results)
-    labels = [Patch(color=LABEL_COLOURS[value - 1], label=name) for name, value in results["labels"].items()]
-    part.legend(handles=labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    colours_of = [Patch(color=LABEL_COLOURS[value - 1], label=name) for name, value in results["labels"].items()]
     num_images = len(results["methods"]["suggested"]["cases"])
-    part.supxlabel(
-        f"Three of {num_images} images of {len(results['test_patients'])} other patients, from the largest gain to the "
-        "smallest",
+    part.legend(
+        handles=colours_of,
+        title=f"{len(rows)} of {num_images} images of {len(results['test_patients'])} other patients, from the largest "
+        "gain to the smallest",
+        loc="outside lower center",
+        ncols=len(colours_of),
+        frameon=False,
         fontsize=9,
+        title_fontsize=9,
     )
 
 
