@@ -51,8 +51,8 @@ def read_row(case: str, folders: DemoFolders, methods: Sequence[str], model: Fea
     """
     file = folders.test / "images" / f"{case}{CHANNEL}"
     image, truth = SimpleITK.ReadImage(str(file)), _read(folders.test / "labels" / f"{case}{ENDING}")
-    labelled = np.flatnonzero(truth.any(axis=(1, 2)))
-    index = int(labelled[len(labelled) // 2])
+    drawn = np.flatnonzero(truth.any(axis=(1, 2)))
+    index = int(drawn[len(drawn) // 2])
     predictions = {name: _read(folders.prediction(name) / f"{case}{ENDING}")[index] for name in methods}
     prepared = prepare_image(model, case, [file])
     slices, rows, columns = prepared.properties["bbox_used_for_cropping"]
