@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# The prepared run on a machine without network that has the packed folder .gpu: prepared_run.sh OUTPUT [OPTIONS].
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+output=${1:?the folder for the results is missing}
+shift
+dataset=$(echo .gpu/Dataset*)
+exec python3 .gpu/go.py python3 tests/gpu/prepared_run/prepared_run.py "$dataset" "$output" "$@"

@@ -1,0 +1,82 @@
+"""How long the parts of the prepared run are: on a card, and a hundred times shorter in the rehearsal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SECONDS_LEAST = 15
+"""A step that has less time left is not begun."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Lengths and limits.
+
+    Attributes:
+        device: ``-device`` of nnU-Net's commands.
+        places: Options of ``nnunet_pix2rep benchmark`` that say where its runs are done.
+        seconds: Step -> its limit. The last step gets what the others leave.
+        total: Seconds of the whole run.
+        grace: Seconds that a command has to end after SIGTERM.
+        num_processes: Of the preprocessing.
+        speed: Options of ``nnunet_pix2rep speed``.
+        epoch: Training steps of an epoch of the pretraining.
+        epochs_before_the_stop: Epochs of the pretraining before SIGTERM.
+        epochs: Epochs of the pretraining at most; time ends it earlier on a card.
+        finetuning: Steps of a training in the last step.
+        pretraining: Steps of the pretraining that it starts from.
+        draws: Draws of annotated slices.
+        test_patients: Patients that all trainings are tested on.
+    """
+
+    device: str
+    places: tuple[str, ...]
+    seconds: dict[str, float]
+    total: float
+    grace: float
+    num_processes: int
+    speed: tuple[str, ...]
+    epoch: int
+    epochs_before_the_stop: int
+    epochs: int
+    finetuning: int
+    pretraining: int
+    draws: int
+    test_patients: int
+
+
+ON_A_CARD = Scale(
+    device="cuda",
+    places=("--devices", "0", "0", "0"),
+    seconds={"prepare": 60, "tests": 90, "speed": 90, "pretraining": 140, "trainings": 520},
+    total=530,
+    grace=15,
+    num_processes=8,
+    speed=("-c", "2d", "--device", "cuda", "--only", "step_overhead", "loader"),
+    epoch=50,
+    epochs_before_the_stop=4,
+    epochs=1000,
+    finetuning=400,
+    pretraining=2000,
+    draws=3,
+    test_patients=10,
+)
+REHEARSAL = Scale(
+    device="cpu",
+    places=("--device", "cpu"),
+    seconds={"prepare": 600, "tests": 300, "speed": 600, "pretraining": 600, "trainings": 1800},
+    total=3600,
+    grace=60,
+    num_processes=1,
+    speed=(
+        *("-c", "2d_compact", "--device", "cpu", "--only", "step_overhead", "--repetitions", "1"),
+        *("--batches", "2", "--set", "pretraining.sampling.num_points=64"),
+    ),
+    epoch=1,
+    epochs_before_the_stop=1,
+    epochs=12,
+    finetuning=4,
+    pretraining=20,
+    draws=3,
+    test_patients=2,
+)

@@ -1,0 +1,132 @@
+"""The rehearsal: all steps of the prepared run on the processor, a hundred times shorter; and its parts."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+from limited_command import COULD_NOT_START, run_limited
+from prepared_card import parse_look
+from prepared_run import environment_of, main
+from prepared_scale import ON_A_CARD, REHEARSAL
+from prepared_steps import METHODS, SELECTORS, STEPS, slices_of_a_patient
+from prepared_summary import summary_of
+from reduced_dataset import files_of, spread_evenly, write_reduced
+from tiny_training import CASES, DATASET, SHAPE, make_tiny_dataset
+
+from nnunet_pix2rep.files import read_json, write_json
+
+
+@pytest.fixture(scope="module")
+def raw_dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("prepared_run")
+    make_tiny_dataset(root)
+    return root / "nnUNet_raw" / DATASET
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(os.name == "nt", reason="SIGTERM cannot be handled")
+def test_the_rehearsal_does_every_step_once(raw_dataset, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    output = tmp_path / "output"
+    arguments = [str(raw_dataset), str(output), "--work", str(tmp_path / "work"), "--rehearsal", "--draws", "1"]
+    # There are no tests to run without a card; pytest then says so, and the step counts as failed.
+    assert main(arguments) == 1
+    log = (output / "log.txt").read_text(encoding="utf-8")
+    found = {name: read_json(output / f"{name}.json") for name in STEPS if name != "prepare"}
+    assert found.pop("tests")["status"] in ("failed", "done"), log
+    assert {result["status"] for result in found.values()} == {"done"}, log
+    pretraining = found["pretraining"]
+    assert pretraining["exit_codes"] == [143, 0]
+    assert sum(pretraining["epochs"]) == REHEARSAL.epochs
+    assert pretraining["steps_per_second"] > 0
+    trainings = found["trainings"]
+    assert {run["status"] for run in trainings["runs"]} == {"finished"}
+    assert {arm["arm"] for arm in trainings["arms"]} == {f"{m} + {s}" for m in METHODS for s in SELECTORS}
+    assert found["speed"]["measured"]["results"]
+    summary = (output / "summary.md").read_text(encoding="utf-8")
+    assert all(f"## {name.capitalize()}" in summary for name in STEPS)
+    assert len(list(output.iterdir())) <= 8  # as many as come back from a lent machine
+    kept = {file: file.read_bytes() for file in output.iterdir() if file.name not in ("tests.json", "summary.md")}
+    capsys.readouterr()
+    assert main([*arguments, "--only", "prepare", "speed", "pretraining", "trainings"]) == 0
+    assert capsys.readouterr().out.count("done before") == 4
+    assert {file: file.read_bytes() for file in kept} == kept
+
+
+def test_the_steps_on_a_card_fit_into_nine_minutes():
+    *others, last = STEPS
+    assert ON_A_CARD.total <= 540
+    assert sum(ON_A_CARD.seconds[name] for name in others) + 100 <= ON_A_CARD.total
+    assert ON_A_CARD.seconds[last] <= ON_A_CARD.total
+    assert (ON_A_CARD.finetuning, ON_A_CARD.pretraining) == (100 * REHEARSAL.finetuning, 100 * REHEARSAL.pretraining)
+
+
+def python(*lines):
+    return (sys.executable, "-c", "\n".join(lines))
+
+
+def test_a_command_is_asked_to_end_when_its_time_is_over(tmp_path):
+    polite = python(
+        "import signal, sys, time", "signal.signal(15, lambda *_: sys.exit(143))", "print(1)", "time.sleep(60)"
+    )
+    log = tmp_path / "log.txt"
+    ended = run_limited(polite, log, os.environ, 60, stop_when=lambda: "\n1" in log.read_text() or time.sleep(0.1))
+    assert (ended.was_stopped, ended.seconds < 30) == (True, True)
+    assert ended.exit_code in (143, -signal.SIGTERM)
+    deaf = python("import signal, time", "signal.signal(15, signal.SIG_IGN)", "time.sleep(60)")
+    assert run_limited(deaf, log, os.environ, 1, grace=0.5).exit_code in (-signal.SIGKILL, -signal.SIGTERM)
+    assert run_limited(python("raise SystemExit(3)"), log, os.environ, 60).exit_code == 3
+    assert run_limited(("no-such-program",), log, os.environ, 60).exit_code == COULD_NOT_START
+
+
+def test_on_a_card_nothing_of_nnunet_is_set_that_slows_it_down(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_compile", "f")
+    on_a_card = environment_of(tmp_path, "cuda")
+    assert {name for name in on_a_card if name.startswith("nnUNet_")} == {
+        *("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results", "nnUNet_extTrainer")
+    }
+    assert environment_of(tmp_path, "cpu")["nnUNet_compile"] == "f"
+
+
+def test_patients_are_spread_evenly_and_whole(raw_dataset, tmp_path):
+    assert spread_evenly(list("abcdefg"), 3) == ["a", "d", "g"]
+    assert spread_evenly(list("abcdefg"), 7) == list("abcdefg")
+    assert list(files_of(raw_dataset)) == list(CASES)
+    size = sum(file.stat().st_size for file in raw_dataset.rglob("*.nii.gz"))
+    assert write_reduced(raw_dataset, tmp_path / "half", size * 0.55) == 3
+    assert list(files_of(tmp_path / "half")) == spread_evenly(list(CASES), 3)
+    assert read_json(tmp_path / "half" / "dataset.json")["numTraining"] == 3
+
+
+def test_a_patient_has_the_slices_of_all_scans(raw_dataset, tmp_path):
+    assert slices_of_a_patient(raw_dataset) == SHAPE[0]
+    write_reduced(raw_dataset, tmp_path / "copy", 1e9)
+    pairs = {case: {"patient": f"patient_{number // 2}"} for number, case in enumerate(CASES)}
+    write_json(pairs, tmp_path / "copy" / "patients.json")
+    assert slices_of_a_patient(tmp_path / "copy") == 2 * SHAPE[0]
+
+
+def test_what_nvidia_smi_prints_is_read():
+    assert parse_look("87, 10240\n3, 0\n") == (87.0, 10240.0)
+
+
+def test_the_summary_names_the_card_and_what_failed():
+    tests = {
+        "status": "failed",
+        "seconds": 3.0,
+        "tests": 5,
+        "failures": 1,
+        "errors": 0,
+        "skipped": 1,
+        "failed": ["test_a"],
+    }
+    text = summary_of(
+        "NVIDIA H100", {"torch": "2"}, {"tests": tests | {"card_busy_percent": 40.0, "card_memory_mib": 2048}}
+    )
+    assert text.startswith("# The prepared run on NVIDIA H100\n")
+    assert "| tests | failed | 3.0 | 40.0 % | 2.0 GiB |" in text
+    assert "3 passed, 1 failed, 1 skipped." in text
+    assert "- failed: test_a" in text
