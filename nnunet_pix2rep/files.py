@@ -160,7 +160,9 @@ def read_csv_rows(path: str | os.PathLike, columns: Sequence[str], remedy: str) 
             if missing:
                 raise UserError(f"{path} has no column {missing[0]!r}, only {', '.join(filter(None, names))}.")
             reader.fieldnames = names
-            rows = [{key: (value or "").strip() for key, value in row.items() if isinstance(key, str)} for row in reader]
+            rows = [
+                {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)} for row in reader
+            ]
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: {error}. Save it as CSV with UTF-8.") from error
     return [row for row in rows if any(row[column] for column in columns)]

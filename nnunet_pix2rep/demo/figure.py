@@ -104,7 +104,7 @@ def plot_figure(
         figsize=(width, 2 * strip + below),
         layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0),
     )
-    *strips, grid = figure.subfigures(3, 1, height_ratios=(strip, strip, below))
+    *strips, grid = figure.subfigures(3, 1, squeeze=False, height_ratios=(strip, strip, below)).ravel()
     number, methods = results["num_slices"], results["methods"]
     titles = (
         f"Annotated: all {number} slices of one random patient",
