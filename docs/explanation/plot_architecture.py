@@ -5,14 +5,12 @@ Run it after a change of the walks: ``python docs/explanation/plot_architecture.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib as mpl
+from drawing import save_drawing
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-FOLDER = Path(__file__).resolve().parent
 BOX_WIDTH, BOX_HEIGHT, GAP, LANE = 2.05, 1.0, 0.4, 1.95
 COLOURS = {
     "nnU-Net's own": "#d9d9d9",
@@ -100,13 +98,5 @@ def plot_walks() -> Figure:
     return figure
 
 
-def main() -> None:
-    """Writes both files; the same drawing gives the same bytes."""
-    with mpl.rc_context({"svg.hashsalt": "nnunet_pix2rep", "svg.fonttype": "none"}):
-        figure = plot_walks()
-        figure.savefig(FOLDER / "architecture.svg", metadata={"Date": None}, facecolor="white")
-        figure.savefig(FOLDER / "architecture.png", dpi=110, facecolor="white", metadata={"Software": None})
-
-
 if __name__ == "__main__":
-    main()
+    save_drawing(plot_walks(), "architecture", dots_per_inch=110)

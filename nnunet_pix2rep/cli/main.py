@@ -22,7 +22,7 @@ COMMANDS = {
         "new_dataset": "make a dataset of a folder of scans, no labels needed",
         "plan_unlabeled": "plan and preprocess it from the images alone",
         "add_unlabeled": "add scans without labels to a dataset",
-        "preprocess_unlabeled": "preprocess them like the labelled ones",
+        "preprocess_unlabeled": "preprocess them like the labeled ones",
     },
     "train": {
         "plan": "plans with other settings, or for a small machine",

@@ -1,0 +1,104 @@
+"""Draws results.svg and results.png beside itself, from the tables in docs/benchmarks.
+
+Run it after a new benchmark: ``python docs/explanation/plot_results.py``.
+"""
+
+from __future__ import annotations
+
+from drawing import save_drawing
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
+from results_shown import (
+    BUDGET,
+    LONGER,
+    PATIENTS,
+    PIX2REP,
+    RANDOM,
+    SCHEDULE,
+    SLICES,
+    SPREAD,
+    STOCK,
+    WHOLE,
+    Setting,
+    mean_dice,
+    scores,
+)
+
+from nnunet_pix2rep.benchmark.report.figures import COLOURS, REFERENCE_COLOUR
+
+BLUE, ORANGE = COLOURS[:2]
+CHOICES = {
+    WHOLE: "one or two whole patients",
+    RANDOM: "random slices of all patients",
+    SPREAD: "a slice of each patient",
+}
+SHOTS = (1, 2, 5, 20)
+LIMITS = (0.3, 0.95)
+GRID = {"color": "0.88", "lw": 0.8}
+
+
+def plot_slices(axis: Axes) -> None:
+    """The same number of annotated slices, chosen in three ways: every draw, and the mean of the draws."""
+    for place, selector in enumerate(CHOICES):
+        for method, colour, shift, text in ((SCHEDULE, BLUE, 0.13, 9), (PIX2REP, ORANGE, -0.13, -16)):
+            setting, y = Setting(selector=selector), -place + shift
+            draws = scores(SLICES, method, setting).mean(axis=1)
+            axis.scatter(draws, [y] * len(draws), s=22, color=colour, alpha=0.45, linewidths=0, zorder=3)
+            mean = mean_dice(SLICES, method, setting)
+            axis.plot((mean, mean), (y - 0.11, y + 0.11), color=colour, lw=3, solid_capstyle="butt", zorder=4)
+            axis.annotate(
+                f"{mean:.2f}", (mean, y), (0, text), textcoords="offset points", ha="center", color=colour, fontsize=8.5
+            )
+    axis.set_yticks([-place for place in range(len(CHOICES))], list(CHOICES.values()))
+    axis.set(xlim=LIMITS, ylim=(-len(CHOICES) + 0.5, 0.55), xlabel="Dice")
+    axis.set_title(f"{BUDGET} annotated slices: where they lie matters", loc="left", fontsize=11, fontweight="bold")
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x", **GRID)
+
+
+def plot_patients(axis: Axes) -> None:
+    """Mean Dice over the number of patients that are labeled as a whole."""
+    for method, folder, shots, colour, line in (
+        (STOCK, PATIENTS, SHOTS, REFERENCE_COLOUR, "-o"),
+        (SCHEDULE, PATIENTS, SHOTS, BLUE, "-o"),
+        (PIX2REP, PATIENTS, SHOTS, ORANGE, "-o"),
+        (PIX2REP, LONGER, (1, 5, 20), ORANGE, "--D"),
+    ):
+        means = [mean_dice(folder, method, Setting(number)) for number in shots]
+        axis.plot(shots, means, line, color=colour, ms=4.5, lw=1.7, zorder=3, mfc="white" if line == "--D" else colour)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(FixedLocator(SHOTS))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticklabels(str(number) for number in SHOTS)
+    axis.set(ylim=LIMITS, xlabel="patients labeled as a whole", ylabel="Dice")
+    axis.set_title("Whole patients: the schedule matters", loc="left", fontsize=11, fontweight="bold")
+    axis.grid(axis="y", **GRID)
+
+
+def plot_results() -> Figure:
+    """Both plots and what their colours mean."""
+    figure = Figure(figsize=(11.5, 4.1))
+    left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1.25, 1)})
+    plot_slices(left)
+    plot_patients(right)
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_axisbelow(True)
+    left.spines["left"].set_visible(False)
+    handles = [
+        Line2D([], [], color=REFERENCE_COLOUR, marker="o", ms=4.5, label="nnU-Net's own trainer"),
+        Line2D([], [], color=BLUE, marker="o", ms=4.5, label="our fine-tuning, random weights"),
+        Line2D([], [], color=ORANGE, marker="o", ms=4.5, label="after Pix2Rep-v2"),
+        Line2D(
+            [], [], color=ORANGE, marker="D", mfc="white", ls="--", ms=4.5, label="after four times the pretraining"
+        ),
+    ]
+    figure.legend(handles=handles, loc="lower center", ncols=4, frameon=False, fontsize=9.5)
+    figure.subplots_adjust(left=0.185, right=0.985, top=0.91, bottom=0.22, wspace=0.2)
+    return figure
+
+
+if __name__ == "__main__":
+    save_drawing(plot_results(), "results", dots_per_inch=140, fonts_as_paths=True)

@@ -1,0 +1,133 @@
+"""The results that the front page shows, read from the tables in docs/benchmarks.
+
+Every figure of the front page comes from here. After a new benchmark name its folder below, see whether the sentences
+still say what the figures say, and run ``front_page.py`` and ``plot_results.py`` in this folder.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENTS, LONGER, SLICES = "sunnybrook_4.5mm", "sunnybrook_4.5mm_30000", "sunnybrook_slices"
+"""Folders in docs/benchmarks: whole patients, the same after four times the pretraining, single slices."""
+BUDGET = 18
+WHOLE, RANDOM, SPREAD = "random_patients", "random", "one_per_patient"
+STOCK, SCHEDULE, PIX2REP = "scratch", "scratch_same_schedule", "pix2rep_v2"
+
+
+class Setting(NamedTuple):
+    """What was annotated: whole patients (``shots``), or ``BUDGET`` slices that a selector chose."""
+
+    shots: int | None = None
+    selector: str | None = None
+
+
+@cache
+def table(folder: str) -> pd.DataFrame:
+    """Columns method, shots or selector and budget, draw, patient, dice; a row for each test patient of each draw."""
+    results = ROOT / "docs" / "benchmarks" / folder / "results.csv"
+    if results.is_file():
+        cases = pd.read_csv(results).rename(columns={"seed": "draw"})
+        settings = [name for name in ("method", "shots", "selector", "budget", "draw") if name in cases]
+        by_case = cases.groupby([*settings, "patient", "case"], dropna=False).dice.mean()
+        return by_case.groupby([*settings, "patient"], dropna=False).mean().reset_index()
+    patients = pd.read_csv(results.with_name("dice_per_patient.csv"))
+    return patients[patients.patients == "test"]
+
+
+@cache
+def scores(folder: str, method: str, setting: Setting) -> pd.DataFrame:
+    """Dice by draw (rows) and test patient (columns).
+
+    Raises:
+        KeyError: the folder has no such runs.
+    """
+    rows = table(folder)
+    rows = rows[rows.method == method]
+    if setting.selector is None:
+        rows = rows[rows.shots == setting.shots]
+    else:
+        rows = rows[(rows.selector == setting.selector) & (rows.budget == BUDGET)]
+    if rows.empty:
+        raise KeyError(f"{folder} has no {method} with {setting}")
+    return rows.pivot(index="draw", columns="patient", values="dice")
+
+
+def mean_dice(folder: str, method: str, setting: Setting, *, beside: tuple[str, ...] = ()) -> float:
+    """Mean over test patients and draws; of these only the draws that the methods ``beside`` it have too."""
+    dice = scores(folder, method, setting)
+    draws = dice.index
+    for other in beside:
+        draws = draws.intersection(scores(folder, other, setting).index)
+    return float(dice.loc[draws].mean(axis=None))
+
+
+def gain(method: str, over: str, setting: Setting) -> float:
+    """Difference of two methods, over the draws that both have."""
+    folder = PATIENTS if setting.selector is None else SLICES
+    first, second = (mean_dice(folder, name, setting, beside=(method, over)) for name in (method, over))
+    return first - second
+
+
+def gain_by_slices(method: str) -> tuple[float, int, int]:
+    """Random slices against whole patients: the difference, in how many test patients it is positive, of how many."""
+    spread, whole = (scores(SLICES, method, Setting(selector=name)) for name in (RANDOM, WHOLE))
+    draws = spread.index.intersection(whole.index)
+    difference = (spread.loc[draws] - whole.loc[draws]).mean()
+    return float(difference.mean()), int((difference > 0).sum()), len(difference)
+
+
+def results_table() -> str:
+    """The table of both pages: mean Dice of ten test patients, without intervals."""
+    patients, slices = [Setting(1), Setting(5), Setting(20)], [Setting(selector=WHOLE), Setting(selector=SPREAD)]
+    lines = [
+        f"| mean Dice, ten test patients | 1 patient | 5 | 20 | {BUDGET} slices: 1 or 2 patients | "
+        f"{BUDGET} slices: all patients |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for title, method, of_patients, of_slices in (
+        ("nnU-Net's own trainer", STOCK, PATIENTS, None),
+        ("our fine-tuning, random weights", SCHEDULE, PATIENTS, SLICES),
+        ("our fine-tuning after Pix2Rep-v2", PIX2REP, PATIENTS, SLICES),
+        ("the same, four times the pretraining", PIX2REP, LONGER, None),
+    ):
+        cells = [mean_dice(of_patients, method, setting) for setting in patients]
+        if of_slices is not None:
+            cells += [mean_dice(of_slices, method, setting, beside=(SCHEDULE, PIX2REP)) for setting in slices]
+        texts = [f"{cell:.2f}" for cell in cells] + ["not run"] * (len(patients) + len(slices) - len(cells))
+        lines.append(f"| {title} | {' | '.join(texts)} |")
+    return "\n".join(lines)
+
+
+def findings() -> str:
+    """Where the gain comes from, in order of size."""
+    by_slices = [gain_by_slices(method) for method in (PIX2REP, SCHEDULE)]
+    lowest, highest = sorted(difference for difference, _, _ in by_slices)
+    better, patients = min(better for _, better, _ in by_slices), by_slices[0][2]
+    schedule = [gain(SCHEDULE, STOCK, Setting(shots)) for shots in (1, 20)]
+    whole = [gain(PIX2REP, SCHEDULE, Setting(shots)) for shots in (1, 2, 5, 20)]
+    longer = mean_dice(LONGER, PIX2REP, Setting(1)) - mean_dice(PATIENTS, SCHEDULE, Setting(1))
+    spread = gain(PIX2REP, SCHEDULE, Setting(selector=SPREAD))
+    sentences = (
+        f"**What you annotate matters most: {lowest:+.2f} to {highest:+.2f} Dice.** {BUDGET} random slices of all "
+        f"patients were compared with {BUDGET} slices of one or two whole patients: better in {better} of {patients} "
+        "test patients. `suggest` spreads the slices for you.",
+        f"**The schedule of fine-tuning comes next: {schedule[0]:+.2f} with one labeled patient, {schedule[1]:+.2f} "
+        "with twenty,** over nnU-Net's own trainer in equally short trainings.",
+        f"**The pretraining adds less, and not always:** {min(whole):+.2f} to {max(whole):+.2f} with whole patients, "
+        f"{longer:+.2f} with one patient after four times the pretraining, but {spread:+.2f} where the slices were "
+        "spread over patients (one short pretraining). Compare on your own data: "
+        "`nnUNetTrainerPix2RepFinetuneScratch` starts from random weights.",
+    )
+    return "\n".join(
+        textwrap.fill(
+            f"{number}. {sentence}", 118, subsequent_indent="   ", break_long_words=False, break_on_hyphens=False
+        )
+        for number, sentence in enumerate(sentences, start=1)
+    )

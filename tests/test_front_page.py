@@ -1,0 +1,87 @@
+"""The front page shows what the benchmarks and the program say."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPLANATION = ROOT / "docs" / "explanation"
+REPORT_ROW = re.compile(r"^\| (\w+) \| (\d\.\d{3}) \(.*$", re.MULTILINE)
+DECIMALS = re.compile(r"(?<!Python )\b\d\.\d{2,}\b")
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Imports a script of docs/explanation, which imports its neighbors as a script does."""
+    monkeypatch.syspath_prepend(str(EXPLANATION))
+    return importlib.import_module
+
+
+def test_the_written_parts_of_every_page_are_what_the_script_writes_now(script):
+    front_page = script("front_page")
+    written = "run python docs/explanation/front_page.py"
+    for page in front_page.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert front_page.MARKED.search(text), page
+        assert front_page.with_written_parts(text) == text, written
+    shown = set(front_page.MARKED.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert {name for _, name, _ in shown} == set(front_page.PARTS)
+
+
+def test_a_figure_that_drifts_is_written_anew(script):
+    front_page = script("front_page")
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    drifted = DECIMALS.sub("0.99", page)
+    assert drifted != page
+    assert front_page.with_written_parts(drifted) == page
+
+
+def test_no_result_stands_on_the_front_page_outside_the_written_parts(script):
+    page = script("front_page").MARKED.sub("", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert DECIMALS.findall(page) == []
+
+
+@pytest.mark.parametrize("folder", ["sunnybrook_4.5mm", "sunnybrook_4.5mm_30000"])
+def test_means_are_those_of_the_benchmarks_own_report(script, folder):
+    shown = script("results_shown")
+    report = (ROOT / "docs" / "benchmarks" / folder / "report.md").read_text(encoding="utf-8")
+    (dice,) = re.findall(r"^Mean Dice .*?\n\n(.*?)\n\n", report, re.MULTILINE | re.DOTALL)
+    rows = dict(REPORT_ROW.findall(dice))
+    assert {shown.PIX2REP} <= rows.keys()
+    for method in rows.keys() & {shown.STOCK, shown.SCHEDULE, shown.PIX2REP}:
+        assert shown.mean_dice(folder, method, shown.Setting(shots=1)) == pytest.approx(float(rows[method]), abs=5e-4)
+
+
+def test_a_comparison_uses_the_draws_that_both_methods_have(script, monkeypatch):
+    shown = script("results_shown")
+    tables = {
+        "first": pd.DataFrame({"a": [0.5, 0.7, 0.9]}, index=[0, 1, 2]),
+        "second": pd.DataFrame({"a": [0.4, 0.4]}, index=[0, 1]),
+    }
+    monkeypatch.setattr(shown, "scores", lambda _folder, method, _setting: tables[method])
+    assert shown.mean_dice("any", "first", shown.Setting(1)) == pytest.approx(0.7)
+    assert shown.mean_dice("any", "first", shown.Setting(1), beside=("second",)) == pytest.approx(0.6)
+    assert shown.gain("first", "second", shown.Setting(1)) == pytest.approx(0.2)
+
+
+def test_what_was_not_run_is_an_error_and_no_empty_cell(script):
+    shown = script("results_shown")
+    with pytest.raises(KeyError, match="scratch"):
+        shown.scores(shown.LONGER, shown.STOCK, shown.Setting(shots=1))
+
+
+def test_the_front_page_is_short_and_its_table_of_results_shorter():
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(page.splitlines()) <= 170
+    table = script_table(page)
+    assert len(table) - 2 <= 5
+    assert not any("(" in cell for line in table for cell in line.split("|"))
+
+
+def script_table(page):
+    """The lines of the results table."""
+    lines = page.partition("front_page.py: table -->")[2].partition("<!-- end -->")[0].splitlines()
+    return [line for line in lines if line.startswith("|")]
