@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 
-from results_shown import ROOT, findings, results_table
+from results_shown import ROOT, findings, headline, results_table
 
 from nnunet_pix2rep.cli.main import describe_commands
 
 PAGES = (ROOT / "README.md", ROOT / "docs" / "explanation" / "what-to-expect.md")
 PARTS = {
+    "headline": headline,
     "findings": findings,
     "table": results_table,
     "commands": lambda: f"```text\n{describe_commands()}\n```",
