@@ -6,6 +6,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import pytest
 import torch
 
@@ -79,6 +80,20 @@ def test_more_jobs_than_gpus_are_refused_unless_they_are_named(monkeypatch):
     assert make_slots(None, None, None) == [Slot("cuda", None, 1)]
     with pytest.raises(UserError, match=r"--jobs 3 is more than the 2 GPU\(s\)"):
         make_slots(None, 3, None)
+
+
+def test_runs_that_share_a_gpu_all_see_it_and_share_the_cores(dataset, settings, tmp_path, monkeypatch):
+    for name in ("OMP_NUM_THREADS", "nnUNet_n_proc_DA", "nnUNet_def_n_proc", "nnUNet_compile"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 16)
+    slots = make_slots(None, None, ["0", "0", "0"], in_process=True)
+    assert slots == [Slot("cuda", "0", 3, None, in_process=True)] * 3
+    (cell,) = set_up(tmp_path / "out", settings(methods=("scratch",))).matrix.cells
+    variables = environment_of(cell, slots[0])
+    assert variables["CUDA_VISIBLE_DEVICES"] == "0"
+    assert variables["nnUNet_n_proc_DA"] == "4"  # of 16 cores; nnU-Net would start twelve for each run
+    assert "nnUNet_compile" not in variables
 
 
 def test_jobs_on_a_processor_share_its_cores(dataset, settings, tmp_path, monkeypatch):

@@ -89,6 +89,23 @@ def test_jobs_run_at_the_same_time_but_cells_wait_for_their_pretraining(make, fa
     assert pretraining < fake.trainers().index("nnUNetTrainerPix2RepFinetune")
 
 
+def test_cells_that_need_no_pretraining_are_trained_beside_it(make, fake):
+    """Its place is busy until all of them are done, in the other place."""
+    benchmark = make(shots=(1, 2), methods=("pix2rep", "scratch"))
+    scratch = [cell for cell in benchmark.matrix.cells if cell.pretraining is None]
+    deadline = time.monotonic() + 120
+
+    def wait(command, _watch):
+        while "Pretrain" in str(command) and not all(cell.is_finished for cell in scratch):
+            assert time.monotonic() < deadline, "they wait for the pretraining"
+            time.sleep(0.2)
+
+    fake.wait = wait
+    assert Runner(benchmark, [Slot("cuda", "0", 2)] * 2).run() == {}
+    assert fake.trainers()[0] == "nnUNetTrainerPix2RepPretrain"
+    assert fake.trainers()[-2:] == ["nnUNetTrainerPix2RepFinetune"] * 2
+
+
 def test_gpus_are_given_out_one_for_each_job(make, fake):
     fake.wait = lambda command, _watch: time.sleep(0.2)
     Runner(make(methods=("scratch",), shots=(1, 2), seeds=2), [Slot("cuda", name, 2) for name in ("0", "3")]).run()
