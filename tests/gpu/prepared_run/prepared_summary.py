@@ -51,7 +51,7 @@ def _speed(result: Mapping[str, Any]) -> Iterator[str]:
         yield "Nothing was measured."
         return
     yield "All figures are in speed.json."
-    for row in measured.get("results", {}).get("step_overhead", []):
+    for row in measured.get("step_overhead", []):
         seconds = ", ".join(f"{name} {value:.4g} s" for name, value in row["seconds"].items())
         yield f"- {row['loss']}: step / bare network {row['ratio']:.2f} ({seconds}; views {row['views']})"
 

@@ -45,9 +45,10 @@ def test_the_rehearsal_does_every_step_once(raw_dataset, tmp_path, capsys, monke
     trainings = found["trainings"]
     assert {run["status"] for run in trainings["runs"]} == {"finished"}
     assert {arm["arm"] for arm in trainings["arms"]} == {f"{m} + {s}" for m in METHODS for s in SELECTORS}
-    assert found["speed"]["measured"]["results"]
+    assert found["speed"]["measured"]["step_overhead"]
     summary = (output / "summary.md").read_text(encoding="utf-8")
     assert all(f"## {name.capitalize()}" in summary for name in STEPS)
+    assert "- info_nce: step / bare network" in summary
     assert len(list(output.iterdir())) <= 8  # as many as come back from a lent machine
     kept = {file: file.read_bytes() for file in output.iterdir() if file.name not in ("tests.json", "summary.md")}
     capsys.readouterr()
