@@ -23,7 +23,7 @@ from nnunet_pix2rep.benchmark.report.results import read_benchmark
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.training.sigterm import EXIT_CODE
 
-PROJECT = Path(__file__).resolve().parents[3]
+PROJECT = Path(__file__).resolve().parents[2]
 PLANS, CONFIGURATION, COMPACT = "Pix2RepPlans", "2d", "2d_compact"
 PRETRAINER = "nnUNetTrainerPix2RepV2Pretrain"
 METHODS = ("scratch", "scratch_same_schedule", "pix2rep_v2")

@@ -5,4 +5,4 @@ cd "$(dirname "$0")/../.."
 output=${1:?the folder for the results is missing}
 shift
 dataset=$(echo .gpu/Dataset*)
-exec python3 .gpu/go.py python3 tests/gpu/prepared_run/prepared_run.py "$dataset" "$output" "$@"
+exec python3 .gpu/go.py python3 tests/prepared_run/prepared_run.py "$dataset" "$output" "$@"

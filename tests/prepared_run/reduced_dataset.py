@@ -1,6 +1,6 @@
 """A part of a raw dataset that fits beside the packed environment.
 
-``python tests/gpu/prepared_run/reduced_dataset.py SOURCE TARGET --megabytes 26`` copies as many patients as fit, evenly
+``python tests/prepared_run/reduced_dataset.py SOURCE TARGET --megabytes 26`` copies as many patients as fit, evenly
 spread over the alphabet: where groups of patients follow one another, as in ACDC, each has its part.
 """
 
