@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = "Run the whole method on synthetic cardiac MRI, or on Sunnybrook: one labeled patient, with and without Pix2Rep."
+HELP = (
+    "Run the whole job on synthetic cardiac MRI, or on Sunnybrook: pretrain, suggest slices, annotate them, fine-tune; "
+    "beside it one patient with as many slices, with and without Pix2Rep."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_seed,
         default=0,
         metavar="S",
-        help="Seed of the phantom, the split and the pretraining. Default: 0.",
+        help="Seed of the phantom, of whom and what is annotated, and of the pretraining. Default: 0.",
     )
     parser.add_argument(
         "--data",
