@@ -141,7 +141,7 @@ def _run_here(benchmark: Benchmark, slots: list) -> bool:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from nnunet_pix2rep.benchmark.report.analysis import ReportSettings, default_reference
+    from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, default_reference
     from nnunet_pix2rep.benchmark.report.write import write_report
     from nnunet_pix2rep.benchmark.schema import BENCHMARK_FILE
     from nnunet_pix2rep.files import read_json

@@ -18,8 +18,8 @@ from limited_command import Ended, run_limited
 from prepared_scale import Scale
 from reduced_dataset import files_of
 
-from nnunet_pix2rep.benchmark.report.aggregation import patient_scores
-from nnunet_pix2rep.benchmark.report.results import read_benchmark
+from nnunet_pix2rep.benchmark.report.numbers.aggregation import patient_scores
+from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.training.sigterm import EXIT_CODE
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from nnunet_pix2rep.annotation.selectors import SlicePool
 from nnunet_pix2rep.annotation.slices import Slice
-from nnunet_pix2rep.annotation.suggest.checkpoint import has_one_pretraining, load_pretraining
 from nnunet_pix2rep.annotation.suggest.choose import choose_slices
-from nnunet_pix2rep.annotation.suggest.draft import require_annotations
+from nnunet_pix2rep.annotation.suggest.features.checkpoint import has_one_pretraining, load_pretraining
+from nnunet_pix2rep.annotation.suggest.features.pool_features import build_pool, pool_without_features, weigh
+from nnunet_pix2rep.annotation.suggest.features.slice_features import FeatureCache, SamplingSettings
+from nnunet_pix2rep.annotation.suggest.features.structure import find_weighting, voxel_of_click
+from nnunet_pix2rep.annotation.suggest.output.draft import require_annotations
+from nnunet_pix2rep.annotation.suggest.output.work_files import check_output
+from nnunet_pix2rep.annotation.suggest.output.write import Outcome, write_work_folder
 from nnunet_pix2rep.annotation.suggest.planned_dataset import PlannedDataset, open_dataset
-from nnunet_pix2rep.annotation.suggest.pool_features import build_pool, pool_without_features, weigh
 from nnunet_pix2rep.annotation.suggest.request import SuggestSettings
 from nnunet_pix2rep.annotation.suggest.scans import Scans, find_scans
-from nnunet_pix2rep.annotation.suggest.slice_features import FeatureCache, SamplingSettings
-from nnunet_pix2rep.annotation.suggest.structure import find_weighting, voxel_of_click
-from nnunet_pix2rep.annotation.suggest.work_files import check_output
-from nnunet_pix2rep.annotation.suggest.write import Outcome, write_work_folder
 from nnunet_pix2rep.annotation.work_folder import Suggestion
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.features.model import FeatureModel

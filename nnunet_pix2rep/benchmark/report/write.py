@@ -10,12 +10,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from nnunet_pix2rep.benchmark.report.analysis import ReportSettings, analyse
-from nnunet_pix2rep.benchmark.report.document import CURVE_FIGURE, PAIRED_FIGURE, PANEL_FIGURE, build_document
-from nnunet_pix2rep.benchmark.report.figures import plot_curves, plot_paired, save_figure
-from nnunet_pix2rep.benchmark.report.panel_patients import choose_patients
-from nnunet_pix2rep.benchmark.report.panels import plot_panel, read_rows
-from nnunet_pix2rep.benchmark.report.results import BenchmarkResults, read_benchmark
+from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyse
+from nnunet_pix2rep.benchmark.report.pages.document import CURVE_FIGURE, PAIRED_FIGURE, PANEL_FIGURE, build_document
+from nnunet_pix2rep.benchmark.report.pages.figures import plot_curves, plot_paired, save_figure
+from nnunet_pix2rep.benchmark.report.pages.panel_patients import choose_patients
+from nnunet_pix2rep.benchmark.report.pages.panels import plot_panel, read_rows
+from nnunet_pix2rep.benchmark.report.reading.results import BenchmarkResults, read_benchmark
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path, write_json
 
@@ -93,7 +93,7 @@ def _plot_figures(benchmark: BenchmarkResults, analysis: Mapping[str, Any], with
 
 def _render(file: Path, template: str, content: Mapping[str, Any]) -> None:
     environment = Environment(
-        loader=PackageLoader("nnunet_pix2rep.benchmark.report"),
+        loader=PackageLoader("nnunet_pix2rep.benchmark.report.pages"),
         autoescape=lambda name: name is not None and ".html" in name,
         undefined=StrictUndefined,
         trim_blocks=True,

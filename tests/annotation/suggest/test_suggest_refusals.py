@@ -5,6 +5,7 @@ import SimpleITK
 from sparse_dataset import without_labels
 from tiny_training import DATASET, PLANS, RESIDUAL_PLANS, make_trainer
 
+from nnunet_pix2rep.annotation.suggest.features import checkpoint
 from nnunet_pix2rep.annotation.suggest.request import Click, SuggestSettings
 from nnunet_pix2rep.annotation.suggest.run import suggest
 from nnunet_pix2rep.errors import UserError
@@ -42,13 +43,13 @@ def test_weights_of_other_plans(sparse, tmp_path, monkeypatch):
 
 
 def test_no_pretraining(sparse, tmp_path, monkeypatch):
-    monkeypatch.setattr("nnunet_pix2rep.annotation.suggest.checkpoint.nnUNet_results", Unset(tmp_path / "none"))
+    monkeypatch.setattr(checkpoint, "nnUNet_results", Unset(tmp_path / "none"))
     with pytest.raises(UserError, match=r"no finished pretraining .*--checkpoint"):
         run(tmp_path / "work", selector="coverage")
 
 
 def test_without_a_pretraining_the_default_still_chooses(sparse, tmp_path, monkeypatch):
-    monkeypatch.setattr("nnunet_pix2rep.annotation.suggest.checkpoint.nnUNet_results", Unset(tmp_path / "none"))
+    monkeypatch.setattr(checkpoint, "nnUNet_results", Unset(tmp_path / "none"))
     suggestion = run(tmp_path / "work")
     assert (len(suggestion.slices), suggestion.features) == (4, None)
 

@@ -15,8 +15,8 @@ from nnunet_pix2rep.benchmark.execution import executor
 from nnunet_pix2rep.benchmark.execution.machine import Slot
 from nnunet_pix2rep.benchmark.launch.local_runner import Runner
 from nnunet_pix2rep.benchmark.launch.setup import set_up
-from nnunet_pix2rep.benchmark.report.analysis import ReportSettings, analyse, default_reference
-from nnunet_pix2rep.benchmark.report.results import read_benchmark
+from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyse, default_reference
+from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.trainers.nnUNetTrainerPix2RepV2Pretrain import nnUNetTrainerPix2RepV2Pretrain

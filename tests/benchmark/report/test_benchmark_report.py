@@ -8,10 +8,10 @@ import pytest
 import SimpleITK
 from synthetic import DATASET, PATIENTS, rows_of, run_folder_of, some_rows, write_benchmark
 
-from nnunet_pix2rep.benchmark.report.analysis import ReportSettings, analyse
-from nnunet_pix2rep.benchmark.report.panel_patients import choose_patients
-from nnunet_pix2rep.benchmark.report.panels import read_rows
-from nnunet_pix2rep.benchmark.report.results import read_benchmark
+from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyse
+from nnunet_pix2rep.benchmark.report.pages.panel_patients import choose_patients
+from nnunet_pix2rep.benchmark.report.pages.panels import read_rows
+from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
 from nnunet_pix2rep.benchmark.report.write import write_report
 from nnunet_pix2rep.benchmark.schema import RESULT_COLUMNS, RUN_COLUMNS
 from nnunet_pix2rep.errors import UserError

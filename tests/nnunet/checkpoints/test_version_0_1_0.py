@@ -1,6 +1,6 @@
 """Checkpoints that version 0.1.0 wrote, of two of three epochs of a pretraining and of a fine-tuning of it, still load.
 
-They are of the data and the plans of tests/tiny_training.py, with settings of their own.
+They are of the data and the plans of tests/helpers/tiny_training.py, with settings of their own.
 """
 
 import dataclasses

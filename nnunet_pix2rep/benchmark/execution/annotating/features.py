@@ -17,10 +17,10 @@ from filelock import FileLock
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.annotation.selectors import SlicePool
 from nnunet_pix2rep.annotation.slices import Slice
+from nnunet_pix2rep.annotation.suggest.features.pool_features import build_pool
+from nnunet_pix2rep.annotation.suggest.features.slice_features import FeatureCache, SamplingSettings
 from nnunet_pix2rep.annotation.suggest.grid import read_grid
-from nnunet_pix2rep.annotation.suggest.pool_features import build_pool
 from nnunet_pix2rep.annotation.suggest.scans import Scan
-from nnunet_pix2rep.annotation.suggest.slice_features import FeatureCache, SamplingSettings
 from nnunet_pix2rep.benchmark.execution.annotating.candidates import CandidateScan
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
 from nnunet_pix2rep.nnunet.features.model import load_feature_model

@@ -1,0 +1,1 @@
+"""Features of the slices that a pretraining gives, and the pool that selectors choose from."""

@@ -1,0 +1,1 @@
+"""The work folder of a suggestion: scans and label files, drafts, worklist and overview."""

@@ -1,0 +1,1 @@
+"""What a benchmark folder holds, read and checked."""

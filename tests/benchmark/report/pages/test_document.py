@@ -1,0 +1,61 @@
+from synthetic import result_row, rows_of, some_rows, write_benchmark
+
+from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyse
+from nnunet_pix2rep.benchmark.report.pages.document import build_document
+from nnunet_pix2rep.benchmark.report.pages.formatting import format_factor, format_interval, label_of
+from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
+
+SETTINGS = ReportSettings(num_resamples=20)
+
+
+def analysis_of(folder, rows, **keywords):
+    return analyse(read_benchmark(write_benchmark(folder, rows, **keywords)), SETTINGS)
+
+
+def document_text(analysis):
+    sections = build_document(analysis, {})
+    return "\n".join(line for section in sections for line in [section.title, *section.paragraphs, *section.bullets])
+
+
+def test_what_weakens_the_conclusions_is_said(tmp_path):
+    (tmp_path / "few").mkdir()
+    few = document_text(analysis_of(tmp_path / "few", some_rows(seeds=(0,))))
+    assert "the intervals cover the test patients only" in few
+    # four patients: 2 / 2^4 = 0.125 can't be below 0.05
+    assert "no difference, however large, can be significant" in few
+    (tmp_path / "undefined").mkdir()
+    rows = [*some_rows(), result_row("scratch", 1, 0, "p1", "", "other case")]
+    text = document_text(analysis_of(tmp_path / "undefined", rows))
+    assert "rest on 2 draws" in text
+    assert "1 value(s) of Dice are undefined" in text
+    (tmp_path / "overlap").mkdir()
+    splits = {f"2_{seed}": {"train_patients": ["one", name], "train_cases": []} for seed, name in enumerate("xyz")}
+    text = document_text(analysis_of(tmp_path / "overlap", some_rows(shots=(2,), seeds=(0, 1, 2)), splits=splits))
+    assert "draws of 2 labeled patients share patients" in text
+    (tmp_path / "pretraining").mkdir()
+    cells = [
+        {"method": method, "shots": 1, "seed": seed, "pretraining_folder": f"pretraining/{folder}"}
+        for method, folders in (("shared", (0, 0)), ("own", (1, 2)))
+        for seed, folder in enumerate(folders)
+    ]
+    rows = some_rows(methods=("scratch", "shared", "own"), shots=(1,))
+    assert "All draws of shared start from one pretraining" in document_text(
+        analysis_of(tmp_path / "pretraining", rows, cells=cells)
+    )
+    (tmp_path / "many").mkdir()
+    patients = [f"p{number:02}" for number in range(20)]
+    rows = [row for m in ("scratch", "b") for s in range(5) for row in rows_of(m, 1, s, dict.fromkeys(patients, 0.5))]
+    text = document_text(analysis_of(tmp_path / "many", rows))
+    assert "can be significant" not in text
+    assert "too narrow" not in text
+
+
+def test_numbers_are_shown_with_their_intervals():
+    assert format_interval(0.1234, 0.1, 0.2) == "0.123 (0.100 to 0.200)"
+    assert format_interval(0.1234, -0.1, 0.2, signed=True) == "+0.123 (-0.100 to +0.200)"
+    assert format_interval(0.1234, None, None) == "0.123"
+    assert format_interval(None, None, None) == "–"
+    assert format_factor({"relation": ">", "value": 20}) == "> 20"
+    assert format_factor({"relation": "=", "value": 2.345}) == "2.35"
+    assert label_of("weights:/a/very/long/path/to/checkpoint_final.pth") == "weights:…point_final.pth"
+    assert label_of("scratch_same_schedule") == "scratch_same_schedule"
