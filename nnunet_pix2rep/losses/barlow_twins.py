@@ -8,6 +8,7 @@ With every channel of either view standardised over the N pixels, C = Z_1^T Z_2 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -51,11 +52,12 @@ class _Correlation:
     @classmethod
     def of(cls, z_1: torch.Tensor, z_2: torch.Tensor) -> _Correlation:
         num_rows = all_reduce_sum(z_1.new_full((), len(z_1)))  # unlike torch.tensor, does not wait for the device
-        centred = tuple(z - all_reduce_sum(z.sum(dim=0)) / num_rows for z in (z_1, z_2))
-        variances = [all_reduce_sum(z.square().sum(dim=0)) / num_rows for z in centred]
-        scales = tuple((variance + STANDARDISATION_EPSILON).rsqrt() for variance in variances)
-        product = all_reduce_sum(centred[0].T @ centred[1])
-        return cls(product * (scales[0][:, None] * scales[1] / num_rows), centred, scales, num_rows)
+        centred_1, centred_2 = (z - all_reduce_sum(z.sum(dim=0)) / num_rows for z in (z_1, z_2))
+        variances = [all_reduce_sum(z.square().sum(dim=0)) / num_rows for z in (centred_1, centred_2)]
+        scale_1, scale_2 = ((variance + STANDARDISATION_EPSILON).rsqrt() for variance in variances)
+        product = all_reduce_sum(centred_1.T @ centred_2)
+        matrix = product * (scale_1[:, None] * scale_2 / num_rows)
+        return cls(matrix, (centred_1, centred_2), (scale_1, scale_2), num_rows)
 
     def gradients(self, by_matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradients by the embeddings of both views, of which that by the matrix is given.
@@ -86,7 +88,7 @@ class _BarlowTwins(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(context, z_1: torch.Tensor, z_2: torch.Tensor, redundancy_weight: float) -> torch.Tensor:
+    def forward(context: Any, z_1: torch.Tensor, z_2: torch.Tensor, redundancy_weight: float) -> torch.Tensor:
         context.correlation = _Correlation.of(z_1, z_2)
         context.redundancy_weight = redundancy_weight
         matrix = context.correlation.matrix
@@ -96,7 +98,7 @@ class _BarlowTwins(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(context, gradient: torch.Tensor):
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         correlation = context.correlation
         by_matrix = 2 * context.redundancy_weight * correlation.matrix
         by_matrix.diagonal().copy_(2 * (correlation.matrix.diagonal() - 1))

@@ -8,6 +8,7 @@ DistributedDataParallel takes the mean over as many: that leaves the gradient of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import distributed
@@ -31,18 +32,18 @@ def process_rank() -> int:
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(_context, values: torch.Tensor) -> torch.Tensor:
+    def forward(_context: Any, values: torch.Tensor) -> torch.Tensor:
         return _summed(values)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(_context, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(_context: Any, gradient: torch.Tensor) -> torch.Tensor:
         return _summed(gradient)
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(context, rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+    def forward(context: Any, rows: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
         start = sum(counts[: process_rank()])
         context.mine = slice(start, start + len(rows))
         padded = pad(rows, (0, 0, 0, max(counts) - len(rows))).contiguous()
@@ -52,7 +53,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return _summed(gradient)[context.mine], None
 
 

@@ -7,6 +7,7 @@ docs/explanation/performance.md says what this one is worth.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -129,7 +130,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context,
+        context: Any,
         z_1: torch.Tensor,
         z_2: torch.Tensor,
         counts: list[int],
@@ -164,7 +165,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(context, gradient: torch.Tensor):
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None, None, None]:
         by_1, by_2 = ((gradient * by_z).to(context.dtype) for by_z in context.saved_tensors)
         return by_1, by_2, None, None, None, None
 

@@ -113,8 +113,8 @@ class ViewPairLoader(nnUNetDataLoader):
             "keys": [case.identifier for case in drawn],
         }
 
-    def collate(self, pairs: Sequence[ViewPair]) -> dict[str, torch.Tensor]:
-        """The tensors of a batch."""
+    def collate(self, pairs: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """The tensors of a batch of view pairs, or of what else the view maker makes of a patch."""
         return {
             "images": torch.stack([pair.view_1 for pair in pairs] + [pair.view_2 for pair in pairs]),
             "points": torch.stack([pair.points_1 for pair in pairs] + [pair.points_2 for pair in pairs]),

@@ -21,6 +21,10 @@ from nnunet_pix2rep.pretraining import PixelEmbedder
 SUPPORTED_ARCHITECTURES = ("PlainConvUNet", "ResidualEncoderUNet", "ResidualUNet")
 
 
+UNet = Any
+"""A network that passes :func:`check_architecture`. torch's type hints have Tensor | Module for what a module holds."""
+
+
 def check_architecture(network: nn.Module) -> None:
     """Raises UserError unless the network is one of nnU-Net's U-Nets; the message names its class."""
     name = type(network).__name__
@@ -50,7 +54,7 @@ class DecoderFeatures(nn.Module):
     def __init__(self, planned: nn.Module, features: str):
         super().__init__()
         check_architecture(planned)
-        self.planned: Any = planned  # torch's type hints have Tensor | Module for whatever a module holds
+        self.planned: UNet = planned
         self.features = features
 
     @property
@@ -71,7 +75,7 @@ class DecoderFeatures(nn.Module):
         return maps if self.features == "hypercolumn" else maps[-1:]
 
 
-def build_pixel_embedder(planned: Any, config: PretrainingConfig) -> PixelEmbedder:
+def build_pixel_embedder(planned: UNet, config: PretrainingConfig) -> PixelEmbedder:
     """Puts the projection head on a planned network.
 
     The segmentation layers have no part in the pretraining and are frozen, since DistributedDataParallel takes a
@@ -85,7 +89,7 @@ def build_pixel_embedder(planned: Any, config: PretrainingConfig) -> PixelEmbedd
     return PixelEmbedder(feature_network, feature_network.num_channels, config)
 
 
-def unwrap(network: nn.Module) -> nn.Module:
+def unwrap(network: nn.Module) -> Any:
     """The module inside DistributedDataParallel and torch.compile."""
     if isinstance(network, DistributedDataParallel):
         network = network.module

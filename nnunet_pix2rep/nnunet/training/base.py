@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch import nn
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import (
@@ -30,7 +29,7 @@ from nnunet_pix2rep.nnunet.checkpoints.files import (
 )
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold, patients_of, warn_of_leaks
 from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labeled_cases
-from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
+from nnunet_pix2rep.nnunet.networks.decoder_features import UNet, unwrap
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config, resolve_configuration
 from nnunet_pix2rep.nnunet.random_state import get_random_state, set_random_state
 from nnunet_pix2rep.nnunet.training.citation import CITATION
@@ -81,7 +80,7 @@ class Pix2RepTrainer(nnUNetTrainer):
         self.save_every = settings.save_every
 
     @property
-    def planned_network(self) -> nn.Module:
+    def planned_network(self) -> UNet:
         """The network that nnU-Net planned, without the wrappers of DDP and torch.compile."""
         return unwrap(self.network)
 

@@ -34,7 +34,7 @@ class SigtermWatch:
 
     def __init__(self) -> None:
         self.requested = False
-        self._previous = None
+        self._previous: Callable[[int, FrameType | None], Any] | int | None = None
         self._process = os.getpid()
         self._is_running = mmap.mmap(-1, 1)  # memory shared with forked processes
 

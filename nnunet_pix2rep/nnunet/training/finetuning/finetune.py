@@ -21,7 +21,7 @@ from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining, transfe
 from nnunet_pix2rep.nnunet.data.annotation_record import annotations_of, read_annotations
 from nnunet_pix2rep.nnunet.data.dataset_folders import training_cases
 from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labeled_cases
-from nnunet_pix2rep.nnunet.networks.decoder_features import check_architecture
+from nnunet_pix2rep.nnunet.networks.decoder_features import UNet, check_architecture
 from nnunet_pix2rep.nnunet.training.nnunet_private import requested_pretrained_weights
 from nnunet_pix2rep.nnunet.training.out_of_memory import MemoryAdvisingTrainer
 
@@ -74,7 +74,7 @@ def finetuning_factors(progress: float, head_first_fraction: float, warmup_fract
     return decayed, decayed
 
 
-def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+def split_parameters(network: UNet) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
     """Parameters of encoder, decoder without segmentation layers, and segmentation layers of a planned U-Net."""
     encoder = list(network.encoder.parameters())
     heads = list(network.decoder.seg_layers.parameters())
@@ -131,6 +131,7 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
                 parameter.requires_grad_(False)
         backbone = [parameter for parameter in (*encoder, *decoder) if parameter.requires_grad]
         groups = [{"params": backbone, "lr": settings.backbone_lr}, {"params": heads, "lr": settings.head_lr}]
+        optimizer: torch.optim.Optimizer
         if settings.optimizer == "adamw":
             fused = self.device.type in ("cpu", "cuda")  # one pass over all weights
             optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=fused)

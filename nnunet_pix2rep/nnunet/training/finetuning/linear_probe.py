@@ -90,7 +90,7 @@ class Pix2RepLinearProbeTrainer(Pix2RepFinetuneTrainer):
         trained = heads if self.uses_hypercolumn else list(self.planned_network.decoder.seg_layers[-1].parameters())
         for parameter in heads:
             parameter.requires_grad_(any(parameter is one for one in trained))
-        groups = [{"params": [], "lr": 0.0}, {"params": trained, "lr": self.settings.probe_lr}]
+        groups: list[dict[str, Any]] = [{"params": [], "lr": 0.0}, {"params": trained, "lr": self.settings.probe_lr}]
         optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay)
         return optimizer, FinetuningSchedule(optimizer, (0.0, self.settings.probe_lr), self.num_epochs, 0.0, 0.0)
 

@@ -52,8 +52,8 @@ def update_teacher(teacher: nn.Module, student: nn.Module, decay: float, step: i
     # not by state_dict(), which names the tensors of nnU-Net's networks up to four times
     for average, current in zip(teacher.parameters(), student.parameters(), strict=True):
         average.lerp_(current, 1 - factor)
-    for average, current in zip(teacher.buffers(), student.buffers(), strict=True):
-        average.copy_(current)
+    for copy, original in zip(teacher.buffers(), student.buffers(), strict=True):
+        copy.copy_(original)
 
 
 def consistency(student_logits: torch.Tensor, teacher_logits: torch.Tensor, has_regions: bool) -> torch.Tensor:
@@ -150,6 +150,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
 
     def train_step(self, batch: dict) -> dict:
         """Labeled loss plus consistency, then the teacher's update."""
+        assert self.teacher is not None  # on_train_start makes it
         self._sigterm.raise_if_requested()
         self.lr_scheduler.step(self.current_epoch + self._iteration_in_epoch / self.num_iterations_per_epoch)
         self._iteration_in_epoch += 1
@@ -221,6 +222,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         content = super().checkpoint_content(next_epoch)
         # while the teacher is shown for validation, the network is not the student
         student = self._student_state or self.planned_network.state_dict()
+        assert self.teacher is not None
         content["network_weights"] = self.teacher.state_dict()
         content[RECORD_KEY] |= {"student_weights": student, "steps": self._steps}
         return content

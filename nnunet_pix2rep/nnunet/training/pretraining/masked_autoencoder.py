@@ -6,7 +6,7 @@ head and loss differ, see :mod:`nnunet_pix2rep.masked_autoencoder`. (nnssl train
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
@@ -87,7 +87,7 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
         patch_size = self.configuration_manager.patch_size
         return MaskedPatchLoader, MaskedPatchMaker(patch_size, ranges, block_size, settings.mask_ratio)
 
-    def _build_loss(self) -> nn.Module:
+    def _build_loss(self) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
         return masked_squared_error
 
     @cached_property

@@ -13,7 +13,6 @@ from time import time
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
 
 from nnunet_pix2rep.diagnostics.monitoring import PretrainingWarning
 from nnunet_pix2rep.errors import UserError
@@ -21,7 +20,7 @@ from nnunet_pix2rep.nnunet.checkpoints.files import LATEST, RECORD_KEY, compare_
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
 from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader
 from nnunet_pix2rep.nnunet.loading.training_images import available_images, preprocessed_labeled_cases
-from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
+from nnunet_pix2rep.nnunet.networks.decoder_features import UNet, unwrap
 from nnunet_pix2rep.nnunet.random_state import global_seed
 from nnunet_pix2rep.nnunet.training.nnunet_private import (
     preprocessed_data_in,
@@ -50,9 +49,7 @@ class PretrainTrainer(MemoryAdvisingTrainer):
 
     diagnostics: ClassVar[tuple[str, ...]]
     """What :meth:`validation_step` returns beside the loss."""
-    loss_name: str
-    head_name: str
-    """What loss and head are called in checkpoints."""
+    head_name: str  # the key of the head's weights in checkpoints
 
     def __init__(
         self,
@@ -73,6 +70,11 @@ class PretrainTrainer(MemoryAdvisingTrainer):
         self.cases_used: list[str] = []
         self.held_out_patients: list[str] = []
         self._iteration_in_epoch = 0
+
+    @property
+    def loss_name(self) -> str:
+        """What the loss is called in checkpoints."""
+        raise NotImplementedError(f"{type(self).__name__} must name its loss")
 
     def compute_loss(self, batch: dict) -> torch.Tensor:
         """The loss of a batch, to take the gradient of."""
@@ -108,7 +110,7 @@ class PretrainTrainer(MemoryAdvisingTrainer):
         super().on_train_start()
 
     @property
-    def planned_network(self) -> nn.Module:
+    def planned_network(self) -> UNet:
         """The network that nnU-Net planned, whose weights are handed over."""
         return unwrap(self.network).feature_network.planned
 
@@ -234,9 +236,7 @@ class PretrainTrainer(MemoryAdvisingTrainer):
         """
         record = checkpoint.get(RECORD_KEY, {})
         if self.head_name not in record:
-            raise UserError(
-                f"{source} is not a checkpoint of {type(self).__name__}'s pretraining, so it can't be continued."
-            )
+            raise UserError(f"{source} is not a checkpoint of {type(self).__name__}, so it can't be continued.")
         head = unwrap(self.network).head
         compare_weights(record[self.head_name], head).require_match(source)
         head.load_state_dict(record[self.head_name])
