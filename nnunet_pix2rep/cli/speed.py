@@ -1,15 +1,23 @@
-"""``nnunet_pix2rep speed``: what pretraining costs here, in ratios to nnU-Net and to the paper's definition."""
+"""``nnunet_pix2rep speed``: what pretraining costs here, in ratios to nnU-Net and to the paper, and in hours."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from nnunet_pix2rep.devices import DEVICES
 
+if TYPE_CHECKING:
+    from nnunet_pix2rep.speed.settings import SpeedSettings
+
 HELP = "Measure what pretraining costs on this machine, against nnU-Net's own network, loader and trainer."
-PARTS = ("step_overhead", "head_and_loss", "loader", "fine_tuning", "scaling")
+RATIOS = ("step_overhead", "head_and_loss", "scaling", "fine_tuning", "loader")
+PARTS = ("pretraining", *RATIOS, "pretraining_compiled")
+TIME_LIMIT_ON_CUDA = 120.0
+TINY: dict[str, Any] = {"width": 32, "default_shape": (16, 16, 16), "default_cases": 4}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +36,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", "-device", default="cpu", choices=DEVICES, help="Default: %(default)s.")
     parser.add_argument("--threads", type=_at_least(1), help="Threads of torch on a CPU. Default: torch's own choice.")
     parser.add_argument(
-        "--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"Some of: {', '.join(PARTS)}."
+        "--only",
+        nargs="+",
+        choices=PARTS,
+        metavar="PART",
+        help=f"Some of: {', '.join(PARTS)}. Default: all with --device cuda, else all but the pretrainings, whose "
+        "networks are of full size.",
+    )
+    parser.add_argument(
+        "--time_limit",
+        type=_at_least(1),
+        metavar="SECONDS",
+        help="Leave out what would not end in this time. Default: 120 with --device cuda, else none.",
+    )
+    parser.add_argument(
+        "--tiny",
+        action="store_true",
+        help="With --synthetic: a trial of the command on tiny images, whose figures mean nothing.",
     )
     parser.add_argument(
         "--batches",
@@ -63,37 +87,47 @@ def run(arguments: argparse.Namespace) -> int:
     """Measures, prints the ratios and writes the file."""
     from nnunet_pix2rep.errors import UserError
 
+    start = time.monotonic()
     if arguments.o.exists() and not arguments.overwrite:
         raise UserError(f"{arguments.o} exists. Choose another file with -o, or replace it with --overwrite.")
+    if arguments.tiny and not arguments.synthetic:
+        raise UserError("--tiny is for --synthetic: the images of -d are as large as they are.")
     import torch
 
     from nnunet_pix2rep.files import require_writable, write_json
-    from nnunet_pix2rep.speed.run import SpeedSettings, run_speed
+    from nnunet_pix2rep.speed.run import run_speed
 
     require_writable(arguments.o)
     earlier_threads = torch.get_num_threads()
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     try:
-        results = run_speed(
-            SpeedSettings(
-                dataset=arguments.d,
-                configuration=arguments.c or ("2d_compact" if arguments.synthetic else "2d"),
-                plans_name=arguments.p,
-                repetitions=arguments.repetitions,
-                device=arguments.device,
-                parts=tuple(arguments.only),
-                num_batches=arguments.batches,
-                max_points=arguments.max_points,
-                settings=tuple(arguments.set),
-                clock=arguments.clock,
-            )
-        )
+        results = run_speed(_settings(arguments), start=start)
     finally:
         torch.set_num_threads(earlier_threads)
     write_json(results, arguments.o)
     print(f"Wrote {arguments.o}")
     return 0
+
+
+def _settings(arguments: argparse.Namespace) -> SpeedSettings:
+    from nnunet_pix2rep.speed.settings import SpeedSettings
+
+    on_cuda = arguments.device == "cuda"
+    return SpeedSettings(
+        dataset=arguments.d,
+        configuration=arguments.c or ("2d_compact" if arguments.synthetic else "2d"),
+        plans_name=arguments.p,
+        repetitions=arguments.repetitions,
+        device=arguments.device,
+        parts=tuple(arguments.only or (PARTS if on_cuda else RATIOS)),
+        num_batches=arguments.batches,
+        max_points=arguments.max_points,
+        settings=tuple(arguments.set),
+        clock=arguments.clock,
+        time_limit=arguments.time_limit or (TIME_LIMIT_ON_CUDA if on_cuda else None),
+        **(TINY if arguments.tiny else {}),
+    )
 
 
 def _at_least(smallest: int) -> Callable[[str], int]:

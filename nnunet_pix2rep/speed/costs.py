@@ -15,12 +15,12 @@ from nnunet_pix2rep.losses.pairs import PairLoss
 from nnunet_pix2rep.projection_head import ProjectionHead
 from nnunet_pix2rep.speed.measure import alternate, fit_exponent, median_ratio, medians, peak_memory
 from nnunet_pix2rep.speed.paths import dense_path, draw_pairs, sampled_path
+from nnunet_pix2rep.speed.timer import Timer
 
 NARROW_CHANNELS = 32  # features of nnU-Net's last decoder stage
 EXACT_LOSS_MAX_POINTS = 16384  # InfoNCE with all negatives takes minutes beyond
 MapShapes = Sequence[tuple[int, ...]]
 Measurement = dict[str, Any]
-Clock = Callable[[], float]
 
 
 def losses_of(config: PretrainingConfig) -> dict[str, PairLoss]:
@@ -73,7 +73,7 @@ def measure_head_and_loss(
     config: PretrainingConfig,
     repetitions: int,
     device: torch.device,
-    clock: Clock,
+    timer: Timer,
 ) -> list[Measurement]:
     """Time and peak memory of the sampled against the dense path, for each choice of features and each loss.
 
@@ -83,13 +83,13 @@ def measure_head_and_loss(
         config: Number of pixel pairs, sizes of the head, losses.
         repetitions: Timed calls of each path.
         device: Where to compute.
-        clock: What the time is taken with.
+        timer: Takes the time.
     """
     results = []
     for features, shapes in map_shapes.items():
         for name, loss in losses_of(config).items():
             paths = make_paths(shapes, batch_size, config.sampling.num_points, loss, config, device)
-            seconds = alternate(paths, repetitions, device, f"head_and_loss, {features}, {name}", clock=clock)
+            seconds = alternate(paths, repetitions, timer, f"head_and_loss, {features}, {name}")
             memory = {path: peak_memory(function, device) for path, function in paths.items()}
             results.append(
                 {
@@ -115,7 +115,7 @@ def measure_scaling(
     config: PretrainingConfig,
     repetitions: int,
     device: torch.device,
-    clock: Clock,
+    timer: Timer,
 ) -> list[Measurement]:
     """Cost of gather, head and loss on one 2D feature map against what it may grow with, with fitted exponents.
 
@@ -140,7 +140,7 @@ def measure_scaling(
                 str(size): make_paths([(NARROW_CHANNELS, width, width)], batch, number, loss, config, device)["sampled"]
                 for size, width, batch, number in chosen
             }
-            seconds = medians(alternate(paths, repetitions, device, f"scaling, {name}, {against}", clock=clock))
+            seconds = medians(alternate(paths, repetitions, timer, f"scaling, {name}, {against}"))
             memory = {size: peak_memory(function, device) for size, function in paths.items()}
             sizes = [size for size, *_ in chosen]
             results.append(

@@ -24,6 +24,8 @@ from nnunet_pix2rep.speed.trainers import PlannedDataset
 DATASET = "Dataset999_Speed"
 PLANS = "Pix2RepPlans"
 SLICES, SPACING = 10, (8.0, 1.5, 1.5)
+Shape = tuple[int, int, int]
+Spacing = tuple[float, float, float]
 CONFIGURATIONS = ("2d", "2d" + COMPACT_SUFFIX)
 
 
@@ -59,25 +61,35 @@ def make_synthetic_dataset(root: Path, configuration: str, width: int = 128, num
         num_cases: Volumes.
     """
     raw, preprocessed = root / "nnUNet_raw" / DATASET, root / "nnUNet_preprocessed" / DATASET
-    dataset_json = {
-        "channel_names": {"0": "MRI"},
-        "labels": {"background": 0, "ellipsoid": 1},
-        "numTraining": num_cases,
-        "file_ending": ".nii.gz",
-    }
-    write_json(dataset_json, raw / "dataset.json")
-    cases = [_write_case(raw, number, (SLICES, width, width)) for number in range(num_cases)]
-    write_json(_fingerprint((SLICES, width, width), num_cases), preprocessed / "dataset_fingerprint.json")
+    shape = (SLICES, width, width)
+    write_json(dataset_json_of(num_cases), raw / "dataset.json")
+    cases = write_cases(raw, num_cases, shape, SPACING)
+    write_json(fingerprint_of(shape, SPACING, num_cases), preprocessed / "dataset_fingerprint.json")
     with environment({"nnUNet_n_proc_DA": "1"}):  # the planner takes it for a number of threads, which 0 is not
         ExperimentPlanner(DATASET, plans_name=PLANS).plan_experiment()
     plans = add_compact_configuration(read_json(preprocessed / f"{PLANS}.json"), "2d")
     write_json(plans, preprocessed / f"{PLANS}.json")
-    write_json(dataset_json, preprocessed / "dataset.json")
-    _preprocess(raw, preprocessed, cases, plans, configuration, dataset_json)
+    write_json(dataset_json_of(num_cases), preprocessed / "dataset.json")
+    preprocess(raw, preprocessed, cases, plans, configuration)
     return PlannedDataset(preprocessed, PLANS, configuration)
 
 
-def _write_case(raw: Path, number: int, shape: tuple[int, int, int]) -> str:
+def dataset_json_of(num_cases: int) -> dict[str, Any]:
+    """The content of ``dataset.json``."""
+    return {
+        "channel_names": {"0": "MRI"},
+        "labels": {"background": 0, "ellipsoid": 1},
+        "numTraining": num_cases,
+        "file_ending": ".nii",
+    }
+
+
+def write_cases(raw: Path, num_cases: int, shape: Shape, spacing: Spacing) -> list[str]:
+    """Writes images of smooth noise and their labels into the raw folder; returns the names of the cases."""
+    return [_write_case(raw, number, shape, spacing) for number in range(num_cases)]
+
+
+def _write_case(raw: Path, number: int, shape: Shape, spacing: Spacing) -> str:
     generator = np.random.default_rng(number)
     axes = np.meshgrid(*[np.linspace(-1, 1, length) for length in shape], indexing="ij")
     labels = (np.square(axes).sum(axis=0) < 0.4).astype(np.uint8)
@@ -86,26 +98,25 @@ def _write_case(raw: Path, number: int, shape: tuple[int, int, int]) -> str:
     for folder, array, file in (("imagesTr", image.astype(np.float32), f"{name}_0000"), ("labelsTr", labels, name)):
         (raw / folder).mkdir(parents=True, exist_ok=True)
         volume = SimpleITK.GetImageFromArray(array)
-        volume.SetSpacing(SPACING[::-1])
-        SimpleITK.WriteImage(volume, str(raw / folder / f"{file}.nii.gz"))
+        volume.SetSpacing(spacing[::-1])
+        SimpleITK.WriteImage(volume, str(raw / folder / f"{file}.nii"))
     return name
 
 
-def _fingerprint(shape: tuple[int, ...], num_cases: int) -> dict[str, Any]:
+def fingerprint_of(shape: Shape, spacing: Spacing, num_cases: int) -> dict[str, Any]:
     """What nnU-Net's extractor would find, which takes half a minute to start."""
     intensities = {"mean": 1.0, "median": 1.0, "std": 1.0, "min": -3.0, "max": 5.0}
     intensities |= {"percentile_00_5": -2.0, "percentile_99_5": 4.0}
     return {
-        "spacings": [list(SPACING)] * num_cases,
+        "spacings": [list(spacing)] * num_cases,
         "shapes_after_crop": [list(shape)] * num_cases,
         "foreground_intensity_properties_per_channel": {"0": intensities},
         "median_relative_size_after_cropping": 1.0,
     }
 
 
-def _preprocess(
-    raw: Path, preprocessed: Path, cases: list[str], plans: dict[str, Any], configuration: str, dataset_json: dict
-) -> None:
+def preprocess(raw: Path, preprocessed: Path, cases: list[str], plans: dict[str, Any], configuration: str) -> None:
+    """Preprocesses cases for a configuration, by nnU-Net's preprocessor in this process."""
     plans_manager = PlansManager(deepcopy(plans))
     manager = plans_manager.get_configuration(configuration)
     folder = preprocessed / manager.data_identifier
@@ -113,9 +124,9 @@ def _preprocess(
     for case in tqdm(cases, desc="preprocessing", leave=False, disable=None):
         DefaultPreprocessor(verbose=False).run_case_save(
             str(folder / case),
-            [str(raw / "imagesTr" / f"{case}_0000.nii.gz")],
-            str(raw / "labelsTr" / f"{case}.nii.gz"),
+            [str(raw / "imagesTr" / f"{case}_0000.nii")],
+            str(raw / "labelsTr" / f"{case}.nii"),
             plans_manager,
             manager,
-            dataset_json,
+            dataset_json_of(len(cases)),
         )

@@ -14,6 +14,7 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
 from nnunet_pix2rep.nnunet.training.nnunet_private import stop_workers
 from nnunet_pix2rep.speed.measure import alternate, median_ratio, medians
+from nnunet_pix2rep.speed.timer import HostTimer
 from nnunet_pix2rep.speed.trainers import (
     PRETRAINERS,
     FinetuneFromScratch,
@@ -48,20 +49,28 @@ def measure_loader(dataset: PlannedDataset, repetitions: int, num_batches: int, 
     }
 
 
+def num_cached_batches(num_workers: int) -> int:
+    """At least as many batches as may be ready when the workers of a loader have been idle; those cost no time.
+
+    With ours 3 in the queue of each worker, one in its hands and half as many again in the queue of the thread that
+    pins them (batchgenerators 0.25.1, dataloading/multi_threaded_augmenter.py); fewer with nnU-Net's.
+    """
+    return 0 if num_workers == 0 else 6 * num_workers + 4
+
+
 def _seconds_of_batches(trainer: nnUNetTrainer, num_batches: int) -> float:
     with quiet():
         training, validation = trainer.get_dataloaders()
         stop_workers(validation)
     try:
-        # What was cached while the workers started does not count: at most 3 a worker with ours, 6 or half with theirs.
-        for _ in range(max(6, 3 * get_allowed_n_proc_DA()) + 2):
+        for _ in range(num_cached_batches(get_allowed_n_proc_DA())):
             next(training)
 
         def take() -> None:
             for _ in range(num_batches):
                 next(training)
 
-        return alternate({"": take}, 1, torch.device("cpu"), warm_up=0)[""][0]
+        return HostTimer(torch.device("cpu")).seconds(take)
     finally:
         stop_workers(training)
 
@@ -91,7 +100,7 @@ def measure_fine_tuning(
             trainer.on_train_start()
         epochs = {name: lambda trainer=trainer: run_epoch(trainer) for name, trainer in trainers.items()}
         try:
-            seconds = alternate(epochs, repetitions, device, "fine_tuning")
+            seconds = alternate(epochs, repetitions, HostTimer(device), "fine_tuning")
         finally:
             stop_workers(*(loader for trainer in trainers.values() for loader in _loaders(trainer)))
     return {

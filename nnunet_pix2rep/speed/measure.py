@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,36 +11,26 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
+from nnunet_pix2rep.speed.timer import Timer, synchronise
+
 Contestants = Mapping[str, Callable[[], Any]]
-# Processor time, of all threads, is for machines that others use at the same time.
-CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
-
-
-def synchronise(device: torch.device) -> None:
-    """Waits until the device has done all that it was asked to."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def alternate(
     contestants: Contestants,
     repetitions: int,
-    device: torch.device,
+    timer: Timer,
     title: str = "",
     warm_up: int = 1,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Times functions in turn: all of them once, then all again.
 
     Args:
         contestants: Functions by name.
         repetitions: Timed calls of each.
-        device: What they run on; waited for before and after each call.
+        timer: Takes the time of a call.
         title: Of the progress bar.
         warm_up: Calls of each before the timed ones.
-        clock: Gives seconds; see ``CLOCKS``.
 
     Returns:
         Seconds of every timed call, by name.
@@ -49,12 +38,9 @@ def alternate(
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for repetition in tqdm(range(-warm_up, repetitions), desc=title, leave=False, disable=None):
         for name, function in contestants.items():
-            synchronise(device)
-            start = clock()
-            function()
-            synchronise(device)
+            taken = timer.seconds(function)
             if repetition >= 0:
-                seconds[name].append(clock() - start)
+                seconds[name].append(taken)
     return seconds
 
 

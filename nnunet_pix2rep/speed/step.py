@@ -12,6 +12,7 @@ from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
 from nnunet_pix2rep.nnunet.training.nnunet_private import is_compiled, stop_workers
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
 from nnunet_pix2rep.speed.measure import alternate, median_ratio, medians
+from nnunet_pix2rep.speed.timer import Timer
 from nnunet_pix2rep.speed.trainers import PRETRAINERS, PlannedDataset, make_trainer, quiet
 
 
@@ -20,7 +21,7 @@ def measure_step_overhead(
     repetitions: int,
     device: torch.device,
     settings: Mapping[str, Any],
-    clock: Callable[[], float],
+    timer: Timer,
 ) -> list[dict[str, Any]]:
     """One pretraining step of either trainer against forward and backward of the bare network on the same two views.
 
@@ -32,7 +33,7 @@ def measure_step_overhead(
         repetitions: Timed calls of each.
         device: Where to compute.
         settings: Of the pretraining, over those of the plans.
-        clock: What the time is taken with.
+        timer: Takes the time.
     """
     results = []
     for loss, trainer_class in PRETRAINERS.items():
@@ -41,11 +42,12 @@ def measure_step_overhead(
             batch = _training_batch(trainer)
         contestants = {"bare_network": bare_step(trainer, batch), "step": lambda: trainer.train_step(batch)}  # noqa: B023
         trainer.network.train()
-        seconds = alternate(contestants, repetitions, device, f"step_overhead, {loss}", warm_up=2, clock=clock)
+        seconds = alternate(contestants, repetitions, timer, f"step_overhead, {loss}", warm_up=2)
         config = trainer.config.pretraining
         results.append(
             {
                 "loss": loss,
+                "compiled": is_compiled(trainer),
                 "info_nce_negatives": config.info_nce.negatives if loss == "info_nce" else None,
                 "views": list(batch["images"].shape),
                 "pixel_pairs": batch["points"].shape[0] // 2 * batch["points"].shape[1],

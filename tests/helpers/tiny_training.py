@@ -208,13 +208,14 @@ def make_trainer(
     fold: int | str = 0,
     configuration: str = "2d",
     plans_name: str = PLANS,
+    device: torch.device = torch.device("cpu"),
     **settings: Any,
 ) -> Any:
     """A trainer as nnU-Net's command line makes it, with settings such as ``finetuning={"num_epochs": 2}``."""
     plans = read_json(folder / f"{plans_name}.json") | {"continue_training": False}
     content = plans["configurations"][configuration]
     content["pix2rep"] = merged(content["pix2rep"], settings)
-    return trainer_class(plans, configuration, fold, read_json(folder / "dataset.json"), torch.device("cpu"))
+    return trainer_class(plans, configuration, fold, read_json(folder / "dataset.json"), device)
 
 
 def weights_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:

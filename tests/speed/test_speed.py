@@ -5,11 +5,14 @@ import os
 import pytest
 import torch
 
-from nnunet_pix2rep.cli.speed import PARTS as PARTS_OF_COMMAND
+from nnunet_pix2rep.cli import speed as command
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
+from nnunet_pix2rep.speed.bench import map_shapes
 from nnunet_pix2rep.speed.dataset import environment, make_synthetic_dataset, nnunet_folders
-from nnunet_pix2rep.speed.run import PARTS, SpeedSettings, map_shapes, run_speed, summary_lines
+from nnunet_pix2rep.speed.run import run_speed
+from nnunet_pix2rep.speed.settings import PARTS, RATIOS, SpeedSettings
+from nnunet_pix2rep.speed.summary import summary_lines
 from nnunet_pix2rep.speed.trainers import PRETRAINERS, make_trainer, quiet
 
 CPU = torch.device("cpu")
@@ -29,7 +32,7 @@ def synthetic(tmp_path_factory):
 
 
 def test_the_command_offers_all_parts():
-    assert PARTS_OF_COMMAND == PARTS
+    assert (command.PARTS, command.RATIOS) == (PARTS, RATIOS)
 
 
 def test_the_synthetic_dataset_has_the_patch_of_its_images_and_the_compact_batch(synthetic):
@@ -64,7 +67,7 @@ def test_trainers_leave_the_threads_that_the_command_has_set(synthetic, monkeypa
         torch.set_num_threads(before)
 
 
-def test_all_parts_in_this_process_without_variables(monkeypatch):
+def test_all_ratios_in_this_process_without_variables(monkeypatch):
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
@@ -72,7 +75,7 @@ def test_all_parts_in_this_process_without_variables(monkeypatch):
     settings = SpeedSettings(repetitions=1, num_batches=1, max_points=2048, settings=TINY, width=32)
     results = run_speed(settings, lines.append)
     assert "nnUNet_results" not in os.environ
-    assert list(results) == ["format_version", "machine", "settings", *PARTS]
+    assert list(results) == ["format_version", "machine", "settings", *RATIOS, "left_out"]
     overhead = {item["loss"]: item for item in results["step_overhead"]}
     assert overhead.keys() == {"barlow_twins", "info_nce"}
     assert overhead["info_nce"]["info_nce_negatives"] == 14
@@ -84,7 +87,7 @@ def test_all_parts_in_this_process_without_variables(monkeypatch):
     rates = results["loader"]["views_per_second"]
     assert results["loader"]["ratio"] == pytest.approx(rates["pix2rep"] / rates["nnunet"])
     assert results["fine_tuning"]["ratio"] > 0
-    assert lines == [line for part in PARTS for line in summary_lines(part, results[part])]
+    assert lines == [line for part in RATIOS for line in summary_lines(part, results[part])]
 
 
 @pytest.mark.parametrize(

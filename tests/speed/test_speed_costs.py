@@ -5,7 +5,7 @@ import torch
 
 from nnunet_pix2rep.config import HeadConfig, InfoNCEConfig, PretrainingConfig, SamplingConfig
 from nnunet_pix2rep.speed.costs import losses_of, measure_head_and_loss, measure_scaling
-from nnunet_pix2rep.speed.measure import CLOCKS
+from nnunet_pix2rep.speed.timer import HostTimer
 
 CPU = torch.device("cpu")
 SMALL = PretrainingConfig(
@@ -24,7 +24,7 @@ def test_every_loss_is_measured_and_infonce_with_all_negatives_too():
 
 def test_the_sampled_path_takes_less_memory_than_the_dense_one():
     shapes = {"hypercolumn": [(6, 16, 16), (4, 32, 32)]}
-    results = measure_head_and_loss(shapes, 2, SMALL, 1, CPU, CLOCKS["wall"])
+    results = measure_head_and_loss(shapes, 2, SMALL, 1, CPU, HostTimer(CPU))
     assert [result["loss"] for result in results] == list(losses_of(SMALL))
     for result in results:
         assert result["channels"] == 10
@@ -37,7 +37,7 @@ def test_the_sampled_path_takes_less_memory_than_the_dense_one():
 @pytest.fixture(scope="module")
 def scaling():
     config = replace(SMALL, head=HeadConfig(8, 32), info_nce=InfoNCEConfig(negatives=14, chunk_size=256))
-    results = measure_scaling(2048, 32, 2, config, 1, CPU, CLOCKS["wall"])
+    results = measure_scaling(2048, 32, 2, config, 1, CPU, HostTimer(CPU))
     return {(result["loss"], result["against"]): result for result in results}
 
 

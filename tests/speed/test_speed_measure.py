@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nnunet_pix2rep.speed.measure import alternate, fit_exponent, median_ratio, medians, peak_memory
+from nnunet_pix2rep.speed.timer import HostTimer
 
 CPU = torch.device("cpu")
 MEGABYTE = 2**20
@@ -11,21 +12,21 @@ MEGABYTE = 2**20
 
 def test_contestants_take_turns_and_the_warm_up_is_not_timed():
     calls = []
-    seconds = alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, CPU, warm_up=1)
+    seconds = alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, HostTimer(CPU), warm_up=1)
     assert calls == ["a", "b"] * 3
     assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2}
 
 
 def test_each_call_is_timed_alone():
     ticks = iter(range(100))
-    seconds = alternate({"a": lambda: None, "b": lambda: next(ticks)}, 3, CPU, clock=lambda: next(ticks))
+    seconds = alternate({"a": lambda: None, "b": lambda: next(ticks)}, 3, HostTimer(CPU, lambda: next(ticks)))
     assert seconds == {"a": [1, 1, 1], "b": [2, 2, 2]}
 
 
 def test_sleep_counts_on_the_wall_but_not_for_the_processor():
     function = {"sleep": lambda: time.sleep(0.05)}
-    assert alternate(function, 1, CPU, warm_up=0)["sleep"][0] >= 0.05
-    assert alternate(function, 1, CPU, warm_up=0, clock=time.process_time)["sleep"][0] < 0.05
+    assert alternate(function, 1, HostTimer(CPU), warm_up=0)["sleep"][0] >= 0.05
+    assert alternate(function, 1, HostTimer(CPU, time.process_time), warm_up=0)["sleep"][0] < 0.05
 
 
 def test_the_median_ratio_is_that_of_neighbours_in_time():
