@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nnunet_pix2rep.cli.main import build_parser
+from nnunet_pix2rep.cli.main import COMMANDS, build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKER = re.compile(r"<!-- generated: (\w+) -->.*?<!-- end -->", re.DOTALL)
@@ -28,8 +28,12 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def commands() -> str:
-    """A section for each subcommand: what it does, how it is called, its arguments."""
-    return "\n\n".join(_command(name, parser) for name, parser in subcommands(build_parser()).items())
+    """Every subcommand, by purpose: what it does, how it is called, its arguments."""
+    parsers = subcommands(build_parser())
+    return "\n\n".join(
+        "\n\n".join([f"## {purpose.capitalize()}", *(_command(name, parsers[name]) for name in group)])
+        for purpose, group in COMMANDS.items()
+    )
 
 
 def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -41,7 +45,7 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
     usage = parser.format_usage().removeprefix("usage: ").rstrip()
     arguments = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
-    lines = [f"## {name}", "", parser.description or "", "", "```text", usage, "```"]
+    lines = [f"### {name}", "", parser.description or "", "", "```text", usage, "```"]
     if arguments:
         lines += ["", "| argument | meaning |", "| --- | --- |"]
         lines += [f"| {_spelling(action)} | {_meaning(action, parser.prog)} |" for action in arguments]

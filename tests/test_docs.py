@@ -8,6 +8,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+WRITTEN_BY_COMMANDS = {"report.md", "settings.md"}
+SITE = [page for page in PAGES if ROOT / "docs" in page.parents and page.name not in WRITTEN_BY_COMMANDS]
 PLACES = (ROOT, ROOT / "nnunet_pix2rep")  # what paths are written from
 SOURCES = ("nnunet_pix2rep", "trainers", "dataset_conversion", "tests", "docs")
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -46,6 +48,26 @@ def test_every_folder_of_the_repository_that_a_page_names_exists(page):
 def test_every_link_to_a_file_leads_somewhere(page):
     links = {target for target in LINK.findall(text_of(page)) if ":" not in target}
     assert {target for target in links if not (page.parent / target).exists()} == set()
+
+
+@pytest.mark.parametrize("page", SITE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_line_of_a_page_is_long_but_those_of_tables(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert {number: line for number, line in enumerate(lines, 1) if len(line) > 120 and line.lstrip()[0] != "|"} == {}
+
+
+@pytest.mark.parametrize("page", SITE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_page_leads_back_to_the_list_that_it_is_in(page):
+    above = page.parent.parent if page.name == "README.md" else page.parent
+    lists = {(folder / "README.md").resolve() for folder in (above, page.parent.parent) if folder != ROOT}
+    links = {(page.parent / target).resolve() for target in LINK.findall(text_of(page))}
+    assert page == ROOT / "docs" / "README.md" or lists & links
+
+
+def test_every_folder_of_the_site_has_a_list_and_few_pages():
+    folders = {page.parent for page in SITE}
+    assert {folder for folder in folders if not (folder / "README.md").is_file()} == set()
+    assert {folder for folder in folders if len(list(folder.glob("*.md"))) > 12} == set()
 
 
 def test_the_picture_of_the_architecture_names_files_that_exist(monkeypatch):
