@@ -48,7 +48,7 @@ class Scale:
 ON_A_CARD = Scale(
     device="cuda",
     places=("--devices", "0", "0", "0"),
-    seconds={"prepare": 60, "tests": 90, "speed": 90, "pretraining": 140, "trainings": 520},
+    seconds={"prepare": 100, "tests": 90, "speed": 90, "pretraining": 140, "trainings": 520},
     total=530,
     grace=15,
     num_processes=8,
@@ -57,15 +57,15 @@ ON_A_CARD = Scale(
     epochs_before_the_stop=4,
     epochs=1000,
     finetuning=400,
-    pretraining=2000,
+    pretraining=1500,
     draws=3,
-    test_patients=10,
+    test_patients=8,
 )
 REHEARSAL = Scale(
     device="cpu",
     places=("--device", "cpu"),
-    seconds={"prepare": 600, "tests": 300, "speed": 600, "pretraining": 600, "trainings": 1800},
-    total=3600,
+    seconds={"prepare": 1800, "tests": 1800, "speed": 1800, "pretraining": 1800, "trainings": 3600},
+    total=7200,
     grace=60,
     num_processes=1,
     speed=(
@@ -76,7 +76,7 @@ REHEARSAL = Scale(
     epochs_before_the_stop=1,
     epochs=12,
     finetuning=4,
-    pretraining=20,
+    pretraining=15,
     draws=3,
     test_patients=2,
 )

@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import SimpleITK
@@ -56,10 +57,12 @@ class Run:
         """nnU-Net's number of the dataset."""
         return str(int(self.dataset.name[len("Dataset") :].partition("_")[0]))
 
-    def command(self, *command: str, seconds: float, **how: Any) -> Ended:
-        """See :func:`limited_command.run_limited`."""
-        log = self.output / "log.txt"
-        return run_limited(command, log, self.environment, seconds, grace=self.scale.grace, **how)
+    def command(
+        self, *command: str, seconds: float, variables: Mapping[str, str] = MappingProxyType({}), **how: Any
+    ) -> Ended:
+        """See :func:`limited_command.run_limited`; ``variables`` are set beside those of all commands."""
+        environment = {**self.environment, **variables}
+        return run_limited(command, self.output / "log.txt", environment, seconds, grace=self.scale.grace, **how)
 
 
 def status_of(ended: Ended) -> str:
@@ -186,6 +189,7 @@ def trainings(run: Run, seconds: float) -> dict[str, Any]:
         *("--test", str(scale.test_patients), "--iterations", str(scale.finetuning)),
         *("--pretraining-iterations", str(scale.pretraining), "--in-process", "--no-images", *scale.places),
         seconds=seconds,
+        variables={"nnUNet_compile": "f"},  # compiling a network takes longer than these trainings
     )
     found = {"status": status_of(ended), "budget": budget, "iterations": scale.finetuning}
     found |= {"pretraining_iterations": scale.pretraining, "at_a_time": scale.places.count("0") or 1}
