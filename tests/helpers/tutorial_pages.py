@@ -12,7 +12,7 @@ from nnunet_pix2rep.benchmark.execution.in_process.worker import NnunetWorker
 from nnunet_pix2rep.demo.run import WORKER
 from nnunet_pix2rep.nnunet.subprocesses import nnunet_environment
 
-TUTORIALS = Path(__file__).resolve().parents[1] / "docs" / "tutorials"
+TUTORIALS = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
 RUN = re.compile(r"^<!-- run -->\n```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
