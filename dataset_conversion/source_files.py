@@ -220,7 +220,7 @@ def parse_whole_number(text: str, key: str, path: Path) -> int:
     """Parses a whole number, also one that a spreadsheet wrote as ``12.0``.
 
     Raises:
-        UserError: it is none; the message names the key and the file.
+        UserError: it is not one; the message names the key and the file.
     """
     try:
         number = float(text)

@@ -49,7 +49,7 @@ class ViewPair:
 
 
 class ViewMaker:
-    """Makes view pairs; holds the settings, draws everything else anew for each pair.
+    """Makes view pairs; holds the settings, draws everything else for each pair.
 
     Random numbers come from the given generator and, inside batchgeneratorsv2, from the global ones of numpy and torch.
 

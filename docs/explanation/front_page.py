@@ -22,7 +22,7 @@ MARKED = re.compile(r"(<!-- written by docs/explanation/front_page\.py: (\w+) --
 
 
 def with_written_parts(page: str) -> str:
-    """A page with what stands between its markers written anew.
+    """A page with what is between its markers replaced.
 
     Raises:
         KeyError: a marker names no part.

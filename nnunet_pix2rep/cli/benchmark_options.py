@@ -9,7 +9,7 @@ from nnunet_pix2rep.benchmark.design.methods import DEFAULT_METHODS, METHODS, WE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments; defaults that stand in the library are None here."""
+    """Adds the arguments; defaults that the library sets are None here."""
     _add_matrix_arguments(parser)
     place = parser.add_argument_group("where and how to run")
     place.add_argument(

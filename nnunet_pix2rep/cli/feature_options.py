@@ -51,7 +51,7 @@ def load_model(arguments: argparse.Namespace) -> FeatureModel:
 
 
 def add_voting_arguments(parser: argparse.ArgumentParser) -> None:
-    """How pixels vote; the defaults stand in the library and are None here."""
+    """How pixels vote; the library sets the defaults, so they are None here."""
     parser.add_argument("-k", type=int, metavar="K", help="Nearest neighbours that vote. Default: 64.")
     parser.add_argument(
         "--temperature",

@@ -18,7 +18,7 @@ MAX_NAMES = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments; defaults that stand in the library are None here."""
+    """Adds the arguments; defaults that the library sets are None here."""
     parser.add_argument("-d", required=True, metavar="DATASET", help="Dataset number or name.")
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument(

@@ -45,7 +45,7 @@ class Pix2RepConfig:
         return cls.from_block(None if block is None else in_parts(block), source)
 
     def to_block(self) -> dict[str, Any]:
-        """All settings as plain Python values, as they may stand in a plans file or a checkpoint."""
+        """All settings as plain Python values, as they may be in a plans file or a checkpoint."""
         return json.loads(json.dumps(asdict(self)))  # tuples become lists
 
     def with_settings(self, settings: Sequence[str], source: str = "--set") -> Pix2RepConfig:

@@ -24,7 +24,7 @@ MAX_POSITION_R2 = 0.5
 ADVICE = {
     "collapse": (
         "The embeddings collapse: they hardly differ from pixel to pixel, and fine-tuning will not gain from them. "
-        "Stop, and start anew with a lower pretraining.optimization.initial_lr (now {optimization.initial_lr}), with "
+        "Stop, and start again with a lower pretraining.optimization.initial_lr (now {optimization.initial_lr}), with "
         "pretraining.info_nce.temperature near 0.5 for InfoNCE (now {info_nce.temperature}), or with more "
         "pretraining.sampling.num_points (now {sampling.num_points})."
     ),

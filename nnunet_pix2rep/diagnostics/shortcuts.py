@@ -73,7 +73,7 @@ class ProbeRows:
 
     @classmethod
     def joined(cls, parts: Sequence[ProbeRows]) -> ProbeRows:
-        """The rows of all parts; patches are numbered anew."""
+        """The rows of all parts; patches are renumbered."""
         starts = np.cumsum([0, *(part.patches.max() + 1 for part in parts)])
         return cls(
             embeddings=torch.cat([part.embeddings for part in parts]),

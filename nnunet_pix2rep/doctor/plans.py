@@ -13,8 +13,8 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config, read_plans
 
-ANEW = "nnunet_pix2rep plan -d {d} -c {c} -o {p}"
-ANEW_BESIDE = "restore {file}, or write others beside it: nnunet_pix2rep plan -d {{d}} -c {{c}} -o NewPlans"
+WRITE_AGAIN = "nnunet_pix2rep plan -d {d} -c {c} -o {p}"
+WRITE_BESIDE = "restore {file}, or write others beside it: nnunet_pix2rep plan -d {{d}} -c {{c}} -o NewPlans"
 SETTING = "correct it in {file}; nnunet_pix2rep settings lists all settings"
 CONFIGURATION = "choose a configuration of these plans with -c, or other plans with -p"
 NAME = 'set "plans_name" in {file} to "{name}", or rename the file to {found}.json'
@@ -41,10 +41,10 @@ class PlansCheck:
     def run(self) -> list[Finding]:
         """The findings; ``planned`` and ``network`` are set where the plans are sound."""
         if not self.file.is_file():
-            remedy = self.planning if self.file.stem == "nnUNetPlans" else self.command(ANEW)
+            remedy = self.planning if self.file.stem == "nnUNetPlans" else self.command(WRITE_AGAIN)
             return [error("plans", f"{self.file} does not exist.", remedy)]
         dataset_json = read_json(self.file.with_name("dataset.json"))
-        beside = self.command(ANEW_BESIDE.format(file=self.file))
+        beside = self.command(WRITE_BESIDE.format(file=self.file))
         try:
             plans = read_plans(self.file)
         except UserError as problem:
@@ -77,7 +77,7 @@ class PlansCheck:
         return self._check_name(str(plans.get("plans_name"))) or [ok("plans", summary)]
 
     def _check_name(self, found: str) -> list[Finding]:
-        """nnU-Net names results after what stands in the file, and looks for the file by what is typed."""
+        """nnU-Net names results after what the file says, and looks for the file by what is typed."""
         if found == self.file.stem:
             return []
         message = (

@@ -46,7 +46,7 @@ def run_in_processes(
                 yield future.result()
         except BrokenProcessPool as error:
             raise UserError(
-                "A worker process was killed, most likely for want of memory. Run the same command again with fewer "
+                "A worker process was killed, most likely for lack of memory. Run the same command again with fewer "
                 "processes (-np 1); what is done is kept."
             ) from error
         finally:

@@ -79,6 +79,6 @@ def make_trainer(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps what trainers print from the console; it stands in their log files too."""
+    """Keeps what trainers print from the console; it is in their log files too."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         yield

@@ -70,7 +70,7 @@ def test_a_matrix_that_is_killed_goes_on_where_it_was(tiny_benchmark_dataset, tm
     assert "-pretrained_weights" in first["command"]
     assert second["command"].endswith("--c")
     log = next(iter(cell.glob("nnUNet_results/*/*/fold_0"))).glob("training_log_*.txt")
-    # one that began anew would have its first epoch twice
+    # one that began again would have its first epoch twice
     assert sum(line.rstrip().endswith(": Epoch 0") for file in log for line in file.read_text().splitlines()) == 1
     with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -180,7 +180,7 @@ def _preprocess(
 
 
 class ThreadContext:
-    """Stands for nnU-Net's spawned pools of processes, each of which would import nnU-Net anew for six seconds."""
+    """Stands for nnU-Net's spawned pools of processes, each of which would import nnU-Net again for six seconds."""
 
     Pool = multiprocessing.pool.ThreadPool
 

@@ -68,7 +68,7 @@ def check_labels(
         if int(value) not in known
     }
     for value, places in unknown.items():
-        result.problems.append(f"slice {_join(places)}: the value {value} is none of the dataset's {_join(known)}")
+        result.problems.append(f"slice {_join(places)}: the value {value} is not one of the dataset's {_join(known)}")
     if chosen is None or ignore_label is None:  # without an ignore label a scan is one whole
         wanted, was_chosen = set(annotated_slices(labels, axis, ignore_label)), False
     else:

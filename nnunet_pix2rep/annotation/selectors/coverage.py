@@ -16,7 +16,7 @@ from nnunet_pix2rep.annotation.selectors.pool import PatientRounds, SlicePool, f
 
 REFERENCE_PIXELS = 4096
 SIMILARITIES_AT_ONCE = 2**25  # of float32: 128 MB
-SLICES_AT_ONCE = 64  # of which the gain is computed anew in one go
+SLICES_AT_ONCE = 64  # whose gains are recomputed at once
 
 
 def select_coverage(pool: SlicePool, budget: int, generator: torch.Generator) -> list[int]:

@@ -25,7 +25,7 @@ class SlicePool:
         annotated: Shape (N,), bool: which slices are annotated already.
         features: Shape (N, P, d), float32: features of P sampled pixels of each slice, of unit length; None for
             selectors that need none.
-        weights: Shape (N, P), float32: how much each pixel counts, not negative; None: all the same.
+        weights: Shape (N, P), float32: how much each pixel counts, not negative; None: equally.
     """
 
     patients: tuple[str, ...]

@@ -104,7 +104,7 @@ def plan_unlabeled(
 
     Raises:
         UserError: the dataset is not there or has no scan that can be read, the planner is not known, or the plans
-            lack a configuration. What is wrong with a single scan stands in the result.
+            lack a configuration. What is wrong with a single scan is in the result.
     """
     options = options or PlannerOptions()
     name = dataset_name_of(dataset_name_or_id)

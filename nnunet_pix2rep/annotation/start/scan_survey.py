@@ -71,7 +71,7 @@ def survey(images: Sequence[FoundImage]) -> list[SurveyedScan]:
 
 def _survey_one(image: FoundImage) -> SurveyedScan:
     is_natural = not image.is_dicom and ending_of(image.files[0], NATURAL_ENDINGS) is not None
-    # the distance of the slices of a DICOM series stands in no single file
+    # the distance of the slices of a DICOM series is in no single file
     found = SimpleITK.ReadImage(list(map(str, image.files))) if image.is_dicom else header_of(image.files[0])
     dimension = min(found.GetDimension(), 3)
     num_colours = _num_colours(image) if is_natural else 1

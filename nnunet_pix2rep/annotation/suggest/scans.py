@@ -34,7 +34,7 @@ class Scan:
 
     Attributes:
         case: nnU-Net's case identifier.
-        patient: The patient whom it shows.
+        patient: The patient that it shows.
         files: Raw image files, one per channel.
         frame: Which frame of 4D files it is, counted from 1; None: the files are the image.
         label: Its label file; None without any.

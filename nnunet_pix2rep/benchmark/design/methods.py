@@ -25,7 +25,7 @@ class Method:
     """How a network is trained.
 
     Attributes:
-        name: As the user types it and as it stands in ``results.csv``.
+        name: As the user types it and as it is in ``results.csv``.
         training: Trainer of the supervised stage.
         pretraining: Trainer of the self-supervised stage whose weights are handed over; None: there is none.
         weights: A checkpoint that is handed over in its place.

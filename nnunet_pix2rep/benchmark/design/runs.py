@@ -103,7 +103,7 @@ class Pretraining(Run):
 
     @property
     def is_trained(self) -> bool:
-        """Whether nnU-Net is done, by whoever it was started."""
+        """Whether nnU-Net is done, whoever started it."""
         return self.final_checkpoint.is_file() and (self.output_folder / SUMMARY_FILE).is_file()
 
 
@@ -154,7 +154,7 @@ class PlannedCell(Run):
 
     @property
     def is_trained(self) -> bool:
-        """Whether nnU-Net has trained and validated, by whoever it was started."""
+        """Whether nnU-Net has trained and validated, whoever started it."""
         return self.final_checkpoint.is_file() and (self.validation / "summary.json").is_file()
 
     @property

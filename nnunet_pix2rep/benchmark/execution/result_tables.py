@@ -1,4 +1,4 @@
-"""``results.csv`` and ``runs.csv``, made anew from the folders of the cells whenever one of them is finished."""
+"""``results.csv`` and ``runs.csv``, rebuilt from the folders of the cells whenever one of them is finished."""
 
 from __future__ import annotations
 

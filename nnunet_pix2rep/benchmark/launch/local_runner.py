@@ -21,7 +21,7 @@ SECONDS_BETWEEN_TRIES = 5
 Place = tuple[Slot, NnunetWorker | None]
 
 
-class StopRequested(Exception):  # noqa: N818  it is no error
+class StopRequested(Exception):  # noqa: N818  not an error
     """The benchmark was interrupted, so its commands are stopped."""
 
 

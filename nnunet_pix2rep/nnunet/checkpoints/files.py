@@ -110,7 +110,7 @@ def load_checkpoint_file(path: str | os.PathLike, device: torch.device | str = "
             checkpoint = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # the unpickler fails on damaged bytes in any way
         raise UserError(
-            f"{path} is damaged or not a checkpoint ({_reason(error)}). Copy it again, or train it anew."
+            f"{path} is damaged or not a checkpoint ({_reason(error)}). Copy it again, or train it again."
         ) from error
     if not isinstance(checkpoint, dict) or "network_weights" not in checkpoint:
         raise UserError(f'{path} is not a checkpoint of nnU-Net: it has no "network_weights".')
@@ -120,7 +120,7 @@ def load_checkpoint_file(path: str | os.PathLike, device: torch.device | str = "
 def load_latest(
     path: str | os.PathLike, device: torch.device | str, log: Callable[[str], None]
 ) -> tuple[dict[str, Any], str]:
-    """Reads a checkpoint to go on from; a damaged ``checkpoint_latest.pth`` gives way to the one before it.
+    """Reads a checkpoint to go on from; a damaged ``checkpoint_latest.pth`` is replaced by the one before it.
 
     Returns:
         The checkpoint and the file that it comes from.

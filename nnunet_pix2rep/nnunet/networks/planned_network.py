@@ -79,7 +79,7 @@ class PlannedNetwork:
             deep_supervision: Whether the decoder returns a segmentation of each stage.
 
         Raises:
-            UserError: the configuration is missing or a cascade, or the network is none of nnU-Net's U-Nets.
+            UserError: the configuration is missing or a cascade, or the network is not one of nnU-Net's U-Nets.
         """
         resolve_configuration(self.plans, self.configuration)  # raises where it is missing or a cascade
         manager = self.plans_manager()

@@ -7,7 +7,7 @@ Pure functions; :mod:`nnunet_pix2rep.nnunet.patients.split_files` writes their r
 - The folds come by ascending number of shots and, within that, by seed: fold = index of shots * seeds + seed. "all"
   comes last, with one fold, since its subset is the same for every seed.
 - Every seed puts the remaining patients into one order; a subset is a beginning of it. So the subsets of one seed are
-  nested, and adding shots or seeds changes no existing subset (but the number of the fold that it stands in).
+  nested, and adding shots or seeds changes no existing subset (but the number of its fold).
 - Groups take turns in that order: until a group is used up, no two groups differ by more than one patient.
 - The seeds start with the groups in turn, and patients who came late for the earlier seeds come early for the next, so
   that subsets of different seeds overlap little.

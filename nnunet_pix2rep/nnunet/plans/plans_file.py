@@ -34,7 +34,7 @@ def read_config(configuration: ConfigurationManager | dict[str, Any], source: st
 def add_settings(plans: dict[str, Any], configuration: str, settings: Sequence[str], source: str) -> dict[str, Any]:
     """Returns a copy of the plans with the settings in the block ``"pix2rep"`` of one configuration.
 
-    Settings that the configuration has already, of its own or inherited, are kept unless they are set anew.
+    Settings that the configuration has already, of its own or inherited, are kept unless they are set again.
 
     Raises:
         UserError: the configuration is missing or a cascade, or a setting is unknown or out of its range.

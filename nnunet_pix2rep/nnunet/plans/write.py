@@ -1,4 +1,4 @@
-"""Writing a plans file of one's own beside the plans that it is derived from."""
+"""Writing a plans file beside the one that it is derived from."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ class Pix2RepTrainer(nnUNetTrainer):
             write_checkpoint(self.checkpoint_content(self.current_epoch + 1), Path(filename))
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        """Resumes; a damaged ``checkpoint_latest.pth`` gives way to the one before it.
+        """Resumes; a damaged ``checkpoint_latest.pth`` is replaced by the one before it.
 
         Raises:
             UserError: the file is damaged, or of another network.

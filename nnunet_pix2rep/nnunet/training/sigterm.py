@@ -18,7 +18,7 @@ from nnunet_pix2rep.nnunet.checkpoints.files import LATEST, write_checkpoint
 EXIT_CODE = 128 + signal.SIGTERM  # what a shell reports for a process that SIGTERM ended
 
 
-class TrainingInterrupted(Exception):  # noqa: N818  it is no error
+class TrainingInterrupted(Exception):  # noqa: N818  not an error
     """SIGTERM was received."""
 
 

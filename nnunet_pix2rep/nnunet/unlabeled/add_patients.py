@@ -80,7 +80,7 @@ def _from_table(table: Path, wanted: Sequence[str], name_of_label: Mapping[str, 
 
 
 def _merge(records: Records, given: Records, source: str) -> Records:
-    """Adds what is given. A patient that only repeats the case name is a default, and gives way."""
+    """Adds what is given. A patient that only repeats the case name is a default, which is replaced."""
     groups = {record["patient"]: record.get("group") for record in records.values()}
     merged = dict(records)
     for case, record in given.items():

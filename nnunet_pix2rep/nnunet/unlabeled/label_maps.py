@@ -14,7 +14,7 @@ FEW_VALUES_BY_NAME = 128  # maps of the whole body have a hundred labels
 SAMPLE = 100_000
 LABEL_WORDS = "seg segmentation label labelmap mask gt groundtruth ground_truth truth annotation roi contour"
 LABEL_NAME = re.compile(rf"(?<![a-z])({LABEL_WORDS.replace(' ', '|')})s?(tr|ts)?(?![a-z])", re.IGNORECASE)
-FORCE = "--keep takes it all the same"
+FORCE = "--keep takes it anyway"
 
 
 def why_no_scan(

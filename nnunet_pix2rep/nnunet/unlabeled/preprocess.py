@@ -67,7 +67,7 @@ def preprocess_unlabeled(
 
     Raises:
         UserError: plans or images are missing, another process fills the same pool, or a worker was killed. An image
-            that cannot be preprocessed is no error but stands in the report.
+            that cannot be preprocessed is not an error: it is listed in the report.
     """
     dataset_folder = preprocessed_folder(dataset_name_or_id)
     plans = read_plans(dataset_folder / f"{plans_name}.json")
@@ -113,7 +113,7 @@ def _check_ending(source: Source, manager: PlansManager) -> None:
 def _update_record(report: Report, preprocessing: dict[str, Any]) -> Pool:
     """Brings the record up to date before anything is preprocessed, and deletes what is not valid any more.
 
-    Files are deleted before the record says that they are to be made anew: a run that is killed in between starts over.
+    Files are deleted before the record says that they are to be made again: a run that is killed then starts over.
     """
     earlier = read_pool(report.folder) or Pool(report.folder, preprocessing)
     pool = Pool(report.folder, preprocessing)
@@ -138,7 +138,7 @@ def _update_record(report: Report, preprocessing: dict[str, Any]) -> Pool:
 
 
 def _why_invalid(name: str, image: PoolImage, selection: Selection) -> str | None:
-    """Why an image of the pool is to be removed, or made anew if it is selected; None: it stays."""
+    """Why an image of the pool is to be removed, or made again if it is selected; None: it stays."""
     same_folder = image.folder == str(selection.folder)
     if name not in selection.images:
         return "no longer among the raw images, or left out now" if same_folder else None

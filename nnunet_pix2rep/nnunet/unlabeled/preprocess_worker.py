@@ -88,7 +88,7 @@ def preprocess_raw_case(task: RawCaseTask) -> Outcome:
 def _image_files(task: RawCaseTask, scratch: Path) -> Iterator[tuple[str, list[str]]]:
     """Identifier and files of each image, a file per channel.
 
-    A frame of a 4D file stands in a file of its own, one at a time, only while nnU-Net reads it: so any of nnU-Net's
+    A frame of a 4D file gets a file of its own, one at a time, only while nnU-Net reads it: so any of nnU-Net's
     readers makes of it exactly what it would make of a 3D file of this frame.
     """
     paths = [Path(image.folder) / name for image in list(task.images.values())[:1] for name in image.files]
@@ -149,5 +149,5 @@ def _save(
 
 def _in_one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    message = lines[-1] if lines else ""  # ITK's reason stands in the last line
+    message = lines[-1] if lines else ""  # ITK's reason is in the last line
     return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}"

@@ -56,7 +56,7 @@ def test_slices_without_the_structure_are_no_matter_in_a_scan_that_is_annotated_
 
 def test_values_that_the_dataset_does_not_have():
     (problem,) = check(labels_with(s1=7, s4=1), chosen=[1, 4]).problems
-    assert problem == "slice 1: the value 7 is none of the dataset's 0, 1, 2, 3"
+    assert problem == "slice 1: the value 7 is not one of the dataset's 0, 1, 2, 3"
 
 
 @pytest.mark.parametrize("allow_empty", [True, False])

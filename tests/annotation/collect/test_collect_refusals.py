@@ -45,7 +45,7 @@ def test_everything_wrong_is_named_at_once(scans, refused):
     refused(
         "Thumbs.db is no label file",
         "case_00.nii.gz, slice 8: 2 pixel(s) are drawn over the ignore label",
-        "case_00.nii.gz, slice 6: the value 9 is none of the dataset's 0, 1, 2, 3",
+        "case_00.nii.gz, slice 6: the value 9 is not one of the dataset's 0, 1, 2, 3",
         "case_03.nii.gz: it is truncated",
     )
 

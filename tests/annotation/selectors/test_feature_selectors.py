@@ -107,7 +107,7 @@ def test_similarities_do_not_depend_on_the_chunks(monkeypatch):
     assert torch.allclose(whole[7], expected, atol=1e-6)
 
 
-def test_gains_that_are_not_computed_anew_change_nothing(monkeypatch):
+def test_gains_that_are_not_recomputed_change_nothing(monkeypatch):
     """The bounds of the lazy search against all gains at every step."""
     pool = make_pool(patients=30, slices=10, pixels=3)
     monkeypatch.setattr(coverage_module, "SLICES_AT_ONCE", 4)

@@ -97,7 +97,7 @@ def test_what_is_done_is_left_as_it_is(planned):
     assert (again.is_new, again.foreground) == (False, None)
     assert (again.reports["2d"].num_made, again.reports["2d"].num_kept) == (0, 6)
     after = {path: path.stat().st_mtime_ns for path in before}
-    record = planned / "nnUNetPlans_2d_unlabeled.json"  # written anew with the same content
+    record = planned / "nnUNetPlans_2d_unlabeled.json"  # written again with the same content
     assert {path for path in before if before[path] != after[path]} <= {record}
 
 
@@ -114,13 +114,13 @@ def test_unusable_scans_are_named_and_left_out(planned, in_this_process):
     write(volume(1) * 0, folder / "zero_0000.nii.gz")
     write(volume(1), folder / "two_0000.nii.gz")
     write(volume(2), folder / "two_0001.nii.gz")
-    planned_anew = plan_unlabeled(950, ["2d"], replan=True, num_processes=1)
-    problems = planned_anew.foreground.problems
+    planned_again = plan_unlabeled(950, ["2d"], replan=True, num_processes=1)
+    problems = planned_again.foreground.problems
     assert problems.keys() == {"aaa", "zero", "two"}
     assert "zero" in problems["zero"]
     assert "2 channels, the dataset has 1" in problems["two"]
     assert len(read_json(planned / "dataset_fingerprint.json")["spacings"]) == 4
-    assert {"aaa", "two"} <= planned_anew.reports["2d"].failures.keys()
+    assert {"aaa", "two"} <= planned_again.reports["2d"].failures.keys()
     assert not list(planned.glob(".fingerprint_*"))
 
 

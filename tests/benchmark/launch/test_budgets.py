@@ -152,7 +152,7 @@ def test_budgets_selectors_and_methods_may_be_added_but_not_shots(make, fake):
         make(budgets=None, selectors=None, shots=(1,))
 
 
-def test_an_annotation_set_that_was_left_half_made_is_made_anew(make, fake, monkeypatch):
+def test_an_annotation_set_that_was_left_half_made_is_made_again(make, fake, monkeypatch):
     benchmark = make(methods=("scratch",), budgets=(3,), selectors=("random",))
     (cell,) = benchmark.matrix.cells
     calls = []

@@ -63,7 +63,7 @@ def test_labeled_cases_and_test_patients_stay_out(raw, preprocessed):
     assert {path.stem for path in pool_of(preprocessed).iterdir()} == {"new", "twin_frame02"}
     assert "not known from patients.json" in report.selection.warnings[0]
 
-    # a patient who gets into imagesTs later is left out at the next training too, before the pool is made anew
+    # a patient who gets into imagesTs later is left out at the next training too, before the pool is made again
     write(volume(9), raw / "imagesTs" / "new_0000.nii.gz")
     manager = PlansManager(str(preprocessed / "nnUNetPlans.json"))
     cases, remarks = usable_pool_cases(preprocessed, manager, manager.get_configuration("2d"), [])

@@ -61,7 +61,7 @@ def voxel_of_click(click: Click, scans: Sequence[Scan]) -> tuple[Scan, np.ndarra
 def find_weighting(
     wanted: str | None, click: Click | None, found: FeaturePool, scans: Sequence[Scan], extractor: FeatureExtractor
 ) -> Weighting:
-    """How pixels count: by the click, else by annotated foreground, else all the same; unless the user says how.
+    """How pixels count: by the click, else by annotated foreground, else equally; unless the user says how.
 
     Raises:
         UserError: pixels should count by a structure that nothing shows, or the click is nowhere.

@@ -1,4 +1,4 @@
-"""``overview.html``: what was chosen and what it stands for, in one file without anything from elsewhere."""
+"""``overview.html``: what was chosen and what it stands for, in one file that needs no other."""
 
 from __future__ import annotations
 

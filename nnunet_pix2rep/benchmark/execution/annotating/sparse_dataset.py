@@ -1,6 +1,6 @@
 """A preprocessed dataset in which nothing but an annotation set is annotated.
 
-The benchmark's own dataset with nnU-Net's ignore label added. The annotated cases are preprocessed anew, as ``collect``
+The benchmark's own dataset with nnU-Net's ignore label added. The annotated cases are preprocessed again as ``collect``
 preprocesses them, with labels that are to be ignored everywhere but in the chosen slices. So are the validation cases,
 with all their labels, once for all such datasets: with an ignore label, nnU-Net's loader wants to know of every case
 where it is annotated. All other cases are links to what the user has preprocessed; no training sees their labels, since

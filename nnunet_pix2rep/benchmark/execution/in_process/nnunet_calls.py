@@ -153,7 +153,7 @@ class ExportThreads(multiprocessing.pool.ThreadPool):
 
 @contextmanager
 def threads_for_processes() -> Iterator[None]:
-    """Makes nnU-Net export and evaluate in threads: each of its spawned processes would import nnU-Net anew."""
+    """Makes nnU-Net export and evaluate in threads: each of its spawned processes would import nnU-Net again."""
     threads = SimpleNamespace(get_context=lambda _method: SimpleNamespace(Pool=ExportThreads))
     try:
         for module in MODULES_WITH_POOLS:

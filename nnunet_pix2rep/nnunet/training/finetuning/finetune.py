@@ -2,7 +2,7 @@
 
 Data, augmentation, loss and deep supervision are nnU-Net's; optimiser, learning rates and schedule come from the
 ``finetuning`` part of the plans' ``pix2rep`` block. First the segmentation layers train alone, since their random start
-would otherwise tear at the pretrained features; then the backbone warms up; then both decay as nnU-Net's do.
+would otherwise spoil the pretrained features; then the backbone warms up; then both decay as nnU-Net's do.
 """
 
 from __future__ import annotations

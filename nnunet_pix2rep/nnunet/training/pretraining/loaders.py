@@ -63,7 +63,7 @@ def require_same_patients(trainer: Pix2RepTrainer, before: Sequence[str], now: S
         raise UserError(
             f"This pretraining in {trainer.output_folder} was begun holding out the patients "
             f"{', '.join(before) or 'none'}, but fold {trainer.fold} now holds out "
-            f"{', '.join(now) or 'none'}. Restore the earlier splits_final.json, or start anew without --c."
+            f"{', '.join(now) or 'none'}. Restore the earlier splits_final.json, or start again without --c."
         )
 
 

@@ -149,7 +149,7 @@ class PretrainTrainer(MemoryAdvisingTrainer):
     # ----------------------------------------------------------------------------------------------------------- steps
 
     def on_train_epoch_start(self) -> None:
-        """nnU-Net's, and counts the epoch's steps anew."""
+        """nnU-Net's, and counts the epoch's steps from 0."""
         super().on_train_epoch_start()
         self._iteration_in_epoch = 0
 

@@ -13,7 +13,7 @@ from nnunet_pix2rep.nnunet.training.nnunet_private import NetworkStandIn
 
 
 class WarmStart:
-    """Where a pretraining starts from: weights of the planned network from a file; the head always starts anew.
+    """Where a pretraining starts from: weights of the planned network from a file. The head starts from random weights.
 
     The file is a checkpoint of the same architecture: another pretraining, a segmentation training of nnU-Net, or what
     ``nnunet_pix2rep import`` makes of nnssl's.

@@ -66,7 +66,7 @@ def test_an_interrupted_run_goes_on_with_the_same_result(make_cache, scans, tmp_
         assert np.array_equal(before[name], value), name
 
 
-def test_other_settings_and_new_annotations_are_computed_anew(make_cache, scans, tmp_path):
+def test_other_settings_and_new_annotations_are_computed_again(make_cache, scans, tmp_path):
     scan = scans[UNLABELED[0]]
     make_cache().compute([scan])
     assert make_cache()._read(scan) is not None
