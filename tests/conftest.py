@@ -1,9 +1,34 @@
 import os
 from pathlib import Path
 
+import joblib
 import pytest
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+MOST_WORKERS = 8
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Tests of folders run in a process for each core, by pytest-xdist; ``-n 0`` or a debugger keeps one process.
+
+    Single files are done before the processes would have started. A file's tests share a process and what they set up.
+    """
+    is_one_process = config.getoption("numprocesses", 0) is not None or hasattr(config, "workerinput")
+    if is_one_process or config.option.usepdb or config.option.collectonly:
+        return
+    if not any(Path(argument.split("::")[0]).is_dir() for argument in config.args):
+        return
+    config.option.numprocesses = min(joblib.cpu_count(), MOST_WORKERS)
+    config.option.dist = "loadfile"
+    config.option.loadscopereorder = False
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes would take each other's cores
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first, so that no process is left with a long one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,8 @@
-"""The main job as a user types it, on real data: convert, plan, preprocess, pretrain, fine-tune, predict."""
+"""The main job as a user types it, on real data: convert, plan, preprocess, pretrain, fine-tune, predict.
+
+One method goes all the way by commands. What the others add is done by a process that has nnU-Net imported already and
+does what the commands do (tests/benchmark/execution/test_in_process_calls.py), since starting is most of the time.
+"""
 
 import json
 import shutil
@@ -8,12 +12,22 @@ import torch
 from command_line import SHORT, CommandLine
 from nnssl_contract import check_contract, read_as_nnunet
 
+from nnunet_pix2rep.benchmark.execution.in_process.worker import NnunetWorker
+from nnunet_pix2rep.demo.run import WORKER
 from nnunet_pix2rep.installation import pretraining_trainers
 from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import installed_commands
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-PRETRAINING_TRAINERS = ("nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepV2Pretrain")
+PRETRAINING = "nnUNetTrainerPix2RepPretrain"
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """Does commands one after the other in one process."""
+    worker = NnunetWorker(WORKER)
+    yield worker
+    worker.close()
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +51,14 @@ def heart(real_data, tmp_path_factory):
     return shell
 
 
-@pytest.fixture(scope="module", params=PRETRAINING_TRAINERS)
-def heart_pretraining(request, heart):
-    """Result folder and log of either pretraining trainer."""
-    return heart.train(501, "2d_compact", 0, "Pix2RepPlans", request.param)
+@pytest.fixture(scope="module")
+def heart_pretraining(heart):
+    """Result folder of a pretraining."""
+    return heart.train(501, "2d_compact", 0, "Pix2RepPlans", PRETRAINING)[0]
 
 
 def test_pretraining_writes_what_nnunet_users_expect(heart_pretraining):
-    folder, _ = heart_pretraining
-    names = {file.name for file in folder.iterdir()}
+    names = {file.name for file in heart_pretraining.iterdir()}
     assert {
         "checkpoint_best.pth",
         "checkpoint_final.pth",
@@ -54,25 +67,25 @@ def test_pretraining_writes_what_nnunet_users_expect(heart_pretraining):
         "pretraining_summary.json",
     } <= names
     assert not {"checkpoint_latest.pth", "checkpoint_previous.pth", "validation"} & names
-    summary = json.loads((folder / "pretraining_summary.json").read_text())
+    summary = json.loads((heart_pretraining / "pretraining_summary.json").read_text())
     assert len(summary["logging"]["train_losses"]) == len(summary["logging"]["val_losses"]) == 2
 
 
 def test_pretraining_leaves_the_patients_of_the_validation_set_out(heart, heart_pretraining):
-    folder, _ = heart_pretraining
     (splits_file,) = (heart.root / "nnUNet_preprocessed").glob("*/splits_final.json")
     (patients_file,) = (heart.root / "nnUNet_raw").glob("*/patients.json")
     patient_of = {case: entry["patient"] for case, entry in json.loads(patients_file.read_text()).items()}
     validation = {patient_of[case] for case in json.loads(splits_file.read_text())[0]["val"]}
-    seen = {patient_of[case] for case in json.loads((folder / "pretraining_summary.json").read_text())["cases"]}
+    seen = {
+        patient_of[case] for case in json.loads((heart_pretraining / "pretraining_summary.json").read_text())["cases"]
+    }
     assert len(validation) == 2
     assert len(seen) == 4
     assert not validation & seen
 
 
 def test_the_checkpoint_meets_the_hand_over_contract(heart_pretraining):
-    folder, _ = heart_pretraining
-    checkpoint = torch.load(folder / "checkpoint_final.pth", weights_only=True)
+    checkpoint = torch.load(heart_pretraining / "checkpoint_final.pth", weights_only=True)
     weights = checkpoint["network_weights"]
     assert all(value.device.type == "cpu" and torch.isfinite(value).all() for value in weights.values())
     assert not any(key.startswith(("module.", "_orig_mod.")) for key in weights)
@@ -84,8 +97,7 @@ def test_the_checkpoint_meets_the_hand_over_contract(heart_pretraining):
 
 
 def test_stock_fine_tuning_and_stock_prediction(heart, heart_pretraining, tmp_path):
-    pretraining, _ = heart_pretraining
-    weights = pretraining / "checkpoint_final.pth"
+    weights = heart_pretraining / "checkpoint_final.pth"
     folder, log = heart.train(
         501, "2d_compact", 0, "Pix2RepPlans", "nnUNetTrainerConfiguredLength", f"-pretrained_weights {weights}"
     )
@@ -102,55 +114,56 @@ def test_stock_fine_tuning_and_stock_prediction(heart, heart_pretraining, tmp_pa
     assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 2
 
 
-@pytest.mark.parametrize("trainer", sorted({*pretraining_trainers()} - {*PRETRAINING_TRAINERS}))
-def test_every_other_pretraining_trains_and_hands_over(heart, trainer):
-    folder, _ = heart.train(501, "2d_compact", 1, "Pix2RepPlans", trainer)
+@pytest.mark.parametrize("trainer", sorted({*pretraining_trainers()} - {PRETRAINING}))
+def test_every_other_pretraining_trains_and_hands_over(heart, worker, trainer):
+    folder, _ = heart.train(501, "2d_compact", 1, "Pix2RepPlans", trainer, run=worker.run)
     checkpoint = torch.load(folder / "checkpoint_final.pth", weights_only=True)
     assert checkpoint["pix2rep"]["trainer"] == trainer
     assert all(torch.isfinite(value).all() for value in checkpoint["network_weights"].values())
     options = f"-pretrained_weights {folder / 'checkpoint_final.pth'}"
-    _, log = heart.train(501, "2d_compact", 1, "Pix2RepPlans", "nnUNetTrainerPix2RepFinetune", options)
+    _, log = heart.train(501, "2d_compact", 1, "Pix2RepPlans", "nnUNetTrainerPix2RepFinetune", options, worker.run)
     assert "0 of another shape, 0 missing" in log
 
 
-def test_a_finished_pretraining_is_summarised_again_by_val(heart, heart_pretraining):
-    folder, _ = heart_pretraining
-    before = json.loads((folder / "pretraining_summary.json").read_text())
-    (folder / "pretraining_summary.json").unlink()
-    heart.train(501, "2d_compact", 0, "Pix2RepPlans", folder.parent.name.split("__")[0], "--val")
-    after = json.loads((folder / "pretraining_summary.json").read_text())
-    assert after == before
+def test_a_finished_pretraining_is_summarized_again_by_val(heart, worker, heart_pretraining):
+    summary = heart_pretraining / "pretraining_summary.json"
+    before = json.loads(summary.read_text())
+    summary.unlink()
+    heart.train(501, "2d_compact", 0, "Pix2RepPlans", PRETRAINING, "--val", worker.run)
+    assert json.loads(summary.read_text()) == before
 
 
 @pytest.fixture(scope="module")
-def hippocampus(real_data, tmp_path_factory):
-    """Eight hippocampus volumes with a plain and a residual plan, compact 3D."""
+def hippocampus(real_data, worker, tmp_path_factory):
+    """Eight hippocampus volumes with plans of a residual network."""
     root = tmp_path_factory.mktemp("hippocampus")
     for kind in ("imagesTr", "labelsTr"):
         (root / "source" / kind).mkdir(parents=True)
         for file in sorted((real_data / "hippocampus" / kind).iterdir())[:8]:
             shutil.copyfile(file, root / "source" / kind / file.name)
     shell = CommandLine(root)
-    shell.type(f"python -m nnunet_pix2rep.dataset_conversion.Dataset504_Hippocampus -i {root / 'source'}")
+    conversion = "python -m nnunet_pix2rep.dataset_conversion.Dataset504_Hippocampus"
+    shell.type(f"{conversion} -i {root / 'source'}", worker.run)
     shell.type("nnUNetv2_plan_and_preprocess -d 504 -c 3d_fullres --no_pp -npfp 2")
     shell.type("nnUNetv2_plan_experiment -d 504 -pl nnUNetPlannerResEncM")
     return shell
 
 
-@pytest.fixture(scope="module", params=["nnUNetPlans", "nnUNetResEncUNetMPlans"])
-def hippocampus_pretraining(request, hippocampus):
-    """Plans and folder of a three-dimensional pretraining with a plain and with a residual network."""
-    plans = f"Pix2Rep{request.param}"
+@pytest.fixture(scope="module")
+def hippocampus_pretraining(hippocampus, worker):
+    """Plans and folder of a three-dimensional pretraining with a residual network."""
+    plans = "Pix2RepResEncPlans"
     hippocampus.type(
-        f"nnunet_pix2rep plan -d 504 -c 3d_fullres -p {request.param} --compact -o {plans} --set {' '.join(SHORT)} "
-        "pretraining.sampling.num_points=512"
+        f"nnunet_pix2rep plan -d 504 -c 3d_fullres -p nnUNetResEncUNetMPlans --compact -o {plans} "
+        f"--set {' '.join(SHORT)} pretraining.sampling.num_points=512",
+        worker.run,
     )
     hippocampus.type(f"nnUNetv2_preprocess -d 504 -plans_name {plans} -c 3d_fullres_compact -np 2")
-    folder, _ = hippocampus.train(504, "3d_fullres_compact", 1, plans, "nnUNetTrainerPix2RepV2Pretrain")
+    folder, _ = hippocampus.train(504, "3d_fullres_compact", 1, plans, "nnUNetTrainerPix2RepV2Pretrain", run=worker.run)
     return plans, folder
 
 
-def test_three_dimensions_with_plain_and_residual_networks(hippocampus, hippocampus_pretraining):
+def test_three_dimensions_with_a_residual_network(hippocampus, worker, hippocampus_pretraining):
     plans, pretraining = hippocampus_pretraining
     folder, _ = hippocampus.train(
         504,
@@ -159,16 +172,18 @@ def test_three_dimensions_with_plain_and_residual_networks(hippocampus, hippocam
         plans,
         "nnUNetTrainerConfiguredLength",
         f"-pretrained_weights {pretraining / 'checkpoint_final.pth'}",
+        worker.run,
     )
     assert (folder / "validation" / "summary.json").is_file()
 
 
 @pytest.fixture(scope="module")
-def nnssl_file(hippocampus, hippocampus_pretraining):
+def nnssl_file(hippocampus, worker, hippocampus_pretraining):
     """The pretraining exported for nnU-Net's nnssl chain, and what the command said."""
     plans, pretraining = hippocampus_pretraining
     file = hippocampus.root / f"{plans}_nnssl.pth"
-    said = hippocampus.type(f"nnunet_pix2rep export {pretraining / 'checkpoint_final.pth'} --format nnssl -o {file}")
+    export = f"nnunet_pix2rep export {pretraining / 'checkpoint_final.pth'} --format nnssl -o {file}"
+    said = hippocampus.type(export, worker.run)
     assert "leaves the decoder random" in said
     return file
 
@@ -182,14 +197,14 @@ def test_the_nnssl_export_meets_the_contract_field_by_field(hippocampus, hippoca
     assert all(torch.equal(read[key], trained[key]) for key in read if key.startswith("encoder."))
 
 
-@pytest.mark.parametrize("hippocampus_pretraining", ["nnUNetPlans"], indirect=True)  # tests/nnunet/handover has both
-def test_an_exported_encoder_starts_another_pretraining(hippocampus, hippocampus_pretraining, nnssl_file):
+def test_an_exported_encoder_starts_another_pretraining(hippocampus, worker, hippocampus_pretraining, nnssl_file):
     plans, _ = hippocampus_pretraining
     start = hippocampus.root / f"{plans}_start.pth"
-    said = hippocampus.type(f"nnunet_pix2rep import {nnssl_file} -d 504 -c 3d_fullres_compact -p {plans} -o {start}")
+    imported = f"nnunet_pix2rep import {nnssl_file} -d 504 -c 3d_fullres_compact -p {plans} -o {start}"
+    said = hippocampus.type(imported, worker.run)
     assert " 0 skipped, 0 of another shape, 0 missing" in said
     folder, log = hippocampus.train(
-        504, "3d_fullres_compact", 1, plans, "nnUNetTrainerPix2RepPretrain", f"-pretrained_weights {start}"
+        504, "3d_fullres_compact", 1, plans, PRETRAINING, f"-pretrained_weights {start}", worker.run
     )
     assert f"Pretrained weights from {start}" in log
     record = torch.load(folder / "checkpoint_final.pth", weights_only=True)["pix2rep"]
@@ -231,12 +246,6 @@ def test_nnunets_own_nnssl_chain_takes_the_export(hippocampus, nnssl_file, hippo
     ("variable", "command", "message"),
     [
         ("nnUNet_preprocessed", "nnunet_pix2rep plan -d 501 -c 2d -o Pix2RepPlans", "nnUNet_preprocessed is not set"),
-        ("nnUNet_preprocessed", "nnunet_pix2rep split -d 501 --shots 1", "nnUNet_preprocessed is not set"),
-        (
-            "nnUNet_preprocessed",
-            "nnUNetv2_train 501 2d 0 -tr nnUNetTrainerPix2RepPretrain -device cpu",
-            "nnUNet_preprocessed=None",
-        ),
         (
             "nnUNet_extTrainer",
             "nnUNetv2_train 501 2d 0 -tr nnUNetTrainerPix2RepPretrain -device cpu",

@@ -88,14 +88,14 @@ def test_unlabeled_images_are_pretrained_on_by_command_line(root, scans, tmp_pat
     settings = [f"pretraining.{setting}" for setting in short.split()]
     train = "nnUNetv2_train 900 2d 0 -p Pix2RepPlans -tr nnUNetTrainerPix2RepV2Pretrain -device cpu"
     log = tmp_path / "log.txt"
-    for command in (
-        ["nnUNetv2_preprocess", "-d", "900", "-c", "2d", "-np", "1"],
-        ["nnunet_pix2rep", "add_unlabeled", "-d", "900", "-i", str(scans)],
-        ["nnunet_pix2rep", "preprocess_unlabeled", "-d", "900", "-c", "2d", "-np", "2"],
-        ["nnunet_pix2rep", "plan", "-d", "900", "-c", "2d", "--set", *settings],
-        train.split(),
+    run_command(("nnUNetv2_preprocess", "-d", "900", "-c", "2d", "-np", "1"), log, nnunet_environment(root))
+    for arguments in (
+        ["add_unlabeled", "-d", "900", "-i", str(scans)],
+        ["preprocess_unlabeled", "-d", "900", "-c", "2d", "-np", "1"],
+        ["plan", "-d", "900", "-c", "2d", "--set", *settings],
     ):
-        run_command(tuple(command), log, nnunet_environment(root))
+        assert main(arguments) == 0
+    run_command(tuple(train.split()), log, nnunet_environment(root))
     printed = log.read_text(encoding="utf-8")
     assert "4 of 4 patients from nnUNetPlans_2d, 5 of 4 patients from nnUNetPlans_2d_unlabeled" in printed
     (final,) = (root / "nnUNet_results").rglob("checkpoint_final.pth")

@@ -16,17 +16,17 @@ class CommandLine:
         self.root = root
         self.environment = nnunet_environment(root)
 
-    def type(self, text):
-        """Runs a command and returns what it printed."""
+    def type(self, text, run=run_command):
+        """Runs a command and returns what it printed; a NnunetWorker's ``run`` does it without a new process."""
         log = self.root / "log.txt"
         log.unlink(missing_ok=True)
-        run_command(tuple(text.split()), log, self.environment)
+        run(tuple(text.split()), log, self.environment)
         return log.read_text(encoding="utf-8")
 
-    def train(self, dataset, configuration, fold, plans, trainer, options=""):
+    def train(self, dataset, configuration, fold, plans, trainer, options="", run=run_command):
         """Trains on the CPU; returns the folder of the result and the log."""
         log = self.type(
-            f"nnUNetv2_train {dataset} {configuration} {fold} -p {plans} -tr {trainer} -device cpu {options}"
+            f"nnUNetv2_train {dataset} {configuration} {fold} -p {plans} -tr {trainer} -device cpu {options}", run
         )
         (folder,) = (self.root / "nnUNet_results").glob(f"*/{trainer}__{plans}__{configuration}/fold_{fold}")
         return folder, log

@@ -76,13 +76,6 @@ def test_regions(special, finetune_class):
     check_validation(trainer)
 
 
-@pytest.mark.parametrize("finetune_class", [Pix2RepFinetuneTrainer, MeanTeacher])
-def test_an_ignore_label(special, finetune_class):
-    trainer = pretrain_and_finetune(special(labels=IGNORE, ignored_value=3), finetune_class=finetune_class)
-    assert trainer.label_manager.has_ignore_label
-    check_validation(trainer)
-
-
 @pytest.mark.parametrize("labels", [REGIONS, IGNORE])
 def test_pretraining_never_reads_labels(special, labels):
     folder = special(labels=labels)
@@ -94,9 +87,8 @@ def test_pretraining_never_reads_labels(special, labels):
     assert Path(trainer.output_folder, "checkpoint_final.pth").is_file()
 
 
-@pytest.mark.parametrize("plans_name", [PLANS, RESIDUAL_PLANS])
-def test_3d(tiny, plans_name):
-    check_validation(pretrain_and_finetune(tiny, "3d_fullres", plans_name))
+def test_3d_residual(tiny):
+    check_validation(pretrain_and_finetune(tiny, "3d_fullres", RESIDUAL_PLANS))
 
 
 def test_3d_lowres_that_feeds_a_cascade(own_tiny):
@@ -113,8 +105,7 @@ def test_3d_lowres_that_feeds_a_cascade(own_tiny):
             trainer_class(deepcopy(plans), "3d_cascade_fullres", 0, read_json(own_tiny / "dataset.json"))
 
 
-@pytest.mark.parametrize("plans_name", [PLANS, RESIDUAL_PLANS])
-@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+@pytest.mark.parametrize(("configuration", "plans_name"), [("2d", PLANS), ("3d_fullres", RESIDUAL_PLANS)])
 def test_stock_nnunet_starts_from_a_pretraining(tiny, configuration, plans_name):
     place = {"configuration": configuration, "plans_name": plans_name}
     pretraining = make_trainer(nnUNetTrainerPix2RepPretrain, tiny, **place, **ONE_EPOCH)

@@ -32,11 +32,12 @@ PRETRAINED_TRAINERS = (
 )
 
 
-@pytest.fixture(scope="module", params=[ORDINARY_LABELS, REGIONS], ids=["labels", "regions"])
+@pytest.fixture(scope="module", params=["labels", "regions"])
 def sparse_dataset(request, tmp_path_factory):
+    labels = {"labels": ORDINARY_LABELS, "regions": REGIONS}[request.param]
     return make_tiny_dataset(
         tmp_path_factory.mktemp("sparse"),
-        labels=request.param | {"ignore": IGNORE},
+        labels=labels | {"ignore": IGNORE},
         configurations=("2d", "3d_fullres"),
         ignored_value=IGNORE,
         annotated_slices=ANNOTATED,
@@ -83,13 +84,16 @@ def check(trainer, folder):
         np.testing.assert_equal(found, pytest.approx(masked_dice(trainer, case, folder), nan_ok=True))
 
 
-@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
-@pytest.mark.parametrize("name", SCRATCH_TRAINERS)
+@pytest.mark.parametrize(("name", "configuration"), zip(SCRATCH_TRAINERS, ("2d", "3d_fullres", "2d"), strict=True))
 def test_trains_and_validates_on_the_annotated_voxels(sparse, name, configuration):
     check(train(sparse, name, configuration=configuration), sparse)
 
 
-@pytest.mark.parametrize(("configuration", "fold"), [("2d", "all"), ("3d_fullres", 0)])
+@pytest.mark.parametrize(
+    ("sparse_dataset", "configuration", "fold"),
+    [("labels", "2d", "all"), ("regions", "3d_fullres", 0)],
+    indirect=["sparse_dataset"],
+)
 def test_trains_from_a_pretraining(sparse, configuration, fold):
     pretraining = recursive_find_trainer_class_by_name("nnUNetTrainerPix2RepPretrain")
     make_trainer(pretraining, sparse, fold, configuration, **ONE_EPOCH).run_training()
