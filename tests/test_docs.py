@@ -10,6 +10,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 WRITTEN_BY_COMMANDS = {"report.md", "settings.md"}
 SITE = [page for page in PAGES if ROOT / "docs" in page.parents and page.name not in WRITTEN_BY_COMMANDS]
+SUMMARIES = [
+    ROOT / "docs" / "experiments" / "README.md",
+    ROOT / "docs" / "explanation" / "few-slices-of-many-patients.md",
+    *sorted((ROOT / "docs" / "how-to" / "questions").glob("*.md")),
+]
+FIGURE = re.compile(r"\d\.\d{3}(?!\d)")
 PLACES = (ROOT, ROOT / "nnunet_pix2rep")  # what paths are written from
 SOURCES = ("nnunet_pix2rep", "trainers", "dataset_conversion", "tests", "docs")
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -62,6 +68,13 @@ def test_every_page_leads_back_to_the_list_that_it_is_in(page):
     lists = {(folder / "README.md").resolve() for folder in (above, page.parent.parent) if folder != ROOT}
     links = {(page.parent / target).resolve() for target in LINK.findall(text_of(page))}
     assert page == ROOT / "docs" / "README.md" or lists & links
+
+
+@pytest.mark.parametrize("page", SUMMARIES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_figures_of_a_summary_are_those_of_the_diary_or_of_a_benchmark(page):
+    sources = [ROOT / "docs" / "experiments" / "diary.md", *(ROOT / "docs" / "benchmarks").rglob("*.md")]
+    measured = {figure for source in sources for figure in FIGURE.findall(source.read_text(encoding="utf-8"))}
+    assert set(FIGURE.findall(page.read_text(encoding="utf-8"))) - measured == set()
 
 
 def test_every_folder_of_the_site_has_a_list_and_few_pages():
