@@ -90,21 +90,25 @@ class Bench:
             if not self.limit.allows(part, f"{part}, {name}"):
                 continue
             start = self.limit.clock()
-            rows.append(
-                measure_pretraining(
-                    name,
-                    dataset,
-                    asdict(self._config(dataset)),
-                    repetitions=self.settings.repetitions,
-                    num_batches=self.settings.num_batches,
-                    timer=self.timer,
-                    device=self.device,
-                )
-            )
+            try:
+                rows.append(self._measure_pretraining(name, dataset))
+            except torch.OutOfMemoryError:
+                self.limit.left_out.append(f"{part}, {name} (the GPU's memory is too small for it)")
             self.limit.took(part, self.limit.clock() - start)
             torch.compiler.reset()  # the next network would be compiled for sizes of any kind
             gc.collect()
         return rows
+
+    def _measure_pretraining(self, name: str, dataset: PlannedDataset) -> dict[str, Any]:
+        return measure_pretraining(
+            name,
+            dataset,
+            asdict(self._config(dataset)),
+            repetitions=self.settings.repetitions,
+            num_batches=self.settings.num_batches,
+            timer=self.timer,
+            device=self.device,
+        )
 
 
 def _prepare(settings: SpeedSettings, root: Path, stack: ExitStack) -> PlannedDataset:

@@ -69,7 +69,7 @@ def _conclude(results: dict[str, Any], limit: TimeLimit, report: Callable[[str],
     """Adds what was left out, and what the pretrainings say about making the views on the GPU."""
     results["left_out"] = limit.left_out
     if limit.left_out:
-        report(f"Left out, as it would have passed the limit of {limit.seconds:g} s: {'; '.join(limit.left_out)}")
+        report(f"Left out: {'; '.join(limit.left_out)}")
     rows = [row for part in PRETRAININGS for row in results.get(part, [])]
     if rows:
         results["views_on_gpu"] = views_on_gpu(rows)

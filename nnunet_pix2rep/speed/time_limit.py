@@ -33,7 +33,7 @@ class TimeLimit:
         expected = self._longest.get(kind, EXPECTED_SECONDS.get(kind, EXPECTED_OTHERWISE))
         if self.seconds is None or self.clock() - self.start + expected <= self.seconds:
             return True
-        self.left_out.append(name)
+        self.left_out.append(f"{name} (it would have passed the time limit of {self.seconds:g} s)")
         return False
 
     def took(self, kind: str, seconds: float) -> None:

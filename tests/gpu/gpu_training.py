@@ -91,7 +91,7 @@ def use_precision(trainer, precision):
 def start_teacher(trainer, views):
     """What ``on_train_start`` does for a Mean Teacher, with the same unlabeled batch and weight in every step."""
     trainer._start_teacher()
-    trainer._unlabelled = itertools.repeat(views)
+    trainer._unlabeled = itertools.repeat(views)
     trainer._consistency_weight = lambda: 1.0
 
 

@@ -8,6 +8,7 @@ import torch
 from nnunet_pix2rep.cli import speed as command
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
+from nnunet_pix2rep.speed import bench, run
 from nnunet_pix2rep.speed.bench import map_shapes
 from nnunet_pix2rep.speed.dataset import environment, make_synthetic_dataset, nnunet_folders
 from nnunet_pix2rep.speed.run import run_speed
@@ -88,6 +89,23 @@ def test_all_ratios_in_this_process_without_variables(monkeypatch):
     assert results["loader"]["ratio"] == pytest.approx(rates["pix2rep"] / rates["nnunet"])
     assert results["fine_tuning"]["ratio"] > 0
     assert lines == [line for part in RATIOS for line in summary_lines(part, results[part])]
+
+
+def test_a_pretraining_that_does_not_fit_is_left_out_with_the_reason(monkeypatch):
+    def measure(name, *_arguments, **_settings):
+        if name == "2d":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return {"plan": name, "compiled": False, "loader": {"limits": False}}
+
+    monkeypatch.setattr(bench, "measure_pretraining", measure)
+    monkeypatch.setattr(run, "summary_lines", lambda _part, _result: [])
+    lines = []
+    settings = SpeedSettings(parts=("pretraining",), width=32, default_shape=(16, 16, 16), default_cases=4)
+    results = run_speed(settings, lines.append)
+    assert [row["plan"] for row in results["pretraining"]] == ["3d_fullres", "3d_fullres, ResEnc M"]
+    assert results["left_out"] == ["pretraining, 2d (the GPU's memory is too small for it)"]
+    assert lines[0] == f"Left out: {results['left_out'][0]}"
+    assert lines[1] == results["views_on_gpu"]["rule"]
 
 
 @pytest.mark.parametrize(

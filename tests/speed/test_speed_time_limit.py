@@ -20,7 +20,7 @@ def test_what_is_not_expected_to_end_in_time_is_left_out_and_named():
     assert limit.allows("scaling", "scaling")
     clock.now += 60.0 - EXPECTED_OTHERWISE + 1
     assert not limit.allows("scaling", "scaling of 3d")
-    assert limit.left_out == ["scaling of 3d"]
+    assert limit.left_out == ["scaling of 3d (it would have passed the time limit of 60 s)"]
 
 
 def test_what_has_been_measured_replaces_what_was_expected():
