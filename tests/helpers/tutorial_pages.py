@@ -15,6 +15,8 @@ from nnunet_pix2rep.nnunet.subprocesses import nnunet_environment
 TUTORIALS = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
 RUN = re.compile(r"^<!-- run -->\n```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+NUM_SLICES = "4"  # of fewer patients than the tests have, so that some scans are left to be predicted
+
 
 def commands_of(page: str) -> list[list[str]]:
     """The commands in all blocks that are marked to be run, split into words."""
@@ -24,11 +26,14 @@ def commands_of(page: str) -> list[list[str]]:
 
 
 def shortened(command: list[str]) -> tuple[str, ...]:
-    """The same with the shortest trainings, if it is the one that says how long they are."""
-    if command[:2] != ["nnunet_pix2rep", "plan"]:
-        return tuple(command)
-    lengths = {setting.partition("=")[0] for setting in SHORT}
-    return (*(word for word in command if word.partition("=")[0] not in lengths), *SHORT)
+    """The same with the shortest trainings, if it is the one that says how long they are, and few suggested slices."""
+    words = list(command)
+    if words[:2] == ["nnunet_pix2rep", "suggest"]:
+        words[words.index("--slices") + 1] = NUM_SLICES
+    if words[:2] == ["nnunet_pix2rep", "plan"]:
+        lengths = {setting.partition("=")[0] for setting in SHORT}
+        words = [word for word in words if word.partition("=")[0] not in lengths] + SHORT
+    return tuple(words)
 
 
 class TutorialShell:
