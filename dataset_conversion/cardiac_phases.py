@@ -30,7 +30,7 @@ def name_phases(areas: Mapping[int, Mapping[int, int]], patient: str, example: P
     totals = {phase: sum(slices[position] for position in common) for phase, slices in areas.items()}
     if len(set(totals.values())) == 1:
         raise UserError(
-            f"{patient}: both phases have the same area of the cavity, so end-diastole and end-systole cannot be told "
-            f"apart (see {example})."
+            f"{patient}: both phases have the same area of the cavity, so it is not clear which is end-diastole "
+            f"(see {example})."
         )
     return {"ED": max(totals, key=totals.__getitem__), "ES": min(totals, key=totals.__getitem__)}

@@ -152,8 +152,7 @@ def _resolve(command: Command) -> list[str]:
     if script is None:
         raise UserError(
             f"The program {program} was not found beside {sys.executable} nor in PATH. Install nnU-Net for this "
-            "Python: "
-            f"{sys.executable} -m pip install nnunetv2"
+            f"Python: {sys.executable} -m pip install nnunetv2"
         )
     return [script, *arguments]
 

@@ -38,8 +38,7 @@ def check_fold(fold: int | str, dataset_folder: Path, cases: Sequence[str]) -> N
         if len(cases) < MIN_CASES_OF_NNUNET_SPLIT:
             raise UserError(
                 f"The dataset has {len(cases)} case(s), too few for nnU-Net's split into five folds. Train in fold "
-                "all, or make "
-                f"splits with nnunet_pix2rep split; there is no {splits_file}."
+                f"all, or make splits with nnunet_pix2rep split; there is no {splits_file}."
             )
         return
     splits = read_json(splits_file)
@@ -53,8 +52,7 @@ def check_fold(fold: int | str, dataset_folder: Path, cases: Sequence[str]) -> N
     if unknown:
         raise UserError(
             f"Fold {fold} of {splits_file} names cases that are not preprocessed: {', '.join(unknown[:5])} "
-            f"({len(unknown)} in all). "
-            "Run nnUNetv2_preprocess again, or make new splits with nnunet_pix2rep split."
+            f"({len(unknown)} in all). Run nnUNetv2_preprocess again, or make new splits with nnunet_pix2rep split."
         )
 
 
@@ -67,8 +65,7 @@ def warn_of_leaks(
     if leaks:
         log(
             f"WARNING: {len(leaks)} patient(s) have images in training and in validation, so the validation is too "
-            "good to be true. "
-            "nnunet_pix2rep split --cross-validation makes folds by patient."
+            "good to be true. nnunet_pix2rep split --cross-validation makes folds by patient."
         )
 
 

@@ -35,8 +35,8 @@ def check_architecture(network: nn.Module) -> None:
     if name not in SUPPORTED_ARCHITECTURES or not has_parts:
         raise UserError(
             "Pix2Rep needs the decoder of a U-Net, but the plans ask for the architecture "
-            f"{type(network).__module__}.{name}. "
-            f"Supported: {', '.join(SUPPORTED_ARCHITECTURES)}. Use a plans file with one of them."
+            f"{type(network).__module__}.{name}. Supported: {', '.join(SUPPORTED_ARCHITECTURES)}. Use a plans file "
+            "with one of them."
         )
 
 

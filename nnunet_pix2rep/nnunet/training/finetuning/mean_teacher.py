@@ -104,8 +104,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         if not unlabeled:
             raise UserError(
                 f"Fold {self.fold} annotates all images outside its validation set, which leaves nothing for a Mean "
-                "Teacher. Use "
-                "nnUNetTrainerPix2RepFinetune, or a fold with fewer annotated cases."
+                "Teacher. Use nnUNetTrainerPix2RepFinetune, or a fold with fewer annotated cases."
             )
         return unlabeled
 
