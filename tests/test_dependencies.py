@@ -25,6 +25,7 @@ COMMANDS_AND_PLUGINS = {
     "mypy",
     "pre-commit",
     "pytest-timeout",
+    "pytest-xdist",
 }  # of the extra `test`; nothing imports them
 OF_NO_IMPORT = ("test", "docs")  # extras of which the package imports nothing
 DISTRIBUTIONS = packages_distributions()
