@@ -26,7 +26,7 @@ from results_shown import (
     scores,
 )
 
-from nnunet_pix2rep.benchmark.report.figures import COLOURS, REFERENCE_COLOUR
+from nnunet_pix2rep.benchmark.report.pages.figures import COLOURS, REFERENCE_COLOUR
 
 BLUE, ORANGE = COLOURS[:2]
 CHOICES = {
