@@ -52,7 +52,7 @@ ON_A_CARD = Scale(
     total=530,
     grace=15,
     num_processes=8,
-    speed=("-c", "2d", "--device", "cuda", "--only", "step_overhead", "loader"),
+    speed=("--synthetic", "--device", "cuda", "--time_limit", "80"),
     epoch=50,
     epochs_before_the_stop=4,
     epochs=1000,
@@ -69,7 +69,7 @@ REHEARSAL = Scale(
     grace=60,
     num_processes=1,
     speed=(
-        *("-c", "2d_compact", "--device", "cpu", "--only", "step_overhead", "--repetitions", "1"),
+        *("--synthetic", "--tiny", "--device", "cpu", "--only", "step_overhead", "--repetitions", "1"),
         *("--batches", "2", "--set", "pretraining.sampling.num_points=64"),
     ),
     epoch=1,

@@ -103,7 +103,19 @@ def tests(run: Run, seconds: float) -> dict[str, Any]:
     results = run.work / "tests.xml"
     results.unlink(missing_ok=True)
     ended = run.command(
-        *("python", "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", f"--junitxml={results}"),
+        *(
+            "python",
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "gpu",
+            "-p",
+            "no:xdist",
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={results}",
+        ),
         str(PROJECT / "tests" / "gpu"),
         seconds=seconds,
         stop_signal=signal.SIGINT,  # pytest then ends with its summary
@@ -127,9 +139,8 @@ def tests(run: Run, seconds: float) -> dict[str, Any]:
 def speed(run: Run, seconds: float) -> dict[str, Any]:
     """``nnunet_pix2rep speed``."""
     file = run.work / "speed.json"
-    options = ("-d", run.number, "-p", PLANS, "-o", str(file), "--overwrite", *run.scale.speed)
     file.unlink(missing_ok=True)
-    ended = run.command("nnunet_pix2rep", "speed", *options, seconds=seconds)
+    ended = run.command("nnunet_pix2rep", "speed", *run.scale.speed, "-o", str(file), seconds=seconds)
     return {"status": status_of(ended), "measured": read_json(file) if file.is_file() else None}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nnunet_pix2rep.speed.summary import summary_lines
+
 
 def summary_of(card: str, versions: Mapping[str, str], found: Mapping[str, Mapping[str, Any]]) -> str:
     """The text.
@@ -50,16 +52,18 @@ def _speed(result: Mapping[str, Any]) -> Iterator[str]:
     if measured is None:
         yield "Nothing was measured."
         return
-    yield "All figures are in speed.json."
-    for row in measured.get("step_overhead", []):
-        seconds = ", ".join(f"{name} {value:.4g} s" for name, value in row["seconds"].items())
-        yield f"- {row['loss']}: step / bare network {row['ratio']:.2f} ({seconds}; views {row['views']})"
+    yield from ("All figures are in speed.json.", "")
+    yield "```"
+    for part in measured["settings"]["parts"]:
+        if part in measured:
+            yield from summary_lines(part, measured[part])
+    yield "```"
 
 
 def _pretraining(result: Mapping[str, Any]) -> Iterator[str]:
     before, after = result["epochs"]
     yield f"- Steps per second, median over epochs of {result['steps_per_epoch']}: {result['steps_per_second']}"
-    yield f"- {before} epochs, SIGTERM, {after} more by --c; exit codes {result['exit_codes']}"
+    yield f"- Epochs before SIGTERM: {before}; after it, by --c: {after}; exit codes {result['exit_codes']}"
     yield f"- Saved on SIGTERM: {result['saved_on_sigterm']}"
     yield f"- --c went on in the epoch that was cut: {result['went_on_in_the_epoch_that_was_cut']}"
 

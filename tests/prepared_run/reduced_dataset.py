@@ -1,6 +1,6 @@
 """A part of a raw dataset that fits beside the packed environment.
 
-``python tests/prepared_run/reduced_dataset.py SOURCE TARGET --megabytes 26`` copies as many patients as fit, evenly
+``python tests/prepared_run/reduced_dataset.py SOURCE TARGET --megabytes 24`` copies as many patients as fit, evenly
 spread over the alphabet: where groups of patients follow one another, as in ACDC, each has its part.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path, help="A new folder, named as nnU-Net names datasets.")
     parser.add_argument(
-        "--megabytes", type=float, default=26.0, help="Size of images and labels. Default: %(default)s."
+        "--megabytes", type=float, default=24.0, help="Size of images and labels. Default: %(default)s."
     )
     arguments = parser.parse_args()
     if arguments.target.exists():

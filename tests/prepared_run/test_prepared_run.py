@@ -1,6 +1,7 @@
 """The rehearsal: all steps of the prepared run on the processor, a hundred times shorter; and its parts."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -48,7 +49,7 @@ def test_the_rehearsal_does_every_step_once(raw_dataset, tmp_path, capsys, monke
     assert found["speed"]["measured"]["step_overhead"]
     summary = (output / "summary.md").read_text(encoding="utf-8")
     assert all(f"## {name.capitalize()}" in summary for name in STEPS)
-    assert "- info_nce: step / bare network" in summary
+    assert re.search(r"step_overhead +info_nce +step / bare network", summary)
     assert len(list(output.iterdir())) <= 8  # as many as come back from a lent machine
     kept = {file: file.read_bytes() for file in output.iterdir() if file.name not in ("tests.json", "summary.md")}
     capsys.readouterr()
