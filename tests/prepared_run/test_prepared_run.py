@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import torch
 from limited_command import COULD_NOT_START, run_limited
 from prepared_card import parse_look
 from prepared_run import environment_of, main
@@ -33,12 +34,12 @@ def test_the_rehearsal_does_every_step_once(raw_dataset, tmp_path, capsys, monke
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     output = tmp_path / "output"
     arguments = [str(raw_dataset), str(output), "--work", str(tmp_path / "work"), "--rehearsal", "--draws", "1"]
-    # There are no tests to run without a card; pytest then says so, and the step counts as failed.
-    assert main(arguments) == 1
+    has_done_all = main(arguments) == 0
     log = (output / "log.txt").read_text(encoding="utf-8")
+    assert has_done_all, log
     found = {name: read_json(output / f"{name}.json") for name in STEPS if name != "prepare"}
-    assert found.pop("tests")["status"] in ("failed", "done"), log
-    assert {result["status"] for result in found.values()} == {"done"}, log
+    assert found["tests"]["tests"] > 0
+    assert torch.cuda.is_available() or found["tests"]["skipped"] == found["tests"]["tests"]
     pretraining = found["pretraining"]
     assert pretraining["exit_codes"] == [143, 0]
     assert sum(pretraining["epochs"]) == REHEARSAL.epochs
@@ -51,10 +52,10 @@ def test_the_rehearsal_does_every_step_once(raw_dataset, tmp_path, capsys, monke
     assert all(f"## {name.capitalize()}" in summary for name in STEPS)
     assert re.search(r"step_overhead +info_nce +step / bare network", summary)
     assert len(list(output.iterdir())) <= 8  # as many as come back from a lent machine
-    kept = {file: file.read_bytes() for file in output.iterdir() if file.name not in ("tests.json", "summary.md")}
+    kept = {file: file.read_bytes() for file in output.iterdir()}
     capsys.readouterr()
-    assert main([*arguments, "--only", "prepare", "speed", "pretraining", "trainings"]) == 0
-    assert capsys.readouterr().out.count("done before") == 4
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.count("done before") == len(STEPS)
     assert {file: file.read_bytes() for file in kept} == kept
 
 
