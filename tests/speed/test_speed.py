@@ -91,18 +91,19 @@ def test_all_ratios_in_this_process_without_variables(monkeypatch):
     assert lines == [line for part in RATIOS for line in summary_lines(part, results[part])]
 
 
-def test_a_pretraining_that_does_not_fit_is_left_out_with_the_reason(monkeypatch):
+def test_a_pretraining_that_does_not_fit_is_left_out_with_the_reason(synthetic, monkeypatch):
     def measure(name, *_arguments, **_settings):
         if name == "2d":
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return {"plan": name, "compiled": False, "loader": {"limits": False}}
 
     monkeypatch.setattr(bench, "measure_pretraining", measure)
+    monkeypatch.setattr(bench, "make_synthetic_dataset", lambda *_: synthetic)
+    monkeypatch.setattr(bench, "make_default_datasets", lambda *_: dict.fromkeys(("2d", "3d_fullres"), synthetic))
     monkeypatch.setattr(run, "summary_lines", lambda _part, _result: [])
     lines = []
-    settings = SpeedSettings(parts=("pretraining",), width=32, default_shape=(16, 16, 16), default_cases=4)
-    results = run_speed(settings, lines.append)
-    assert [row["plan"] for row in results["pretraining"]] == ["3d_fullres", "3d_fullres, ResEnc M"]
+    results = run_speed(SpeedSettings(parts=("pretraining",)), lines.append)
+    assert [row["plan"] for row in results["pretraining"]] == ["3d_fullres"]
     assert results["left_out"] == ["pretraining, 2d (the GPU's memory is too small for it)"]
     assert lines[0] == f"Left out: {results['left_out'][0]}"
     assert lines[1] == results["views_on_gpu"]["rule"]
