@@ -19,14 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PACKAGE = PROJECT["name"]
 INSTALLED_FOLDERS = ("nnunet_pix2rep", "trainers", "dataset_conversion")
-COMMANDS_AND_PLUGINS = {
-    "ruff",
-    "twine",
-    "mypy",
-    "pre-commit",
-    "pytest-timeout",
-    "pytest-xdist",
-}  # of the extra `test`; nothing imports them
+# Of the extra `test`; nothing imports them.
+COMMANDS_AND_PLUGINS = {"ruff", "twine", "mypy", "pre-commit", "pytest-timeout", "pytest-xdist"}
 OF_NO_IMPORT = ("test", "docs")  # extras of which the package imports nothing
 DISTRIBUTIONS = packages_distributions()
 HELPERS_OF_TESTS = {path.stem for path in (ROOT / "tests").rglob("*.py")}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPLANATION = ROOT / "docs" / "explanation"
@@ -22,13 +23,24 @@ def script(monkeypatch):
 
 def test_the_written_parts_of_every_page_are_what_the_script_writes_now(script):
     front_page = script("front_page")
-    written = "run python docs/explanation/front_page.py"
+    shown, written = set(), "run python docs/explanation/front_page.py"
     for page in front_page.PAGES:
         text = page.read_text(encoding="utf-8")
         assert front_page.MARKED.search(text), page
         assert front_page.with_written_parts(text) == text, written
-    shown = set(front_page.MARKED.findall((ROOT / "README.md").read_text(encoding="utf-8")))
-    assert {name for _, name, _ in shown} == set(front_page.PARTS)
+        shown |= {name for _, name, _ in front_page.MARKED.findall(text)}
+    assert shown == set(front_page.PARTS)
+
+
+def test_the_picture_of_the_results_shows_what_the_tables_say(script):
+    values = script("plot_results").describe_results()
+    with Image.open(EXPLANATION / "results.png") as picture:
+        assert picture.text["Description"] == values, "run python docs/explanation/plot_results.py"
+    assert values in (EXPLANATION / "results.svg").read_text(encoding="utf-8")
+
+
+def test_the_picture_of_the_method_finds_what_it_draws_with(script):
+    assert script("plot_method").RANGES.rotation
 
 
 def test_a_figure_that_drifts_is_written_anew(script):

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 FOLDER = Path(__file__).resolve().parent
 
 
-def save_drawing(figure: Figure, name: str, *, dots_per_inch: int, fonts_as_paths: bool = False) -> None:
+def save_drawing(
+    figure: Figure, name: str, *, dots_per_inch: int, fonts_as_paths: bool = False, description: str | None = None
+) -> None:
     """Writes ``name.svg`` and ``name.png`` beside this file; the same drawing gives the same bytes.
 
     Args:
@@ -18,7 +20,9 @@ def save_drawing(figure: Figure, name: str, *, dots_per_inch: int, fonts_as_path
         name: File name without ending.
         dots_per_inch: Of the PNG file.
         fonts_as_paths: Draw letters as shapes, so that the SVG file looks the same where the font is missing.
+        description: Kept inside both files.
     """
+    in_png = {"Software": None} | ({} if description is None else {"Description": description})
     with mpl.rc_context({"svg.hashsalt": "nnunet_pix2rep", "svg.fonttype": "path" if fonts_as_paths else "none"}):
-        figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None}, facecolor="white")
-        figure.savefig(FOLDER / f"{name}.png", dpi=dots_per_inch, facecolor="white", metadata={"Software": None})
+        figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None, "Description": description}, facecolor="white")
+        figure.savefig(FOLDER / f"{name}.png", dpi=dots_per_inch, facecolor="white", metadata=in_png)

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 
-from results_shown import ROOT, findings, headline, results_table
+from results_shown import ROOT, findings, headline, results_table, slices_table
 
 from nnunet_pix2rep.cli.main import describe_commands
 
-PAGES = (ROOT / "README.md", ROOT / "docs" / "explanation" / "what-to-expect.md")
+EXPLANATION = ROOT / "docs" / "explanation"
+PAGES = (ROOT / "README.md", EXPLANATION / "what-to-expect.md", EXPLANATION / "few-slices-of-many-patients.md")
 PARTS = {
     "headline": headline,
     "findings": findings,
     "table": results_table,
+    "slices": slices_table,
     "commands": lambda: f"```text\n{describe_commands()}\n```",
 }
 MARKED = re.compile(r"(<!-- written by docs/explanation/front_page\.py: (\w+) -->\n\n).*?(\n?<!-- end -->)", re.DOTALL)

@@ -35,18 +35,43 @@ CHOICES = {
     SPREAD: "a slice of each patient",
 }
 SHOTS = (1, 2, 5, 20)
+LINES = (
+    (STOCK, PATIENTS, SHOTS, REFERENCE_COLOUR, "-o"),
+    (SCHEDULE, PATIENTS, SHOTS, BLUE, "-o"),
+    (PIX2REP, PATIENTS, SHOTS, ORANGE, "-o"),
+    (PIX2REP, LONGER, (1, 5, 20), ORANGE, "--D"),
+)
 LIMITS = (0.3, 0.95)
 GRID = {"color": "0.88", "lw": 0.8}
+
+
+def draws_of(method: str, selector: str) -> list[float]:
+    """Mean Dice of each draw of slices."""
+    return scores(SLICES, method, Setting(selector=selector)).mean(axis=1).tolist()
+
+
+def describe_results() -> str:
+    """Every value that is drawn; the files hold it, so that a test can tell whether they are up to date."""
+    slices = [
+        f"{method} {selector} " + " ".join(f"{dice:.4f}" for dice in draws_of(method, selector))
+        for selector in CHOICES
+        for method in (SCHEDULE, PIX2REP)
+    ]
+    patients = [
+        f"{folder} {method} {number} {mean_dice(folder, method, Setting(number)):.4f}"
+        for method, folder, shots, *_ in LINES
+        for number in shots
+    ]
+    return "; ".join([*slices, *patients])
 
 
 def plot_slices(axis: Axes) -> None:
     """The same number of annotated slices, chosen in three ways: every draw, and the mean of the draws."""
     for place, selector in enumerate(CHOICES):
         for method, colour, shift, text in ((SCHEDULE, BLUE, 0.13, 9), (PIX2REP, ORANGE, -0.13, -16)):
-            setting, y = Setting(selector=selector), -place + shift
-            draws = scores(SLICES, method, setting).mean(axis=1)
+            draws, y = draws_of(method, selector), -place + shift
             axis.scatter(draws, [y] * len(draws), s=22, color=colour, alpha=0.45, linewidths=0, zorder=3)
-            mean = mean_dice(SLICES, method, setting)
+            mean = sum(draws) / len(draws)
             axis.plot((mean, mean), (y - 0.11, y + 0.11), color=colour, lw=3, solid_capstyle="butt", zorder=4)
             axis.annotate(
                 f"{mean:.2f}", (mean, y), (0, text), textcoords="offset points", ha="center", color=colour, fontsize=8.5
@@ -60,12 +85,7 @@ def plot_slices(axis: Axes) -> None:
 
 def plot_patients(axis: Axes) -> None:
     """Mean Dice over the number of patients that are labeled as a whole."""
-    for method, folder, shots, colour, line in (
-        (STOCK, PATIENTS, SHOTS, REFERENCE_COLOUR, "-o"),
-        (SCHEDULE, PATIENTS, SHOTS, BLUE, "-o"),
-        (PIX2REP, PATIENTS, SHOTS, ORANGE, "-o"),
-        (PIX2REP, LONGER, (1, 5, 20), ORANGE, "--D"),
-    ):
+    for method, folder, shots, colour, line in LINES:
         means = [mean_dice(folder, method, Setting(number)) for number in shots]
         axis.plot(shots, means, line, color=colour, ms=4.5, lw=1.7, zorder=3, mfc="white" if line == "--D" else colour)
     axis.set_xscale("log")
@@ -101,4 +121,4 @@ def plot_results() -> Figure:
 
 
 if __name__ == "__main__":
-    save_drawing(plot_results(), "results", dots_per_inch=140, fonts_as_paths=True)
+    save_drawing(plot_results(), "results", dots_per_inch=140, fonts_as_paths=True, description=describe_results())

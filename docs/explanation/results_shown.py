@@ -107,6 +107,25 @@ def results_table() -> str:
     return "\n".join(lines)
 
 
+def slices_table() -> str:
+    """The same number of annotated slices by where they lie, mean Dice of the draws."""
+    lines = [
+        f"| {BUDGET} annotated slices | random weights | after one Pix2Rep-v2 pretraining |",
+        "| --- | --- | --- |",
+    ]
+    for title, selector in (
+        ("whole scans of random patients", WHOLE),
+        ("random slices of all patients", RANDOM),
+        ("a slice of each patient, positions spread", SPREAD),
+    ):
+        cells = []
+        for method in (SCHEDULE, PIX2REP):
+            draws = scores(SLICES, method, Setting(selector=selector)).mean(axis=1)
+            cells.append(f"{draws.mean():.2f} ({len(draws)} draws)")
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def headline() -> str:
     """The finding in one sentence: a slice of each patient against whole patients, from random weights."""
     spread, whole = (mean_dice(SLICES, SCHEDULE, Setting(selector=name)) for name in (SPREAD, WHOLE))
