@@ -1,16 +1,19 @@
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK
+from tiny_training import ThreadContext
 
 NnUNetVerify = Callable[[Path], None]
 
 
 @pytest.fixture
-def verify() -> NnUNetVerify:
-    """nnU-Net's own check of a raw dataset."""
+def verify(monkeypatch) -> NnUNetVerify:
+    """nnU-Net's own check of a raw dataset, in this process."""
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _method=None: ThreadContext)
 
     def run(folder: Path) -> None:
         from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity

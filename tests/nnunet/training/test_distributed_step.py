@@ -23,6 +23,7 @@ CONFIGS = {
     "barlow_twins": (BarlowTwinsLoss, PretrainingConfig(head=HEAD)),
 }
 NUM_STEPS = 3
+PARTS = {"equal": (slice(0, 2), slice(2, 4)), "unequal": (slice(0, 1), slice(1, 4))}
 
 
 def all_reduce_sum(values):
@@ -74,29 +75,33 @@ def train(name, images, wrap):
     return {"losses": torch.stack(values), "gradients": gradients, "weights": dict(network.state_dict())}
 
 
-def work(rank, images, init_file, results_folder):
+def work(rank, init_file, results_folder):
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=2)
-    results = {name: train(name, images[rank], DistributedDataParallel) for name in CONFIGS}
+    results = {
+        (parts, name): train(name, images[rank], DistributedDataParallel)
+        for parts, images in PARTS.items()
+        for name in CONFIGS
+    }
     torch.save(results, f"{results_folder}/{rank}.pth")
     distributed.destroy_process_group()
 
 
-@pytest.fixture(
-    scope="module", params=[(slice(0, 2), slice(2, 4)), (slice(0, 1), slice(1, 4))], ids=["equal", "unequal"]
-)
-def two_processes(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("steps")
-    torch.multiprocessing.spawn(work, (request.param, str(folder / "init"), str(folder)), nprocs=2)
+    torch.multiprocessing.spawn(work, (str(folder / "init"), str(folder)), nprocs=2)
     return [torch.load(folder / f"{rank}.pth") for rank in range(2)]
 
 
+@pytest.mark.parametrize("parts", PARTS)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_losses_gradients_and_weights_are_those_of_the_joined_batch(two_processes, name):
-    single, parts = train(name, slice(None), lambda network: network), [results[name] for results in two_processes]
-    joined = (parts[0]["losses"] + parts[1]["losses"]) / 2
+def test_losses_gradients_and_weights_are_those_of_the_joined_batch(two_processes, name, parts):
+    single = train(name, slice(None), lambda network: network)
+    results = [of_process[parts, name] for of_process in two_processes]
+    joined = (results[0]["losses"] + results[1]["losses"]) / 2
     torch.testing.assert_close(joined, single["losses"], rtol=1e-8, atol=0)
-    for part in parts:
+    for part in results:
         torch.testing.assert_close(part["gradients"], single["gradients"], rtol=1e-7, atol=1e-10)
         torch.testing.assert_close(part["weights"], single["weights"], rtol=1e-6, atol=1e-7)
 
