@@ -120,7 +120,8 @@ def unknown_words(words):
     rest = words[1:] if "" in parsers else words[2:]
     parser = parsers.get("" if "" in parsers else words[1])
     if parser is None:
-        return [] if SHORTENED.search(words[1]) or words[1].startswith("--") else [words[1]]
+        is_open = SHORTENED.search(words[1]) or PLACEHOLDER.match(words[1]) or words[1].startswith("--")
+        return [] if is_open else [words[1]]
     options = [word.strip("[]|,") for word in rest if re.match(r"\[?--?[a-z]", word)]
     return [word.partition("=")[0] for word in options if word.partition("=")[0] not in parser._option_string_actions]
 

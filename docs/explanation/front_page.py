@@ -11,8 +11,13 @@ from results_shown import ROOT, findings, headline, results_table, slices_table
 
 from nnunet_pix2rep.cli.main import describe_commands
 
-EXPLANATION = ROOT / "docs" / "explanation"
-PAGES = (ROOT / "README.md", EXPLANATION / "what-to-expect.md", EXPLANATION / "few-slices-of-many-patients.md")
+DOCS = ROOT / "docs"
+PAGES = (
+    ROOT / "README.md",
+    DOCS / "README.md",
+    DOCS / "explanation" / "what-to-expect.md",
+    DOCS / "explanation" / "few-slices-of-many-patients.md",
+)
 PARTS = {
     "headline": headline,
     "findings": findings,
