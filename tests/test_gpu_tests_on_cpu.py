@@ -16,7 +16,20 @@ pytestmark = pytest.mark.slow
 
 def run_gpu_tests(**variables):
     """Exit code and output of ``pytest -m gpu`` in a process of its own."""
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-m", "gpu", "-p", "no:cacheprovider", str(FOLDER)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rs",
+        "-n",
+        "0",
+        "-m",
+        "gpu",
+        "-p",
+        "no:cacheprovider",
+        str(FOLDER),
+    ]
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE} | variables
     ended = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, cwd=FOLDER.parents[1])
     return ended.returncode, ended.stdout

@@ -24,7 +24,7 @@ from nnunet_pix2rep.speed.trainers import PRETRAINERS, PlannedDataset, make_trai
 LOSS = "barlow_twins"  # of the trainer that README recommends; step_overhead has both losses
 WARM_UP = 3  # calls in which cuDNN chooses its algorithms, AMP its scale, and torch.compile compiles
 BATCHES_OF_ONE_WORKER = 2
-LONGEST_LOOP = 8.0  # seconds of steps that take from the loader
+LONGEST_LOOP = 5.0  # seconds of steps that take from the loader
 
 
 def measure_pretraining(

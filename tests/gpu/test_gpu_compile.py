@@ -22,11 +22,11 @@ def forget_compiled_networks():
 
 
 def compiled_trainer(loss, tiny, device, monkeypatch):
-    """By nnU-Net on a GPU; it never compiles on a CPU, where dynamo alone stands for it."""
+    """By nnU-Net on a GPU; it never compiles on a CPU, where dynamo and the tracing of gradients stand for it."""
     monkeypatch.setenv("nnUNet_compile", "t")
     trainer = initialized(PRETRAINERS[loss], tiny, device)
     if device.type != "cuda":
-        trainer.network = torch.compile(trainer.network, backend="eager")
+        trainer.network = torch.compile(trainer.network, backend="aot_eager")
     assert unwrap(trainer.network) is not trainer.network
     return trainer
 
