@@ -18,7 +18,7 @@ class Scale:
         seconds: Step -> its limit. The last step gets what the others leave.
         total: Seconds of the whole run.
         grace: Seconds that a command has to end after SIGTERM.
-        num_processes: Of the preprocessing.
+        num_processes: Of planning and preprocessing.
         speed: Options of ``nnunet_pix2rep speed``.
         epoch: Training steps of an epoch of the pretraining.
         epochs_before_the_stop: Epochs of the pretraining before SIGTERM.

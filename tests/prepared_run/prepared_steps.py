@@ -84,7 +84,7 @@ def prepare(run: Run, seconds: float) -> dict[str, Any]:
     spacing = ("-overwrite_target_spacing", *run.spacing) if run.spacing else ()
     left = seconds
     for command in (
-        ("nnUNetv2_plan_and_preprocess", *options, "--no_pp", *spacing),
+        ("nnUNetv2_plan_and_preprocess", *options, "--no_pp", "-npfp", str(scale.num_processes), *spacing),
         ("nnunet_pix2rep", "plan", *options, "-o", PLANS, "--compact", "--overwrite", "--set", *settings),
         ("nnUNetv2_preprocess", *options, COMPACT, "-plans_name", PLANS, "-np", *[str(scale.num_processes)] * 2),
     ):
