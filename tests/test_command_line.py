@@ -1,7 +1,7 @@
 """The main job as a user types it, on real data: convert, plan, preprocess, pretrain, fine-tune, predict.
 
-One method goes all the way by commands. What the others add is done by a process that has nnU-Net imported already and
-does what the commands do (tests/benchmark/execution/test_in_process_calls.py), since starting is most of the time.
+One method goes all the way by commands. What the others add is trained by a process that has nnU-Net imported already
+and does what the commands do (tests/benchmark/execution/test_in_process_calls.py), since starting is most of the time.
 """
 
 import json
@@ -13,7 +13,6 @@ from command_line import SHORT, CommandLine
 from nnssl_contract import check_contract, read_as_nnunet
 
 from nnunet_pix2rep.benchmark.execution.in_process.worker import NnunetWorker
-from nnunet_pix2rep.demo.run import WORKER
 from nnunet_pix2rep.installation import pretraining_trainers
 from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import installed_commands
 
@@ -24,8 +23,8 @@ PRETRAINING = "nnUNetTrainerPix2RepPretrain"
 
 @pytest.fixture(scope="module")
 def worker():
-    """Does commands one after the other in one process."""
-    worker = NnunetWorker(WORKER)
+    """Does nnU-Net's commands one after the other in one process."""
+    worker = NnunetWorker()
     yield worker
     worker.close()
 
@@ -134,7 +133,7 @@ def test_a_finished_pretraining_is_summarized_again_by_val(heart, worker, heart_
 
 
 @pytest.fixture(scope="module")
-def hippocampus(real_data, worker, tmp_path_factory):
+def hippocampus(real_data, tmp_path_factory):
     """Eight hippocampus volumes with plans of a residual network."""
     root = tmp_path_factory.mktemp("hippocampus")
     for kind in ("imagesTr", "labelsTr"):
@@ -142,8 +141,7 @@ def hippocampus(real_data, worker, tmp_path_factory):
         for file in sorted((real_data / "hippocampus" / kind).iterdir())[:8]:
             shutil.copyfile(file, root / "source" / kind / file.name)
     shell = CommandLine(root)
-    conversion = "python -m nnunet_pix2rep.dataset_conversion.Dataset504_Hippocampus"
-    shell.type(f"{conversion} -i {root / 'source'}", worker.run)
+    shell.type(f"python -m nnunet_pix2rep.dataset_conversion.Dataset504_Hippocampus -i {root / 'source'}")
     shell.type("nnUNetv2_plan_and_preprocess -d 504 -c 3d_fullres --no_pp -npfp 2")
     shell.type("nnUNetv2_plan_experiment -d 504 -pl nnUNetPlannerResEncM")
     return shell
@@ -155,8 +153,7 @@ def hippocampus_pretraining(hippocampus, worker):
     plans = "Pix2RepResEncPlans"
     hippocampus.type(
         f"nnunet_pix2rep plan -d 504 -c 3d_fullres -p nnUNetResEncUNetMPlans --compact -o {plans} "
-        f"--set {' '.join(SHORT)} pretraining.sampling.num_points=512",
-        worker.run,
+        f"--set {' '.join(SHORT)} pretraining.sampling.num_points=512"
     )
     hippocampus.type(f"nnUNetv2_preprocess -d 504 -plans_name {plans} -c 3d_fullres_compact -np 2")
     folder, _ = hippocampus.train(504, "3d_fullres_compact", 1, plans, "nnUNetTrainerPix2RepV2Pretrain", run=worker.run)
@@ -178,12 +175,11 @@ def test_three_dimensions_with_a_residual_network(hippocampus, worker, hippocamp
 
 
 @pytest.fixture(scope="module")
-def nnssl_file(hippocampus, worker, hippocampus_pretraining):
+def nnssl_file(hippocampus, hippocampus_pretraining):
     """The pretraining exported for nnU-Net's nnssl chain, and what the command said."""
     plans, pretraining = hippocampus_pretraining
     file = hippocampus.root / f"{plans}_nnssl.pth"
-    export = f"nnunet_pix2rep export {pretraining / 'checkpoint_final.pth'} --format nnssl -o {file}"
-    said = hippocampus.type(export, worker.run)
+    said = hippocampus.type(f"nnunet_pix2rep export {pretraining / 'checkpoint_final.pth'} --format nnssl -o {file}")
     assert "leaves the decoder random" in said
     return file
 
@@ -200,8 +196,7 @@ def test_the_nnssl_export_meets_the_contract_field_by_field(hippocampus, hippoca
 def test_an_exported_encoder_starts_another_pretraining(hippocampus, worker, hippocampus_pretraining, nnssl_file):
     plans, _ = hippocampus_pretraining
     start = hippocampus.root / f"{plans}_start.pth"
-    imported = f"nnunet_pix2rep import {nnssl_file} -d 504 -c 3d_fullres_compact -p {plans} -o {start}"
-    said = hippocampus.type(imported, worker.run)
+    said = hippocampus.type(f"nnunet_pix2rep import {nnssl_file} -d 504 -c 3d_fullres_compact -p {plans} -o {start}")
     assert " 0 skipped, 0 of another shape, 0 missing" in said
     folder, log = hippocampus.train(
         504, "3d_fullres_compact", 1, plans, PRETRAINING, f"-pretrained_weights {start}", worker.run
