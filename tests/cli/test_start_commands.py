@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
-from command_line import CommandLine
 from planned_dataset import environment_of
 from tiny_training import ThreadContext
 from unlabeled_dataset import cine, names_in, volume, write
 
 from nnunet_pix2rep.annotation.start import fingerprint
-from nnunet_pix2rep.benchmark.execution.in_process.worker import NnunetWorker
 from nnunet_pix2rep.cli.main import main
 from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.subprocesses import nnunet_environment, run_command
 
 IGNORE = 3
 PRETRAINING = "nnUNetTrainerPix2RepV2Pretrain"
@@ -128,17 +127,19 @@ def annotate(raw, case):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_from_scans_alone_to_a_fine_tuned_model_by_command_line(root, scans, request):
-    shell, worker = CommandLine(root), NnunetWorker()
-    request.addfinalizer(worker.close)
+def test_from_scans_alone_to_a_fine_tuned_model_by_command_line(root, scans, tmp_path):
+    log, environment = tmp_path / "log.txt", nnunet_environment(root)
+
+    def run(text, *more):
+        run_command((*text.split(), *more), log, environment)
+
     short = "num_epochs=1 num_iterations_per_epoch=2 num_val_iterations_per_epoch=1"
-    settings = " ".join(f"{part}.{value}" for part in ("pretraining", "finetuning") for value in short.split())
-    scans = scans.rename(scans.with_name("scans"))
-    shell.type(f"nnunet_pix2rep new_dataset -d 512 -n MyHearts --labels LV RV -i {scans}")
-    shell.type("nnunet_pix2rep plan_unlabeled -d 512 -c 2d -np 2")
-    shell.type(f"nnunet_pix2rep plan -d 512 -c 2d --compact --set pretraining.sampling.num_points=64 {settings}")
-    shell.type("nnunet_pix2rep preprocess_unlabeled -d 512 -c 2d_compact -p Pix2RepPlans -np 2")
-    shell.type(f"nnUNetv2_train 512 2d_compact all -p Pix2RepPlans -tr {PRETRAINING} -device cpu", worker.run)
+    settings = [f"{part}.{value}" for part in ("pretraining", "finetuning") for value in short.split()]
+    run("nnunet_pix2rep new_dataset -d 512 -n MyHearts --labels LV RV -i", str(scans))
+    run("nnunet_pix2rep plan_unlabeled -d 512 -c 2d -np 2")
+    run("nnunet_pix2rep plan -d 512 -c 2d --compact --set pretraining.sampling.num_points=64", *settings)
+    run("nnunet_pix2rep preprocess_unlabeled -d 512 -c 2d_compact -p Pix2RepPlans -np 2")
+    run(f"nnUNetv2_train 512 2d_compact all -p Pix2RepPlans -tr {PRETRAINING} -device cpu")
     (results,) = (root / "nnUNet_results").iterdir()
     weights = results / f"{PRETRAINING}__Pix2RepPlans__2d_compact" / "fold_all" / "checkpoint_final.pth"
     assert torch.load(weights, weights_only=True)["pix2rep"]["cases"] == [
@@ -147,11 +148,11 @@ def test_from_scans_alone_to_a_fine_tuned_model_by_command_line(root, scans, req
     (raw,) = (root / "nnUNet_raw").iterdir()
     plans = (root / "nnUNet_preprocessed" / raw.name / "Pix2RepPlans.json").read_text()
     annotate(raw, "ben")
-    shell.type("nnUNetv2_preprocess -d 512 -plans_name Pix2RepPlans -c 2d_compact -np 1")
+    run("nnUNetv2_preprocess -d 512 -plans_name Pix2RepPlans -c 2d_compact -np 1")
     train = "nnUNetv2_train 512 2d_compact all -p Pix2RepPlans -device cpu -tr"
-    shell.type(f"{train} nnUNetTrainerPix2RepFinetune", worker.run)
-    shell.type(f"{train} nnUNetTrainerConfiguredLength -pretrained_weights {weights}", worker.run)
+    run(f"{train} nnUNetTrainerPix2RepFinetune")
+    run(f"{train} nnUNetTrainerConfiguredLength -pretrained_weights", str(weights))
     for trainer in ("nnUNetTrainerPix2RepFinetune", "nnUNetTrainerConfiguredLength"):
         assert (results / f"{trainer}__Pix2RepPlans__2d_compact" / "fold_all" / "validation" / "summary.json").is_file()
     assert (root / "nnUNet_preprocessed" / raw.name / "Pix2RepPlans.json").read_text() == plans
-    shell.type("nnunet_pix2rep doctor -d 512 -c 2d_compact -p Pix2RepPlans -f all")
+    run("nnunet_pix2rep doctor -d 512 -c 2d_compact -p Pix2RepPlans -f all")
