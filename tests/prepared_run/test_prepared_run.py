@@ -73,7 +73,10 @@ def python(*lines):
 
 def test_a_command_is_asked_to_end_when_its_time_is_over(tmp_path):
     polite = python(
-        "import signal, sys, time", "signal.signal(15, lambda *_: sys.exit(143))", "print(1)", "time.sleep(60)"
+        "import signal, sys, time",
+        "signal.signal(15, lambda *_: sys.exit(143))",
+        "print(1, flush=True)",
+        "time.sleep(60)",
     )
     log = tmp_path / "log.txt"
     ended = run_limited(polite, log, os.environ, 60, stop_when=lambda: "\n1" in log.read_text() or time.sleep(0.1))

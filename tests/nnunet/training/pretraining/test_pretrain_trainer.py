@@ -36,6 +36,9 @@ def test_a_loss_without_settings_is_named(tiny):
 
 
 def test_the_trainers_stand_on_nnunets_in_few_steps():
-    """nnU-Net's, what all share, what pretrainings share, what those with paired pixels share."""
+    """nnU-Net's, what all share, what both stages say of memory, what pretrainings share, what paired pixels share."""
     names = [ancestor.__name__ for ancestor in Pix2RepPretrainTrainer.mro() if issubclass(ancestor, nnUNetTrainer)]
-    assert names == ["Pix2RepPretrainTrainer", "PretrainTrainer", "Pix2RepTrainer", "nnUNetTrainer"]
+    assert names == [
+        *("Pix2RepPretrainTrainer", "PretrainTrainer", "MemoryAdvisingTrainer"),
+        *("Pix2RepTrainer", "nnUNetTrainer"),
+    ]
