@@ -14,12 +14,13 @@ from typing import NamedTuple
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENTS, LONGER, SLICES = "sunnybrook_4.5mm", "sunnybrook_4.5mm_30000", "sunnybrook_slices"
+PATIENTS, LONGER, SLICES = "sunnybrook_4.5mm", "sunnybrook_4.5mm_30000", "sunnybrook_4.5mm_slices"
 """Folders in docs/benchmarks: whole patients, the same after four times the pretraining, single slices."""
 BUDGET = 18
-PRETRAINING_ITERATIONS = 7500  # of the benchmark of whole patients; single slices were run after a shorter one as well
 WHOLE, RANDOM, SPREAD = "random_patients", "random", "one_per_patient"
 STOCK, SCHEDULE, PIX2REP = "scratch", "scratch_same_schedule", "pix2rep_v2"
+NAMES = {SLICES: {PIX2REP: "weights:pix2rep_v2_7500.pth"}}
+"""What a folder calls a method: single slices start from weights that were there, pretrained for as long."""
 
 
 class Setting(NamedTuple):
@@ -33,14 +34,10 @@ class Setting(NamedTuple):
 def table(folder: str) -> pd.DataFrame:
     """Columns method, shots or selector and budget, draw, patient, dice; a row for each test patient of each draw."""
     results = ROOT / "docs" / "benchmarks" / folder / "results.csv"
-    if results.is_file():
-        cases = pd.read_csv(results).rename(columns={"seed": "draw"})
-        settings = [name for name in ("method", "shots", "selector", "budget", "draw") if name in cases]
-        by_case = cases.groupby([*settings, "patient", "case"], dropna=False).dice.mean()
-        return by_case.groupby([*settings, "patient"], dropna=False).mean().reset_index()
-    patients = pd.read_csv(results.with_name("dice_per_patient.csv"))
-    shown = patients.pretraining_iterations.isna() | (patients.pretraining_iterations == PRETRAINING_ITERATIONS)
-    return patients[shown & (patients.patients == "test")]
+    cases = pd.read_csv(results).rename(columns={"seed": "draw"})
+    settings = [name for name in ("method", "shots", "selector", "budget", "draw") if name in cases]
+    by_case = cases.groupby([*settings, "patient", "case"], dropna=False).dice.mean()
+    return by_case.groupby([*settings, "patient"], dropna=False).mean().reset_index()
 
 
 @cache
@@ -51,7 +48,7 @@ def scores(folder: str, method: str, setting: Setting) -> pd.DataFrame:
         KeyError: the folder has no such runs.
     """
     rows = table(folder)
-    rows = rows[rows.method == method]
+    rows = rows[rows.method == NAMES.get(folder, {}).get(method, method)]
     if setting.selector is None:
         rows = rows[rows.shots == setting.shots]
     else:
@@ -94,14 +91,14 @@ def results_table() -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for title, method, of_patients, of_slices in (
-        ("nnU-Net's own trainer", STOCK, PATIENTS, None),
+        ("nnU-Net's own trainer", STOCK, PATIENTS, SLICES),
         ("our fine-tuning, random weights", SCHEDULE, PATIENTS, SLICES),
         ("our fine-tuning after Pix2Rep-v2", PIX2REP, PATIENTS, SLICES),
         ("the same, four times the pretraining", PIX2REP, LONGER, None),
     ):
         cells = [mean_dice(of_patients, method, setting) for setting in patients]
         if of_slices is not None:
-            cells += [mean_dice(of_slices, method, setting, beside=(SCHEDULE, PIX2REP)) for setting in slices]
+            cells += [mean_dice(of_slices, method, setting) for setting in slices]
         texts = [f"{cell:.2f}" for cell in cells] + ["not run"] * (len(patients) + len(slices) - len(cells))
         lines.append(f"| {title} | {' | '.join(texts)} |")
     return "\n".join(lines)
@@ -110,7 +107,7 @@ def results_table() -> str:
 def slices_table() -> str:
     """The same number of annotated slices by where they lie, mean Dice of the draws."""
     lines = [
-        f"| {BUDGET} annotated slices | random weights | after one Pix2Rep-v2 pretraining |",
+        f"| {BUDGET} annotated slices | random weights | after Pix2Rep-v2 |",
         "| --- | --- | --- |",
     ]
     for title, selector in (
@@ -127,33 +124,36 @@ def slices_table() -> str:
 
 
 def headline() -> str:
-    """The finding in one sentence: a slice of each patient against whole patients, from random weights."""
-    spread, whole = (mean_dice(SLICES, SCHEDULE, Setting(selector=name)) for name in (SPREAD, WHOLE))
+    """The finding in one sentence: all that this package does against what one would do without it."""
+    spread = mean_dice(SLICES, PIX2REP, Setting(selector=SPREAD))
+    whole = mean_dice(SLICES, STOCK, Setting(selector=WHOLE))
     return (
-        f"On cardiac MRI, **{BUDGET} annotated slices gave a Dice of {spread:.2f} where they came from all patients, "
-        f"and {whole:.2f}\nwhere they were one or two whole patients.** Same effort, same training, ten other patients "
-        "to test on."
+        f"On cardiac MRI, **{BUDGET} annotated slices gave a Dice of {spread:.2f} spread over all patients, after "
+        f"pretraining, and {whole:.2f} as\none or two whole patients with nnU-Net's own trainer,** in equally short "
+        "trainings, on ten other patients."
     )
 
 
 def findings() -> str:
-    """Where the gain comes from, in order of size."""
+    """Where the gain comes from."""
     by_slices = [gain_by_slices(method) for method in (PIX2REP, SCHEDULE)]
     lowest, highest = sorted(difference for difference, _, _ in by_slices)
     better, patients = min(better for _, better, _ in by_slices), by_slices[0][2]
     schedule = [gain(SCHEDULE, STOCK, Setting(shots)) for shots in (1, 20)]
-    whole = [gain(PIX2REP, SCHEDULE, Setting(shots)) for shots in (1, 2, 5, 20)]
-    longer = mean_dice(LONGER, PIX2REP, Setting(1)) - mean_dice(PATIENTS, SCHEDULE, Setting(1))
-    spread = gain(PIX2REP, SCHEDULE, Setting(selector=SPREAD))
+    stock_draws = scores(SLICES, STOCK, Setting(selector=SPREAD)).mean(axis=1)
+    by_patients = [gain(PIX2REP, SCHEDULE, Setting(shots)) for shots in (1, 2, 5, 20)]
+    whole, spread = (gain(PIX2REP, SCHEDULE, Setting(selector=selector)) for selector in (WHOLE, SPREAD))
     sentences = (
-        f"**What you annotate matters most: {lowest:+.2f} to {highest:+.2f} Dice.** {BUDGET} slices, at least one of "
-        f"each patient, were compared with {BUDGET} slices of one or two whole patients: better in {better} of "
+        f"**What you annotate: {lowest:+.2f} to {highest:+.2f} Dice.** {BUDGET} slices spread over all patients were "
+        f"compared with {BUDGET} slices of one or two whole patients, in the same training: better in {better} of "
         f"{patients} test patients. `suggest` spreads the slices for you.",
-        f"**The schedule of fine-tuning comes next: {schedule[0]:+.2f} with one labeled patient, {schedule[1]:+.2f} "
-        "with twenty,** over nnU-Net's own trainer in equally short trainings.",
-        f"**The pretraining adds less, and not always:** {min(whole):+.2f} to {max(whole):+.2f} with whole patients, "
-        f"{longer:+.2f} with one patient after four times the pretraining, but {spread:+.2f} with a slice of each "
-        "patient. Compare on your own data: `nnUNetTrainerPix2RepFinetuneScratch` starts from random weights.",
+        f"**The schedule of fine-tuning: {schedule[0]:+.2f} with one labeled patient, {schedule[1]:+.2f} with "
+        "twenty,** over nnU-Net's own trainer in equally short trainings. On spread slices that trainer learned "
+        f"nothing in {(stock_draws < 0.01).sum()} of {len(stock_draws)} draws.",
+        f"**The pretraining adds less, and not always:** {min(by_patients):+.2f} to {max(by_patients):+.2f} with one "
+        f"to twenty labeled patients; with {BUDGET} slices {whole:+.2f} as whole patients and {spread:+.2f} spread, in "
+        "three draws each, and other draws gave less. Compare on your own data: "
+        "`nnUNetTrainerPix2RepFinetuneScratch` starts from random weights.",
     )
     return "\n".join(
         textwrap.fill(

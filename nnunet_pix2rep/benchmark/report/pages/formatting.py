@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nnunet_pix2rep.benchmark.schema import ARM_SEPARATOR
+
 LONGEST_LABEL = 24
 
 
 def label_of(method: str) -> str:
-    """The name of a method in a figure: the end of a long path."""
+    """The name of a method in a figure: the end of a long path, and a selector on a line of its own."""
+    name, separator, selector = method.rpartition(ARM_SEPARATOR)
+    if separator:
+        return f"{label_of(name)}\n+ {selector}"
     if len(method) <= LONGEST_LABEL:
         return method
     kind, colon, path = method.rpartition(":")

@@ -59,3 +59,4 @@ def test_numbers_are_shown_with_their_intervals():
     assert format_factor({"relation": "=", "value": 2.345}) == "2.35"
     assert label_of("weights:/a/very/long/path/to/checkpoint_final.pth") == "weights:…point_final.pth"
     assert label_of("scratch_same_schedule") == "scratch_same_schedule"
+    assert label_of("scratch_same_schedule + random_patients") == "scratch_same_schedule\n+ random_patients"
