@@ -13,9 +13,10 @@ def pytest_cmdline_main(config):
     """Tests of folders run in a process for each core, by pytest-xdist; ``-n 0`` or a debugger keeps one process.
 
     Single files are done before the processes would have started. A file's tests share a process and what they set up.
+    Tests for a GPU (``-m gpu``) have the card to themselves.
     """
     is_one_process = config.getoption("numprocesses", 0) is not None or hasattr(config, "workerinput")
-    if is_one_process or config.option.usepdb or config.option.collectonly:
+    if is_one_process or config.option.usepdb or config.option.collectonly or config.option.markexpr == "gpu":
         return
     if not any(Path(argument.split("::")[0]).is_dir() for argument in config.args):
         return

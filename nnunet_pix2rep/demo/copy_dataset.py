@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
-from nnunet_pix2rep.demo.settings import DemoFolders
+from nnunet_pix2rep.demo.settings import DemoFolders, folders_parser
 
 
 def copy_dataset(folders: DemoFolders) -> None:
@@ -19,9 +17,7 @@ def copy_dataset(folders: DemoFolders) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Copies from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-d", required=True, metavar="DATASET", help="name of the dataset")
-    parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="folder of the demo")
+    parser = folders_parser(__doc__)
     arguments = parser.parse_args(argv)
     copy_dataset(DemoFolders(arguments.o, arguments.d))
     return 0

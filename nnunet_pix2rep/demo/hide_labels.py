@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_pix2rep.demo.settings import DemoFolders
+from nnunet_pix2rep.demo.settings import DemoFolders, folders_parser
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import few_shot_splits
@@ -51,9 +50,7 @@ def hide_labels(raw: Path, folders: DemoFolders, num_test: int, seed: int) -> No
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Hides the labels from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-d", required=True, metavar="DATASET", help="name of the dataset")
-    parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="folder of the demo")
+    parser = folders_parser(__doc__)
     parser.add_argument("--test", type=int, required=True, metavar="N", help="number of test patients")
     parser.add_argument("--seed", type=int, required=True, help="seed of their choice")
     arguments = parser.parse_args(argv)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from nnunet_pix2rep.annotation.work_folder import read_suggestion
 from nnunet_pix2rep.demo.figure import DOTS_PER_INCH, AnnotatedSlice, Row, choose_cases, plot_figure
 from nnunet_pix2rep.demo.hide_labels import CHANNEL, ENDING
 from nnunet_pix2rep.demo.results import collect_results
-from nnunet_pix2rep.demo.settings import DemoFolders
+from nnunet_pix2rep.demo.settings import DemoFolders, folders_parser
 from nnunet_pix2rep.devices import choose_device
 from nnunet_pix2rep.feature_pictures import ColourBasis
 from nnunet_pix2rep.files import atomic_path, write_json
@@ -92,9 +91,7 @@ def write_report(folders: DemoFolders) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes both from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-d", required=True, metavar="DATASET", help="name of the dataset")
-    parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="folder of the demo")
+    parser = folders_parser(__doc__)
     arguments = parser.parse_args(argv)
     write_report(DemoFolders(arguments.o, arguments.d))
     return 0

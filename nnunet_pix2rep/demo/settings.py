@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,11 @@ class DemoFolders:
     def prediction(self, method: str) -> Path:
         """Gets the segmentations of the test images by a method."""
         return self.output / "predictions" / method
+
+
+def folders_parser(description: str | None) -> argparse.ArgumentParser:
+    """The command line of a part of the demo: ``-d`` and ``-o`` say which :class:`DemoFolders`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("-d", required=True, metavar="DATASET", help="name of the dataset")
+    parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="folder of the demo")
+    return parser

@@ -11,6 +11,7 @@ import pytest
 from tiny_training import PLANS
 
 from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.subprocesses import same_package
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 METHODS = ("scratch", "masked_autoencoder")
@@ -26,6 +27,7 @@ def start(dataset, folder):
         "nnUNet_raw": str(root / "nnUNet_raw"),
         "nnUNet_preprocessed": str(root / "nnUNet_preprocessed"),
         "OMP_NUM_THREADS": "1",
+        **same_package(),
     }
     return subprocess.Popen(
         [*command, "-o", str(folder)],
@@ -98,6 +100,7 @@ def test_slices_are_chosen_by_features_annotated_and_trained_on_in_one_process(t
         "nnUNet_raw": str(root / "nnUNet_raw"),
         "nnUNet_preprocessed": str(root / "nnUNet_preprocessed"),
         "OMP_NUM_THREADS": "1",
+        **same_package(),
     }
     command = [sys.executable, "-m", "nnunet_pix2rep.cli.main", *options.split(), "-o", str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)

@@ -1,5 +1,6 @@
 import argparse
 import json
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 from nnunet_pix2rep.cli import speed
 from nnunet_pix2rep.cli.main import main
+from nnunet_pix2rep.nnunet.subprocesses import same_package
 
 TINY = ("pretraining.sampling.num_points=64", "pretraining.head.channels=8", "pretraining.head.hidden_channels=8")
 
@@ -19,7 +21,9 @@ def test_the_command_writes_its_ratios_and_needs_no_variables(tmp_path, monkeypa
     file = tmp_path / "speed.json"
     options = ["--repetitions", "1", "--batches", "1", "--only", "step_overhead", "loader", "--set", *TINY]
     command = [sys.executable, "-m", "nnunet_pix2rep.cli.main", "speed", "--synthetic", "-o", str(file), *options]
-    printed = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+    printed = subprocess.run(
+        command, env={**os.environ, **same_package()}, check=True, capture_output=True, encoding="utf-8"
+    ).stdout
     results = json.loads(file.read_text(encoding="utf-8"))
     assert results["step_overhead"][0]["views"] == [16, 1, 128, 128]
     assert results["loader"]["workers"] == 1

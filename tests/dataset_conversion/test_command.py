@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from nnunet_pix2rep.nnunet.subprocesses import same_package
+
 MODULES = {
     "Dataset027_ACDC": 27,
     "Dataset114_MNMs": 114,
@@ -45,7 +47,7 @@ def test_runs_as_a_module_into_nnunets_raw_folder(real_data, tmp_path):
     module = "nnunet_pix2rep.dataset_conversion.Dataset504_Hippocampus"
     run = subprocess.run(
         [sys.executable, "-m", module, "-i", str(real_data / "hippocampus"), "-d", "7", "--dry-run"],
-        env={"nnUNet_raw": str(tmp_path)},
+        env={"nnUNet_raw": str(tmp_path), **same_package()},
         capture_output=True,
         encoding="utf-8",
         check=True,

@@ -3,6 +3,7 @@
 import os
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import SimpleITK
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
@@ -19,17 +20,8 @@ DATASET = "Dataset900_Tiny"
 def environment_of(root: Path):
     """nnU-Net's environment variables for folders below ``root``; the earlier values return afterwards."""
     names = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-    earlier = {name: os.environ.get(name) for name in names}
-    try:
-        for name in names:
-            os.environ[name] = str(root / name)
+    with patch.dict(os.environ, {name: str(root / name) for name in names}):
         yield
-    finally:
-        for name, value in earlier.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def make_planned_dataset(root: Path, shape=(24, 200, 180), spacing=(6.0, 1.25, 1.25), num_cases=4) -> Path:

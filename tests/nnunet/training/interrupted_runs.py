@@ -65,7 +65,7 @@ def interrupted(trainer_class, folder, epoch=2):
     return trainer
 
 
-def resumed(trainer_class, folder):
-    trainer = make_trainer(trainer_class, folder)
+def resumed(trainer_class, folder, **settings):
+    trainer = make_trainer(trainer_class, folder, **settings)
     trainer.load_checkpoint(str(file_of(trainer, LATEST)))
     return trainer

@@ -37,7 +37,7 @@ def test_a_pretraining_names_batch_and_points_and_goes_on_where_it_was(tiny):
     assert "total capacity" not in message
     assert str(file_of(trainer, LATEST)) in message
     assert load_checkpoint_file(file_of(trainer, LATEST))["current_epoch"] == 2
-    again = resumed(nnUNetTrainerPix2RepPretrain, tiny)
+    again = resumed(nnUNetTrainerPix2RepPretrain, tiny, pretraining={"sampling": {"num_points": 32}})
     again.run_training()
     assert again.current_epoch == 3
 
