@@ -103,19 +103,8 @@ def tests(run: Run, seconds: float) -> dict[str, Any]:
     results = run.work / "tests.xml"
     results.unlink(missing_ok=True)
     ended = run.command(
-        *(
-            "python",
-            "-m",
-            "pytest",
-            "-q",
-            "-m",
-            "gpu",
-            "-p",
-            "no:xdist",
-            "-p",
-            "no:cacheprovider",
-            f"--junitxml={results}",
-        ),
+        *("python", "-m", "pytest", "-q", "-m", "gpu", "-p", "no:xdist", "-p", "no:cacheprovider"),
+        f"--junitxml={results}",
         str(PROJECT / "tests" / "gpu"),
         seconds=seconds,
         stop_signal=signal.SIGINT,  # pytest then ends with its summary
