@@ -9,7 +9,7 @@ whose ED and ES count from 0.
 - Case names are ``<code>_frameFF`` with FF counted from 0, as in nnU-Net's own ``Dataset114_MNMs``.
 - imagesTr: Training/Labeled. imagesTs: Validation and Testing. imagesUn: all frames of Training/Unlabeled (whose label
   files are empty) and the frames of Training/Labeled without label.
-- The group of a patient is vendor and centre, as in ``A-1``.
+- The group of a patient is vendor and center, as in ``A-1``.
 
 Source: Campello et al., "Multi-Centre, Multi-Vendor and Multi-Disease Cardiac Segmentation: The M&Ms Challenge", IEEE
 Transactions on Medical Imaging 2021.
@@ -47,7 +47,7 @@ DESCRIPTION = DatasetDescription(
     labels=CARDIAC_LABELS,
     reference="Campello et al., IEEE TMI 2021, https://www.ub.edu/mnms",
     license="CC BY-NC-SA 4.0",
-    description="Short-axis cardiac cine MRI of several vendors and centres, labeled at end-diastole and end-systole",
+    description="Short-axis cardiac cine MRI of several vendors and centers, labeled at end-diastole and end-systole",
 )
 INPUT_HELP = "unpacked folder OpenDataset/, with Training/ and the CSV table"
 TABLE = "*Dataset*nformation*opendataset.csv"

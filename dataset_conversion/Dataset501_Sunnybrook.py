@@ -1,6 +1,6 @@
 """Sunnybrook Cardiac Data (MICCAI 2009 left-ventricle challenge): end-diastole and end-systole of each patient.
 
-Two layouts are recognised by their folders:
+Two layouts are recognized by their folders:
 
 - The original data: ``SCD_ManualContours/``, ``SCD_IMAGES_*/`` and ``scd_patientdata.csv``, contours as text and DICOM
   images. Gives the true geometry, and the other cardiac phases in imagesUn. See ``sunnybrook_contours.py``.

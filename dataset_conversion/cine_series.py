@@ -15,7 +15,7 @@ from nnunet_pix2rep.errors import UserError
 
 FILE_NAME = re.compile(r"IM-\d+-(\d+)\.dcm")
 SERIES_DESCRIPTION = "0008|103e"
-# Positions are stored with rounding errors, and the slices of a stack lie some millimetres apart.
+# Positions are stored with rounding errors, and the slices of a stack lie some millimeters apart.
 SAME_POSITION_MM = 0.5
 SPACING_TOLERANCE = 0.05
 

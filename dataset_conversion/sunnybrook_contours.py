@@ -2,7 +2,7 @@
 
 - ``SCD_ManualContours/SC-HF-I-01/contours-manual/IRCCI-expert/IM-0001-NNNN-icontour-manual.txt``: the inner contour, an
   ``x y`` pair of pixel coordinates per line. The data does not say where they count from; as most users of the data do,
-  0 is taken as the centre of the first pixel. (The PNG export cuts off the decimals and includes the contour itself:
+  0 is taken as the center of the first pixel. (The PNG export cuts off the decimals and includes the contour itself:
   its masks are up to a pixel larger.)
 - ``SCD_IMAGES_*/SCD0000101/CINESAX_*/IM-XXXX-NNNN.dcm``: the short-axis cine; NNNN is that of the contour.
 - ``scd_patientdata.csv``: PatientID (SCD0000101) and OriginalID (SC-HF-I-1, without leading zero) of each patient.
@@ -94,7 +94,7 @@ def patient_cases(contour_folder: Path, image_folder: Path, warnings: list[str])
     phases = main_phases(series, contours, patient, warnings)
     shape = series.pixel_array_shape
     masks = {
-        phase: {position: rasterise(path, shape) for position, path in slices.items()}
+        phase: {position: rasterize(path, shape) for position, path in slices.items()}
         for phase, slices in phases.items()
     }
     areas = {phase: {p: int(mask.sum()) for p, mask in slices.items()} for phase, slices in masks.items()}
@@ -158,7 +158,7 @@ def longest_run(positions: Sequence[int]) -> list[int]:
     return max(runs, key=len)
 
 
-def rasterise(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def rasterize(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """The inside of a contour as an array (rows, columns), bool.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The PNG export of the Sunnybrook data: the labeled slices as grey images, with masks of the left-ventricular cavity.
+"""The PNG export of the Sunnybrook data: the labeled slices as gray images, with masks of the left-ventricular cavity.
 
 ``Images/<part>/<patient>-IM-0001-<NNNN>.dcm.png``, and the mask of the same name in ``Labels/<part>/`` (0 and 255).
 The scanner wrote 20 cardiac phases per slice position, so NNNN = 20 * slice + phase. Pixels are 1.25 mm wide and slices
@@ -117,21 +117,21 @@ def check_contiguous(slices: dict[int, Path]) -> list[Path]:
     invent an image. The export itself has no gaps.
 
     Raises:
-        UserError: a slice within the stack is missing; the message names it and its neighbour.
+        UserError: a slice within the stack is missing; the message names it and its neighbor.
     """
     for position, following in pairwise(sorted(slices)):
         if following != position + 1:
-            neighbour = slices[position]
-            missing = int(parse_name(neighbour)["number"]) + PHASES_PER_SLICE
+            neighbor = slices[position]
+            missing = int(parse_name(neighbor)["number"]) + PHASES_PER_SLICE
             raise UserError(
-                f"The slice after {neighbour} is missing: add image and mask {missing:04d}, or remove the patient."
+                f"The slice after {neighbor} is missing: add image and mask {missing:04d}, or remove the patient."
             )
     return [slices[position] for position in sorted(slices)]
 
 
 def stack(files: Sequence[Path], is_mask: bool = False) -> SimpleITK.Image:
     """One volume of all slices, uint8."""
-    read = read_mask if is_mask else read_grey
+    read = read_mask if is_mask else read_gray
     volume = SimpleITK.GetImageFromArray(np.stack([read(path) for path in files]).astype(np.uint8))
     volume.SetSpacing(SPACING_MM)
     return volume
@@ -143,17 +143,17 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         UserError: it has values other than 0 and 255.
     """
-    pixels = read_grey(path)
+    pixels = read_gray(path)
     if not np.isin(pixels, (0, 255)).all():
         raise UserError(f"{path} is not a mask: it has values other than 0 and 255.")
     return pixels == 255
 
 
-def read_grey(path: Path) -> np.ndarray:
-    """A grey PNG, of one channel or of equal ones, as an array (256, 256), uint8.
+def read_gray(path: Path) -> np.ndarray:
+    """A gray PNG, of one channel or of equal ones, as an array (256, 256), uint8.
 
     Raises:
-        UserError: the file is damaged, coloured or of another size.
+        UserError: the file is damaged, colored or of another size.
     """
     try:
         pixels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
@@ -163,7 +163,7 @@ def read_grey(path: Path) -> np.ndarray:
         pixels = pixels[..., None]
     if pixels.shape[:2] != (PIXELS, PIXELS) or pixels.dtype != np.uint8 or (pixels != pixels[..., :1]).any():
         raise UserError(
-            f"{path} must be a grey 8-bit image of {PIXELS} x {PIXELS} pixels, but is of shape {pixels.shape}, "
+            f"{path} must be a gray 8-bit image of {PIXELS} x {PIXELS} pixels, but is of shape {pixels.shape}, "
             f"{pixels.dtype}."
         )
     return pixels[..., 0]

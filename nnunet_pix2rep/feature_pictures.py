@@ -1,4 +1,4 @@
-"""Pictures of pixel features: principal components as colours, similarity to a point, error of equivariance."""
+"""Pictures of pixel features: principal components as colors, similarity to a point, error of equivariance."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PIXELS_PER_IMAGE = 1000
 DARKEST, BRIGHTEST = 1, 99  # percentiles
 PANEL_INCHES = 3.0
 DOTS_PER_INCH = 120
-UNRELATED = 2.0  # squared distance of unrelated normalised features
+UNRELATED = 2.0  # squared distance of unrelated normalized features
 
 
 @dataclass(frozen=True)
-class ColourBasis:
+class ColorBasis:
     """The first three principal components as red, green and blue.
 
     Attributes:
         components: scikit-learn's PCA.
-        low: What becomes 0 in each colour, shape (3,).
+        low: What becomes 0 in each color, shape (3,).
         high: What becomes 1.
     """
 
@@ -36,9 +36,7 @@ class ColourBasis:
     high: np.ndarray
 
     @classmethod
-    def fit(
-        cls, features: Sequence[np.ndarray], pixels_per_image: int = PIXELS_PER_IMAGE, seed: int = 0
-    ) -> ColourBasis:
+    def fit(cls, features: Sequence[np.ndarray], pixels_per_image: int = PIXELS_PER_IMAGE, seed: int = 0) -> ColorBasis:
         """One basis for all images.
 
         Args:
@@ -57,14 +55,14 @@ class ColourBasis:
         """Share of the variance that each component explains."""
         return [float(share) for share in self.components.explained_variance_ratio_]
 
-    def colours(self, features: np.ndarray) -> np.ndarray:
-        """Features (*S, channels) to colours (*S, 3) from 0 to 1."""
+    def colors(self, features: np.ndarray) -> np.ndarray:
+        """Features (*S, channels) to colors (*S, 3) from 0 to 1."""
         values = self.components.transform(features.reshape(-1, features.shape[-1]))
         scaled = (values - self.low) / np.maximum(self.high - self.low, 1e-12)
         return np.clip(scaled, 0, 1).reshape(*features.shape[:-1], 3)
 
 
-def grey(image: np.ndarray) -> np.ndarray:
+def gray(image: np.ndarray) -> np.ndarray:
     """An image (Y, X) between its 1st and 99.5th percentile; from 0 to 1."""
     low, high = np.percentile(image, (1, 99.5))
     return np.clip((image - low) / max(high - low, 1e-6), 0, 1)
@@ -77,7 +75,7 @@ class FeaturePicture:
     Attributes:
         title: Stands above.
         image: Shape (Y, X).
-        colours: Principal components, shape (Y, X, 3).
+        colors: Principal components, shape (Y, X, 3).
         similarity: Cosine similarity to the point, shape (Y, X).
         equivariance: Error of equivariance, shape (Y, X), NaN where it is not known.
         pixel_size: Along y and x.
@@ -87,7 +85,7 @@ class FeaturePicture:
 
     title: str
     image: np.ndarray
-    colours: np.ndarray
+    colors: np.ndarray
     similarity: np.ndarray
     equivariance: np.ndarray
     pixel_size: tuple[float, float]
@@ -101,8 +99,8 @@ def plot_picture(picture: FeaturePicture, path: Path) -> None:
     axes = figure.subplots(1, 4)
     height, width = picture.image.shape
     aspect = picture.pixel_size[0] / picture.pixel_size[1]
-    axes[0].imshow(grey(picture.image), cmap="gray", aspect=aspect)
-    axes[1].imshow(picture.colours, aspect=aspect, interpolation="nearest")
+    axes[0].imshow(gray(picture.image), cmap="gray", aspect=aspect)
+    axes[1].imshow(picture.colors, aspect=aspect, interpolation="nearest")
     similarity = axes[2].imshow(picture.similarity, cmap="viridis", vmin=-1, vmax=1, aspect=aspect)
     figure.colorbar(similarity, ax=axes[2], shrink=0.8)
     scale = colormaps["magma"].with_extremes(bad="0.5")
@@ -122,20 +120,20 @@ def plot_picture(picture: FeaturePicture, path: Path) -> None:
 
 
 def plot_patches(images: Sequence[np.ndarray], features: Sequence[np.ndarray], title: str, path: Path) -> None:
-    """Writes patches above their features as colours, in one basis for all.
+    """Writes patches above their features as colors, in one basis for all.
 
     Args:
         images: Shape (Y, X) each.
         features: Shape (Y, X, channels) each.
-        title: Stands above, followed by the share of variance that the colours show.
+        title: Stands above, followed by the share of variance that the colors show.
         path: The PNG file.
     """
-    basis = ColourBasis.fit([rows.reshape(-1, rows.shape[-1]) for rows in features])
+    basis = ColorBasis.fit([rows.reshape(-1, rows.shape[-1]) for rows in features])
     figure = Figure(figsize=(PANEL_INCHES * len(images), 2 * PANEL_INCHES + 0.5), layout="constrained")
     axes = figure.subplots(2, len(images), squeeze=False)
     for column, (image, rows) in enumerate(zip(images, features, strict=True)):
-        axes[0, column].imshow(grey(image), cmap="gray")
-        axes[1, column].imshow(basis.colours(rows), interpolation="nearest")
+        axes[0, column].imshow(gray(image), cmap="gray")
+        axes[1, column].imshow(basis.colors(rows), interpolation="nearest")
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     figure.suptitle(f"{title}: PCA of the features, {sum(basis.explained):.0%} of the variance", fontsize=10)

@@ -2,7 +2,7 @@
 
 Follows the dense masked autoencoder of nnssl (MIC-DKFZ/nnssl, masked_image_modeling/BaseMAETrainer.py; Wald et al., An
 OpenMind for 3D medical vision self-supervised learning, arXiv 2412.17041): 75 % of the blocks of 16 voxels are set to
-zero in the normalised image, the whole U-Net sees the rest with ordinary convolutions, and the squared error counts in
+zero in the normalized image, the whole U-Net sees the rest with ordinary convolutions, and the squared error counts in
 the blanked voxels alone; patches are mirrored, rotated (20 %) and scaled (20 %), intensities stay as they are. SparK
 (Tian et al., ICLR 2023, arXiv 2301.03580) blanks 60 % and keeps blanked places empty with sparse convolutions; Models
 Genesis (Zhou et al., arXiv 1908.06912) distorts and paints instead. Neither is followed.
@@ -160,22 +160,22 @@ class MaskedReconstructor(nn.Module):
         return self.head(self.feature_network(images)[-1])
 
 
-def standardise(images: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
+def standardize(images: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
     """Gives some channels of every image mean 0 and standard deviation 1; a constant channel becomes 0.
 
     Args:
         images: Shape (B, C, *S).
-        channels: Bool, shape (C,): which to standardise; the others stay as they are.
+        channels: Bool, shape (C,): which to standardize; the others stay as they are.
 
     Returns:
         Shape (B, C, *S), float32.
     """
     values = images.float()
     axes = tuple(range(2, images.ndim))
-    centred = values - values.mean(dim=axes, keepdim=True)
-    deviation = centred.square().mean(dim=axes, keepdim=True).sqrt()
-    standardised = torch.where(deviation > 0, centred / deviation.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
-    return torch.where(channels.to(images.device).reshape(1, -1, *(1 for _ in axes)), standardised, values)
+    centered = values - values.mean(dim=axes, keepdim=True)
+    deviation = centered.square().mean(dim=axes, keepdim=True).sqrt()
+    standardized = torch.where(deviation > 0, centered / deviation.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
+    return torch.where(channels.to(images.device).reshape(1, -1, *(1 for _ in axes)), standardized, values)
 
 
 def masked_squared_error(reconstruction: torch.Tensor, images: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
@@ -191,7 +191,7 @@ def masked_squared_error(reconstruction: torch.Tensor, images: torch.Tensor, cou
 
 
 def explained_variance(reconstruction: torch.Tensor, images: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """1 - squared error / variance over the counted voxels: 0 for painting the mean grey, 1 for the very image.
+    """1 - squared error / variance over the counted voxels: 0 for painting the mean gray, 1 for the very image.
 
     Shapes as in :func:`masked_squared_error`.
     """

@@ -38,7 +38,7 @@ class PixelEmbedder(nn.Module):
 
         Args:
             images: Shape (B, C, *S), float.
-            points: Normalised coordinates, shape (B, m, D).
+            points: Normalized coordinates, shape (B, m, D).
 
         Returns:
             Shape (B * m, d), image by image.

@@ -40,7 +40,7 @@ class ProjectionHead(nn.Sequential):
 
         Args:
             maps: Shapes (B, C_i, *S_i); the sum of the C_i is ``in_channels``.
-            points: Normalised, shape (B, m, D).
+            points: Normalized, shape (B, m, D).
 
         Returns:
             Shape (B * m, d), image by image.

@@ -18,16 +18,16 @@ def draw_point_pairs(
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Draws pairs of points that show the same tissue in two views.
 
-    Points of view 2 are voxel centres. None is drawn twice where enough are valid, else all are drawn evenly often.
+    Points of view 2 are voxel centers. None is drawn twice where enough are valid, else all are drawn evenly often.
 
     Args:
-        grid: Shape (*S, D): the points of view 1 that the voxel centres of view 2 are mapped to.
+        grid: Shape (*S, D): the points of view 1 that the voxel centers of view 2 are mapped to.
         image_box: Shape (2, D), see :func:`nnunet_pix2rep.geometry.warp.valid_points`.
         num_points: Number m of pairs.
         generator: Source of randomness.
 
     Returns:
-        Points of view 1 and of view 2, normalised, each of shape (m, D); or None where no voxel is valid.
+        Points of view 1 and of view 2, normalized, each of shape (m, D); or None where no voxel is valid.
     """
     size = grid.shape[:-1]
     points_1 = grid.flatten(0, -2)
@@ -50,11 +50,11 @@ def draw_point_pairs(
 
 
 def features_at_points(feature_map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Features at points, linear between voxel centres and constant beyond the outermost ones.
+    """Features at points, linear between voxel centers and constant beyond the outermost ones.
 
     Args:
         feature_map: Shape (B, C, *S), S with D axes.
-        points: Normalised, shape (B, m, D).
+        points: Normalized, shape (B, m, D).
 
     Returns:
         Shape (B, m, C), type of ``feature_map``. Computed in float32 at least: coordinates in half precision are off
@@ -73,13 +73,13 @@ def interpolation_weights(points: torch.Tensor, size: Sequence[int]) -> torch.Te
     The product equals :func:`features_at_points`, and is worth while for maps of few voxels.
 
     Args:
-        points: Normalised, shape (B, m, D).
+        points: Normalized, shape (B, m, D).
         size: Array shape *S of the map, D axes.
 
     Returns:
         Shape (B, m, product of S), type of ``points``; every row has the sum 1.
 
-    >>> interpolation_weights(torch.tensor([[[-0.5], [0.25]]]), (2,))  # the first voxel's centre; between the two
+    >>> interpolation_weights(torch.tensor([[[-0.5], [0.25]]]), (2,))  # the first voxel's center; between the two
     tensor([[[1.0000, 0.0000],
              [0.2500, 0.7500]]])
     """

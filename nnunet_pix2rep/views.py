@@ -38,7 +38,7 @@ class ViewPair:
     Attributes:
         view_1: Shape (C, *S), float32.
         view_2: Shape (C, *S), float32.
-        points_1: Shape (m, D), normalised coordinates of view 1.
+        points_1: Shape (m, D), normalized coordinates of view 1.
         points_2: Shape (m, D); row i shows in view 2 what row i of ``points_1`` shows in view 1.
     """
 
@@ -110,7 +110,7 @@ class ViewMaker:
         image_stop: Sequence[int],
         generator: np.random.Generator,
     ) -> tuple[Placement, bool]:
-        """Where view 1 lies in the context, and whether it is the plain crop from its centre."""
+        """Where view 1 lies in the context, and whether it is the plain crop from its center."""
         starts = np.array([(whole - part) // 2 for whole, part in zip(context_size, self.view_size, strict=True)])
         view_size = np.array(self.view_size)
         if generator.random() >= self.config.multiscale_probability:
@@ -118,7 +118,7 @@ class ViewMaker:
         first_axis = 1 if self.ranges.in_plane_only else 0
         box = view_size.astype(float)
         box[first_axis:] = generator.uniform(*self.config.multiscale_range) * view_size[first_axis:].min()
-        # Within the plain crop, its centre on the image: elsewhere it might show nothing but padding.
+        # Within the plain crop, its center on the image: elsewhere it might show nothing but padding.
         lowest, highest = (
             np.clip(np.array(edge) - box / 2, starts, starts + view_size - box) for edge in (image_start, image_stop)
         )

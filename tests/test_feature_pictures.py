@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from nnunet_pix2rep.feature_pictures import ColourBasis, FeaturePicture, grey, plot_patches, plot_picture
+from nnunet_pix2rep.feature_pictures import ColorBasis, FeaturePicture, gray, plot_patches, plot_picture
 
 
 @pytest.fixture
@@ -14,18 +14,18 @@ def features():
 
 
 def basis_of(*images, **settings):
-    return ColourBasis.fit([image.reshape(-1, image.shape[-1]) for image in images], **settings)
+    return ColorBasis.fit([image.reshape(-1, image.shape[-1]) for image in images], **settings)
 
 
-def test_equal_features_have_equal_colours_in_all_images(features):
+def test_equal_features_have_equal_colors_in_all_images(features):
     first, second = features
     second[2, 3] = first[1, 1]
     basis = basis_of(first, second)
-    colours = [basis.colours(image) for image in (first, second)]
-    assert [picture.shape for picture in colours] == [(8, 8, 3), (6, 9, 3)]
-    assert np.allclose(colours[1][2, 3], colours[0][1, 1])
-    assert min(picture.min() for picture in colours) == 0
-    assert max(picture.max() for picture in colours) == 1
+    colors = [basis.colors(image) for image in (first, second)]
+    assert [picture.shape for picture in colors] == [(8, 8, 3), (6, 9, 3)]
+    assert np.allclose(colors[1][2, 3], colors[0][1, 1])
+    assert min(picture.min() for picture in colors) == 0
+    assert max(picture.max() for picture in colors) == 1
 
 
 def test_the_basis_is_the_pca_of_all_images_together(features):
@@ -36,20 +36,20 @@ def test_the_basis_is_the_pca_of_all_images_together(features):
 
 def test_a_large_image_does_not_rule_the_basis(features):
     small, large = features[0].reshape(-1, 5), np.tile(features[1].reshape(-1, 5), (50, 1))
-    drawn = ColourBasis.fit([small, large], pixels_per_image=64)
+    drawn = ColorBasis.fit([small, large], pixels_per_image=64)
     assert drawn.components.n_samples_ == 128
 
 
-def test_a_constant_feature_map_has_colours():
+def test_a_constant_feature_map_has_colors():
     constant = np.ones((4, 4, 5)) + np.random.default_rng(0).normal(0, 1e-9, (4, 4, 5))
-    assert np.isfinite(basis_of(constant).colours(constant)).all()
+    assert np.isfinite(basis_of(constant).colors(constant)).all()
 
 
-def test_grey_spans_the_range_of_the_image():
+def test_gray_spans_the_range_of_the_image():
     image = np.linspace(-5, 20, 400).reshape(20, 20)
-    assert grey(image).min() == 0
-    assert grey(image).max() == 1
-    assert np.isfinite(grey(np.zeros((3, 3)))).all()
+    assert gray(image).min() == 0
+    assert gray(image).max() == 1
+    assert np.isfinite(gray(np.zeros((3, 3)))).all()
 
 
 def test_a_picture_has_four_panels_and_copes_with_unknown_errors(tmp_path):

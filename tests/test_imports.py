@@ -15,7 +15,7 @@ LEVELS = (
     {"annotation"},
     {"nnunet"},
     {"pretraining", "views", "masked_autoencoder"},
-    {"feature_pictures", "nearest_neighbours"},
+    {"feature_pictures", "nearest_neighbors"},
     {"losses", "sampling", "geometry", "diagnostics", "projection_head"},
     {"config", "installation", "devices"},
     {"files"},

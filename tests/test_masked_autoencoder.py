@@ -11,7 +11,7 @@ from nnunet_pix2rep.masked_autoencoder import (
     draw_visible,
     explained_variance,
     masked_squared_error,
-    standardise,
+    standardize,
 )
 
 
@@ -61,7 +61,7 @@ def test_masks_follow_the_generator():
     assert not torch.equal(first, other)
 
 
-def test_without_movement_the_patch_is_the_centre_and_padding_does_not_count():
+def test_without_movement_the_patch_is_the_center_and_padding_does_not_count():
     context = torch.from_numpy(generator().normal(size=(2, 20, 24))).float()
     maker = MaskedPatchMaker((16, 16), TransformRanges(), (4, 4), 0.75)
     patch = maker(context, image_start=(0, 10), image_stop=(20, 24), generator=generator())
@@ -124,10 +124,10 @@ def test_training_paints_what_is_masked(dimension):
     assert losses[-1] < losses[0] / 2
 
 
-def test_standardised_channels_have_mean_0_and_deviation_1_and_others_stay():
+def test_standardized_channels_have_mean_0_and_deviation_1_and_others_stay():
     images = torch.randn(2, 3, 8, 9, generator=torch.Generator().manual_seed(0)) * 1000 + 5000
     images[0, 2] = 7.0
-    result = standardise(images, torch.tensor([True, False, True]))
+    result = standardize(images, torch.tensor([True, False, True]))
     assert torch.equal(result[:, 1], images[:, 1])
     assert torch.equal(result[0, 2], torch.zeros(8, 9))
     for image, channel in ((0, 0), (1, 0), (1, 2)):

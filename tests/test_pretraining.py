@@ -54,10 +54,10 @@ def test_pixel_features_are_those_of_all_maps_at_the_place_of_the_pixel():
     images = torch.randn(1, 1, 8, 8)
     coarse, fine = network.feature_network(images)
     row, column = 3, 6
-    centre = torch.tensor([[[(2 * column + 1) / 8 - 1, (2 * row + 1) / 8 - 1]]])
-    features = network.pixel_features(images, centre)[0, 0]
+    center = torch.tensor([[[(2 * column + 1) / 8 - 1, (2 * row + 1) / 8 - 1]]])
+    features = network.pixel_features(images, center)[0, 0]
     torch.testing.assert_close(features[6:], fine[0, :, row, column])
-    # the pixel lies a quarter of a coarse voxel before the centre of (1, 3) upwards: 1.25 and 2.75 in coarse voxels
+    # the pixel lies a quarter of a coarse voxel before the center of (1, 3) upwards: 1.25 and 2.75 in coarse voxels
     rows = 0.75 * coarse[0, :, 1] + 0.25 * coarse[0, :, 2]
     torch.testing.assert_close(features[:6], 0.25 * rows[:, 2] + 0.75 * rows[:, 3])
 

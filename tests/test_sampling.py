@@ -18,13 +18,13 @@ def generator(seed=0):
 
 
 @SIZES
-def test_points_of_view_2_are_voxel_centres_and_those_of_view_1_where_the_grid_maps_them(size):
+def test_points_of_view_2_are_voxel_centers_and_those_of_view_1_where_the_grid_maps_them(size):
     grid = identity_grid(size) * 0.5
     points_1, points_2 = draw_point_pairs(grid, whole_view(len(size)), 20, generator())
     assert points_1.shape == points_2.shape == (20, len(size))
     torch.testing.assert_close(points_1, points_2 * 0.5)
-    centres = {tuple(point.tolist()) for point in identity_grid(size).flatten(0, -2).round(decimals=5)}
-    assert {tuple(point.tolist()) for point in points_2.round(decimals=5)} <= centres
+    centers = {tuple(point.tolist()) for point in identity_grid(size).flatten(0, -2).round(decimals=5)}
+    assert {tuple(point.tolist()) for point in points_2.round(decimals=5)} <= centers
 
 
 @SIZES
@@ -79,14 +79,14 @@ def test_no_valid_voxel_gives_none():
 
 
 @SIZES
-def test_features_at_voxel_centres_are_those_of_the_voxels(size):
+def test_features_at_voxel_centers_are_those_of_the_voxels(size):
     feature_map = torch.randn(2, 3, *size)
     points = identity_grid(size).flatten(0, -2).expand(2, -1, -1)
     expected = feature_map.flatten(2).transpose(1, 2)
     torch.testing.assert_close(features_at_points(feature_map, points), expected, rtol=0, atol=1e-5)
 
 
-def test_features_are_linear_between_voxel_centres_and_constant_beyond():
+def test_features_are_linear_between_voxel_centers_and_constant_beyond():
     feature_map = torch.tensor([0.0, 10.0, 20.0, 30.0]).expand(1, 1, 2, 4)
     points = torch.tensor([[[-0.5, 0.0], [0.0, 0.0], [-1.0, -1.0], [1.0, 0.3], [5.0, 0.0]]])
     expected = torch.tensor([[[5.0], [15.0], [0.0], [30.0], [30.0]]])
@@ -111,7 +111,7 @@ def test_half_precision_features_are_sampled_at_the_very_points(dtype):
     torch.testing.assert_close(features.float(), expected, rtol=0, atol=0.01)
 
 
-def test_gradients_reach_the_neighbours_of_a_point_and_nothing_else():
+def test_gradients_reach_the_neighbors_of_a_point_and_nothing_else():
     feature_map = torch.zeros(1, 1, 4, 4, requires_grad=True)
     features_at_points(feature_map, torch.tensor([[[0.0, -0.75]]])).sum().backward()
     expected = torch.zeros(4, 4)
@@ -121,7 +121,7 @@ def test_gradients_reach_the_neighbours_of_a_point_and_nothing_else():
 
 @SIZES
 def test_interpolation_weights_make_sampling_a_product_of_matrices(size):
-    """Also beyond the outermost voxel centres, and along axes of a single voxel."""
+    """Also beyond the outermost voxel centers, and along axes of a single voxel."""
     generator = torch.Generator().manual_seed(1)
     feature_map = torch.randn(2, 3, *size, generator=generator)
     points = torch.rand(2, 50, len(size), generator=generator) * 3 - 1.5

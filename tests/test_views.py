@@ -107,7 +107,7 @@ def test_nothing_but_padding_is_refused(dimension):
 
 
 @each_dimension
-def test_view_1_is_the_centre_of_the_context(dimension):
+def test_view_1_is_the_center_of_the_context(dimension):
     context = voxel_coordinates(CONTEXTS[dimension])
     view = make(view_maker(dimension), context).view_1
     starts = [(length - n) // 2 for length, n in zip(CONTEXTS[dimension], VIEWS[dimension], strict=True)]

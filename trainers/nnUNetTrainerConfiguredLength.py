@@ -4,7 +4,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config
-from nnunet_pix2rep.nnunet.training.cpu_threads import honour_omp_num_threads
+from nnunet_pix2rep.nnunet.training.cpu_threads import honor_omp_num_threads
 
 
 class nnUNetTrainerConfiguredLength(nnUNetTrainer):
@@ -18,7 +18,7 @@ class nnUNetTrainerConfiguredLength(nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),
     ):
-        honour_omp_num_threads(device)
+        honor_omp_num_threads(device)
         super().__init__(plans, configuration, fold, dataset_json, device)
         config = read_config(
             self.configuration_manager, f"plans {self.plans_manager.plans_name}, configuration {configuration}"

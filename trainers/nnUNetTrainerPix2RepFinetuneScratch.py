@@ -4,6 +4,6 @@ from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTr
 
 
 class nnUNetTrainerPix2RepFinetuneScratch(Pix2RepFinetuneTrainer):
-    """Same optimiser, rates and schedule from random weights: the difference to the twin is the pretraining alone."""
+    """Same optimizer, rates and schedule from random weights: the difference to the twin is the pretraining alone."""
 
     needs_pretrained_weights = False

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 BOX_WIDTH, BOX_HEIGHT, GAP, LANE = 2.05, 1.0, 0.4, 1.95
-COLOURS = {
+COLORS = {
     "nnU-Net's own": "#d9d9d9",
     "touches nnU-Net (nnunet/, trainers/)": "#bcd7ee",
     "the method: pure functions": "#c9e7c5",
     "annotation/": "#f9dfae",
     "benchmark/, cli/": "#e3cdea",
 }
-NNUNET, BRIDGE, METHOD, ANNOTATION, BENCHMARK = COLOURS
+NNUNET, BRIDGE, METHOD, ANNOTATION, BENCHMARK = COLORS
 
 
 class Step(NamedTuple):
@@ -82,7 +82,7 @@ def plot_walks() -> Figure:
         for place, step in enumerate(steps):
             left = place * (BOX_WIDTH + GAP)
             box = FancyBboxPatch(
-                (left, bottom), BOX_WIDTH, BOX_HEIGHT, "round,pad=0.04", facecolor=COLOURS[step.room], edgecolor="0.45"
+                (left, bottom), BOX_WIDTH, BOX_HEIGHT, "round,pad=0.04", facecolor=COLORS[step.room], edgecolor="0.45"
             )
             axis.add_patch(box)
             middle = left + BOX_WIDTH / 2
@@ -91,9 +91,9 @@ def plot_walks() -> Figure:
             if place:
                 ends = ((left - GAP + 0.04, bottom + BOX_HEIGHT / 2), (left - 0.04, bottom + BOX_HEIGHT / 2))
                 axis.add_patch(FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=11, color="0.3"))
-    for place, (room, colour) in enumerate(COLOURS.items()):
-        left = place * width / len(COLOURS)
-        axis.add_patch(FancyBboxPatch((left, 0.16), 0.25, 0.2, "round,pad=0.02", facecolor=colour, edgecolor="0.45"))
+    for place, (room, color) in enumerate(COLORS.items()):
+        left = place * width / len(COLORS)
+        axis.add_patch(FancyBboxPatch((left, 0.16), 0.25, 0.2, "round,pad=0.02", facecolor=color, edgecolor="0.45"))
         axis.text(left + 0.38, 0.26, room, va="center", fontsize=8.5)
     return figure
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from nnunet_pix2rep.config import ViewsConfig
-from nnunet_pix2rep.demo.figure import LABEL_COLOURS
+from nnunet_pix2rep.demo.figure import LABEL_COLORS
 from nnunet_pix2rep.demo.phantom import make_frame
 from nnunet_pix2rep.geometry.grids import TransformRanges
 from nnunet_pix2rep.views import ViewMaker, ViewPair
@@ -25,14 +25,14 @@ WIDTH, HEIGHT = 16.0, 8.47
 INK, PALE_INK = "#22303c", "#5b6b78"
 PRETRAINING, TRAINING = "#e9f1f8", "#f4f1e8"
 NETWORK, NETWORK_EDGE = "#4f86b0", "#27506f"
-POINT_COLOURS = ("#e69f00", "#d0368a", "#009e73", "#56b4e9", "#d55e00")
+POINT_COLORS = ("#e69f00", "#d0368a", "#009e73", "#56b4e9", "#d55e00")
 PATIENT, PHASE, VIEW_SIZE, SEED = 3, "ED", 80, 1
 OTHER_PATIENTS = (2, 7, 4)
 RANGES = TransformRanges(
     rotation=(-1.0, 1.0), zoom=(0.7, 1.0), translation=0.05, elastic_probability=1.0, elastic_amplitudes=(0.04, 0.02)
 )
 PLACES = ((-0.02, -0.2), (0.3, 0.12), (0.05, 0.02), (-0.45, 0.7), (-0.42, -0.12))
-"""Where in view 1, about, the shown pairs lie: normalised (x, y)."""
+"""Where in view 1, about, the shown pairs lie: normalized (x, y)."""
 NUM_FEATURES = 12
 IMAGE = 1.5  # width of most pictures
 
@@ -69,7 +69,7 @@ class Drawing:
         self.axis = axis
 
     def text(self, x: float, y: float, text: str, size: float = 11.0, **options: object) -> None:
-        """Centred text."""
+        """Centered text."""
         settings: dict = {"ha": "center", "va": "center", "color": INK, "linespacing": 1.3} | options
         self.axis.text(x, y, text, fontsize=size, **settings)
 
@@ -84,20 +84,20 @@ class Drawing:
             )
         )
 
-    def band(self, bottom: float, height: float, colour: str, title: str) -> None:
+    def band(self, bottom: float, height: float, color: str, title: str) -> None:
         """A room across the whole width with a title in its upper left corner."""
         self.axis.add_patch(
-            FancyBboxPatch((0.15, bottom), WIDTH - 0.3, height, "round,pad=0,rounding_size=0.2", fc=colour, ec="none")
+            FancyBboxPatch((0.15, bottom), WIDTH - 0.3, height, "round,pad=0,rounding_size=0.2", fc=color, ec="none")
         )
         self.text(0.45, bottom + height - 0.36, title, 12.5, ha="left", fontweight="bold")
 
-    def box(self, place: tuple[float, float], size: tuple[float, float], colour: str, edge: str) -> None:
+    def box(self, place: tuple[float, float], size: tuple[float, float], color: str, edge: str) -> None:
         """A box with round corners."""
         style = "round,pad=0,rounding_size=0.05"
-        self.axis.add_patch(FancyBboxPatch(place, *size, style, fc=colour, ec=edge, lw=1, zorder=2))
+        self.axis.add_patch(FancyBboxPatch(place, *size, style, fc=color, ec=edge, lw=1, zorder=2))
 
     def picture(self, left: float, bottom: float, image: np.ndarray, size: float = IMAGE, edge: str = "white") -> None:
-        """A grey picture in a thin frame, over those drawn before."""
+        """A gray picture in a thin frame, over those drawn before."""
         extent = (left, left + size, bottom, bottom + size)
         low, high = np.percentile(image, (0.5, 99.5))
         self.axis.imshow(image, cmap="gray", vmin=low, vmax=high, extent=extent, zorder=3, interpolation="bicubic")
@@ -108,17 +108,17 @@ class Drawing:
         rows, columns = label.shape
         x = left + (np.arange(columns) + 0.5) * size / columns
         y = bottom + size - (np.arange(rows) + 0.5) * size / rows
-        for value, colour in enumerate(LABEL_COLOURS, start=1):
+        for value, color in enumerate(LABEL_COLORS, start=1):
             mask = (label == value).astype(float)
             if filled:
-                self.axis.contourf(x, y, mask, levels=(0.5, 1.5), colors=[colour], alpha=0.6, zorder=4)
-            self.axis.contour(x, y, mask, levels=(0.5,), colors=[colour], linewidths=1.6, zorder=4)
+                self.axis.contourf(x, y, mask, levels=(0.5, 1.5), colors=[color], alpha=0.6, zorder=4)
+            self.axis.contour(x, y, mask, levels=(0.5,), colors=[color], linewidths=1.6, zorder=4)
 
     def points(self, left: float, bottom: float, points: np.ndarray) -> None:
-        """Coloured rings at normalised points (m, 2) of a picture."""
+        """Colored rings at normalized points (m, 2) of a picture."""
         x = left + (points[:, 0] + 1) / 2 * IMAGE
         y = bottom + (1 - points[:, 1]) / 2 * IMAGE
-        self.axis.scatter(x, y, s=52, c=POINT_COLOURS, edgecolors="white", linewidths=1.3, zorder=5)
+        self.axis.scatter(x, y, s=52, c=POINT_COLORS, edgecolors="white", linewidths=1.3, zorder=5)
 
     def network(self, middle_x: float, middle_y: float, head: str) -> None:
         """A U-Net: four stages down and three up, their skip connections, and the layer on top."""
@@ -135,17 +135,17 @@ class Drawing:
 
     def features(self, left: float, top: float, noise_seed: int) -> float:
         """A matrix with a row for each pair, and the height of a row; both matrices of a pair are nearly equal."""
-        shared = np.random.default_rng(0).random((len(POINT_COLOURS), NUM_FEATURES))
+        shared = np.random.default_rng(0).random((len(POINT_COLORS), NUM_FEATURES))
         values = shared + np.random.default_rng(noise_seed).normal(0, 0.08, shared.shape)
         cell, row_height = 0.125, 0.42
-        for row, colour in enumerate(POINT_COLOURS):
+        for row, color in enumerate(POINT_COLORS):
             y = top - row * row_height
             for column, value in enumerate(np.clip(values[row], 0.08, 1.0)):
                 self.axis.add_patch(
-                    Rectangle((left + column * cell, y - 0.27), cell, 0.27, fc=colour, alpha=value, ec="none", zorder=3)
+                    Rectangle((left + column * cell, y - 0.27), cell, 0.27, fc=color, alpha=value, ec="none", zorder=3)
                 )
             self.axis.add_patch(
-                Rectangle((left, y - 0.27), NUM_FEATURES * cell, 0.27, fill=False, ec=colour, lw=1.2, zorder=4)
+                Rectangle((left, y - 0.27), NUM_FEATURES * cell, 0.27, fill=False, ec=color, lw=1.2, zorder=4)
             )
         return row_height
 
@@ -175,9 +175,9 @@ def draw_pretraining(drawing: Drawing, bottom: float, scan: Slice) -> None:
     row_height = drawing.features(first, top, 1)
     drawing.features(second, top, 2)
     drawing.arrow((9.55, middle + 0.05), (first - 0.12, middle + 0.05))
-    for row, colour in enumerate(POINT_COLOURS):
+    for row, color in enumerate(POINT_COLORS):
         y = top - row * row_height - 0.135
-        drawing.axis.plot((first + 1.55, second - 0.05), (y, y), color=colour, lw=2.2, zorder=3)
+        drawing.axis.plot((first + 1.55, second - 0.05), (y, y), color=color, lw=2.2, zorder=3)
     drawing.text((first + second + 1.5) / 2, middle + 1.3, "the same pixel, the same features")
     drawing.text(first + 0.75, middle - 1.3, "view 1", color=PALE_INK)
     drawing.text(second + 0.75, middle - 1.3, "view 2", color=PALE_INK)
@@ -191,7 +191,7 @@ def draw_training(drawing: Drawing, bottom: float, scan: Slice) -> None:
     drawing.band(bottom, 3.15, TRAINING, "2   A few annotated slices, then nnU-Net")
     low = bottom + 0.8
     for place, patient in enumerate(OTHER_PATIENTS):
-        edge = POINT_COLOURS[0] if place == len(OTHER_PATIENTS) - 1 else "white"
+        edge = POINT_COLORS[0] if place == len(OTHER_PATIENTS) - 1 else "white"
         drawing.picture(0.45 + 0.2 * place, low + 0.16 - 0.08 * place, middle_slice(patient).image, 1.36, edge)
     drawing.text(0.45 + 0.9, low - 0.42, "slices of many scans")
     drawing.arrow((2.35, low + 0.75), (3.2, low + 0.75))
@@ -200,7 +200,7 @@ def draw_training(drawing: Drawing, bottom: float, scan: Slice) -> None:
     drawing.outline(3.3, low, chosen.label, filled=False)
     drawing.text(3.3 + IMAGE / 2, low - 0.42, "drawn by you")
     drawing.arrow((4.9, low + 0.75), (6.15, low + 0.75))
-    drawing.network(7.75, low + 0.87, LABEL_COLOURS[2])
+    drawing.network(7.75, low + 0.87, LABEL_COLORS[2])
     drawing.text(7.75, low - 0.42, "fine-tuning on the drawn slices")
     drawing.arrow((9.55, low + 0.75), (10.25, low + 0.75))
     drawing.picture(10.35, low, scan.image)

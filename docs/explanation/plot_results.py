@@ -26,9 +26,9 @@ from results_shown import (
     scores,
 )
 
-from nnunet_pix2rep.benchmark.report.pages.figures import COLOURS, REFERENCE_COLOUR
+from nnunet_pix2rep.benchmark.report.pages.figures import COLORS, REFERENCE_COLOR
 
-BLUE, ORANGE = COLOURS[:2]
+BLUE, ORANGE = COLORS[:2]
 CHOICES = {
     WHOLE: "one or two whole patients",
     RANDOM: "random slices of all patients",
@@ -36,7 +36,7 @@ CHOICES = {
 }
 SHOTS = (1, 2, 5, 20)
 LINES = (
-    (STOCK, PATIENTS, SHOTS, REFERENCE_COLOUR, "-o"),
+    (STOCK, PATIENTS, SHOTS, REFERENCE_COLOR, "-o"),
     (SCHEDULE, PATIENTS, SHOTS, BLUE, "-o"),
     (PIX2REP, PATIENTS, SHOTS, ORANGE, "-o"),
     (PIX2REP, LONGER, (1, 5, 20), ORANGE, "--D"),
@@ -68,13 +68,13 @@ def describe_results() -> str:
 def plot_slices(axis: Axes) -> None:
     """The same number of annotated slices, chosen in three ways: every draw, and the mean of the draws."""
     for place, selector in enumerate(CHOICES):
-        for method, colour, shift, text in ((SCHEDULE, BLUE, 0.13, 9), (PIX2REP, ORANGE, -0.13, -16)):
+        for method, color, shift, text in ((SCHEDULE, BLUE, 0.13, 9), (PIX2REP, ORANGE, -0.13, -16)):
             draws, y = draws_of(method, selector), -place + shift
-            axis.scatter(draws, [y] * len(draws), s=22, color=colour, alpha=0.45, linewidths=0, zorder=3)
+            axis.scatter(draws, [y] * len(draws), s=22, color=color, alpha=0.45, linewidths=0, zorder=3)
             mean = sum(draws) / len(draws)
-            axis.plot((mean, mean), (y - 0.11, y + 0.11), color=colour, lw=3, solid_capstyle="butt", zorder=4)
+            axis.plot((mean, mean), (y - 0.11, y + 0.11), color=color, lw=3, solid_capstyle="butt", zorder=4)
             axis.annotate(
-                f"{mean:.2f}", (mean, y), (0, text), textcoords="offset points", ha="center", color=colour, fontsize=8.5
+                f"{mean:.2f}", (mean, y), (0, text), textcoords="offset points", ha="center", color=color, fontsize=8.5
             )
     axis.set_yticks([-place for place in range(len(CHOICES))], list(CHOICES.values()))
     axis.set(xlim=LIMITS, ylim=(-len(CHOICES) + 0.5, 0.55), xlabel="Dice")
@@ -85,9 +85,9 @@ def plot_slices(axis: Axes) -> None:
 
 def plot_patients(axis: Axes) -> None:
     """Mean Dice over the number of patients that are labeled as a whole."""
-    for method, folder, shots, colour, line in LINES:
+    for method, folder, shots, color, line in LINES:
         means = [mean_dice(folder, method, Setting(number)) for number in shots]
-        axis.plot(shots, means, line, color=colour, ms=4.5, lw=1.7, zorder=3, mfc="white" if line == "--D" else colour)
+        axis.plot(shots, means, line, color=color, ms=4.5, lw=1.7, zorder=3, mfc="white" if line == "--D" else color)
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(FixedLocator(SHOTS))
     axis.xaxis.set_minor_locator(NullLocator())
@@ -98,7 +98,7 @@ def plot_patients(axis: Axes) -> None:
 
 
 def plot_results() -> Figure:
-    """Both plots and what their colours mean."""
+    """Both plots and what their colors mean."""
     figure = Figure(figsize=(11.5, 4.1))
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1.25, 1)})
     plot_slices(left)
@@ -108,7 +108,7 @@ def plot_results() -> Figure:
         axis.set_axisbelow(True)
     left.spines["left"].set_visible(False)
     handles = [
-        Line2D([], [], color=REFERENCE_COLOUR, marker="o", ms=4.5, label="nnU-Net's own trainer"),
+        Line2D([], [], color=REFERENCE_COLOR, marker="o", ms=4.5, label="nnU-Net's own trainer"),
         Line2D([], [], color=BLUE, marker="o", ms=4.5, label="our fine-tuning, random weights"),
         Line2D([], [], color=ORANGE, marker="o", ms=4.5, label="after Pix2Rep-v2"),
         Line2D(

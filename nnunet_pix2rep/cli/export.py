@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         required=True,
         choices=("nnunet", "nnssl"),
-        help="nnunet: the whole network without optimiser and segmentation layers, for -pretrained_weights. nnssl: "
+        help="nnunet: the whole network without optimizer and segmentation layers, for -pretrained_weights. nnssl: "
         f"encoder and stem with an adaptation plan. {ENCODER_ONLY}",
     )
     parser.add_argument("-o", required=True, type=Path, metavar="FILE", help="The new file, such as weights.pth.")

@@ -28,7 +28,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--features",
         choices=FEATURES,
         help="projected: after the projection head of the pretraining. hypercolumn: of all decoder stages, each "
-        "normalised. last_stage: of the last one. Default: projected, where the checkpoint has a projection head, "
+        "normalized. last_stage: of the last one. Default: projected, where the checkpoint has a projection head, "
         "else hypercolumn.",
     )
     parser.add_argument(
@@ -52,12 +52,12 @@ def load_model(arguments: argparse.Namespace) -> FeatureModel:
 
 def add_voting_arguments(parser: argparse.ArgumentParser) -> None:
     """How pixels vote; the library sets the defaults, so they are None here."""
-    parser.add_argument("-k", type=int, metavar="K", help="Nearest neighbours that vote. Default: 64.")
+    parser.add_argument("-k", type=int, metavar="K", help="Nearest neighbors that vote. Default: 64.")
     parser.add_argument(
         "--temperature",
         type=float,
         metavar="T",
-        help="A neighbour of cosine similarity s weighs exp(s / T); large: all weigh the same. Default: 0.07.",
+        help="A neighbor of cosine similarity s weighs exp(s / T); large: all weigh the same. Default: 0.07.",
     )
     parser.add_argument(
         "--class-balance", action="store_true", help="Every class of the support weighs the same, however rare."

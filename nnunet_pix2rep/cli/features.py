@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnunet_pix2rep.cli.feature_options import add_model_arguments, load_model
 
-HELP = "Draw the pixel features of images: PCA colours, similarity to a point, equivariance error; save raw features."
+HELP = "Draw the pixel features of images: PCA colors, similarity to a point, equivariance error; save raw features."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channels",
         nargs="+",
         metavar="NAME",
-        help="Names of the channels; nnU-Net normalises CT in its own way. Default: CT for DICOM of CT; grey or R G B "
+        help="Names of the channels; nnU-Net normalizes CT in its own way. Default: CT for DICOM of CT; gray or R G B "
         "for PNG; else MRI.",
     )
     parser.add_argument(
@@ -77,4 +77,4 @@ def run(arguments: argparse.Namespace) -> int:
 def _remark_on_channels(made: NewDataset, arguments: argparse.Namespace) -> str:
     if arguments.channels or made.channels != ("MRI",):
         return ""
-    return " (the default: give --channels CT for CT, which nnU-Net normalises in another way)"
+    return " (the default: give --channels CT for CT, which nnU-Net normalizes in another way)"

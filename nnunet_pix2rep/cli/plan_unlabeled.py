@@ -95,12 +95,12 @@ def _print_foreground(planned: Planned, arguments: argparse.Namespace) -> None:
     if planned.from_body and by_intensity:
         again = f"plan_unlabeled -d {arguments.d} -c {' '.join(arguments.c)} --replan"
         print(
-            f"nnU-Net normalises {', '.join(by_intensity)} by them. The plans stay valid when labels come. For the "
+            f"nnU-Net normalizes {', '.join(by_intensity)} by them. The plans stay valid when labels come. For the "
             "intensities of what is annotated, plan again then, under another name, and pretrain again: "
             f"nnunet_pix2rep {again} -overwrite_plans_name {planned.plans_file.stem}2"
         )
     elif planned.from_body:
-        print("nnU-Net normalises no channel by them, so nothing needs to be planned again when labels come.")
+        print("nnU-Net normalizes no channel by them, so nothing needs to be planned again when labels come.")
     scans = planned.foreground.scans if planned.foreground is not None else []
     for index, name in enumerate(channel_names(dataset_json)):
         if name not in by_intensity and any(scan.looks_like_ct[index] for scan in scans):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnunet_pix2rep.cli.feature_options import add_model_arguments, add_voting_arguments, load_model, read_voting
 
-HELP = "Segment images without training: each pixel by its nearest neighbours among the pixels of annotated images."
+HELP = "Segment images without training: each pixel by its nearest neighbors among the pixels of annotated images."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ class FinetuningConfig:
         "ours",
         choices=("all", "decoder", "heads"),
     )
-    optimizer: str = setting("adamw", "optimiser; sgd has nnU-Net's momentum of 0.99", "v2", choices=("adamw", "sgd"))
+    optimizer: str = setting("adamw", "optimizer; sgd has nnU-Net's momentum of 0.99", "v2", choices=("adamw", "sgd"))
     backbone_lr: float = setting(
         1e-3,
         "peak learning rate of everything but the segmentation layers",

@@ -9,7 +9,7 @@ from nnunet_pix2rep.config.fields import setting
 
 @dataclass(frozen=True)
 class OptimizationConfig:
-    """Optimiser and schedule of the self-supervised stage."""
+    """Optimizer and schedule of the self-supervised stage."""
 
     initial_lr: float = setting(1e-3, "peak learning rate of AdamW", "ours; v1 has 4.7e-4, v2 5e-4", 0.0, 1.0)
     weight_decay: float = setting(1e-4, "weight decay of AdamW", "ours", 0.0, 1.0)

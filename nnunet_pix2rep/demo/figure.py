@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from nnunet_pix2rep.feature_pictures import grey
+from nnunet_pix2rep.feature_pictures import gray
 
 NUM_ROWS = 3
 METHODS = ("scratch", "pix2rep", "suggested")
@@ -25,7 +25,7 @@ COLUMNS = (
     "Suggested slices,\nPix2Rep",
     "Learned features\n(PCA)",
 )
-LABEL_COLOURS = ("#56b4e9", "#e69f00", "#d0368a")  # of labels 1, 2, 3; distinct for colour-blind readers too
+LABEL_COLORS = ("#56b4e9", "#e69f00", "#d0368a")  # of labels 1, 2, 3; distinct for color-blind readers too
 OPACITY = 0.6
 PANEL_INCHES = 1.75
 DOTS_PER_INCH = 120
@@ -36,7 +36,7 @@ class AnnotatedSlice:
     """A slice that was annotated; both arrays of shape (Y, X).
 
     Attributes:
-        image: Its grey values.
+        image: Its gray values.
         label: What was drawn.
     """
 
@@ -74,19 +74,19 @@ def choose_cases(results: Mapping[str, Any], number: int = NUM_ROWS) -> list[str
 
 
 def overlay(image: np.ndarray, segmentation: np.ndarray | None = None) -> np.ndarray:
-    """The image in grey between its 1st and 99.5th percentile, with the labels in colour; (Y, X, 3) from 0 to 1."""
-    colours = np.repeat(grey(image)[..., None], 3, axis=-1)
+    """The image in gray between its 1st and 99.5th percentile, with the labels in color; (Y, X, 3) from 0 to 1."""
+    colors = np.repeat(gray(image)[..., None], 3, axis=-1)
     if segmentation is not None:
-        for label, colour in enumerate(LABEL_COLOURS, 1):
+        for label, color in enumerate(LABEL_COLORS, 1):
             where = segmentation == label
-            colours[where] = (1 - OPACITY) * colours[where] + OPACITY * np.array(to_rgb(colour))
-    return colours
+            colors[where] = (1 - OPACITY) * colors[where] + OPACITY * np.array(to_rgb(color))
+    return colors
 
 
 def plot_figure(
     annotated: Sequence[Sequence[AnnotatedSlice]],
     rows: Sequence[Row],
-    colours: Sequence[np.ndarray],
+    colors: Sequence[np.ndarray],
     results: Mapping[str, Any],
 ) -> Figure:
     """Draws both sets of annotated slices, and below them the test images.
@@ -94,7 +94,7 @@ def plot_figure(
     Args:
         annotated: The slices of the one patient, and those that were suggested.
         rows: Test images from top to bottom.
-        colours: Their features as colours, shape (Y', X', 3).
+        colors: Their features as colors, shape (Y', X', 3).
         results: See :func:`nnunet_pix2rep.demo.results.collect_results`.
     """
     width = PANEL_INCHES * len(COLUMNS) + 0.3
@@ -113,7 +113,7 @@ def plot_figure(
     )
     for part, slices, title in zip(strips, annotated, titles, strict=True):
         _plot_strip(part, slices, title, columns=max(map(len, annotated)))
-    _plot_rows(grid, rows, colours, results)
+    _plot_rows(grid, rows, colors, results)
     return figure
 
 
@@ -125,36 +125,36 @@ def _plot_strip(part: SubFigure, slices: Sequence[AnnotatedSlice], title: str, c
         axis.imshow(overlay(shown.image, shown.label), interpolation="nearest")
 
 
-def _plot_rows(part: SubFigure, rows: Sequence[Row], colours: Sequence[np.ndarray], results: Mapping[str, Any]) -> None:
+def _plot_rows(part: SubFigure, rows: Sequence[Row], colors: Sequence[np.ndarray], results: Mapping[str, Any]) -> None:
     axes = part.subplots(len(rows), len(COLUMNS), squeeze=False)
     means = dict(zip(COLUMNS[2:5], (results["methods"][name]["mean_dice"] for name in METHODS), strict=True))
     for axis, title in zip(axes[0], COLUMNS, strict=True):
         mean = f"\nmean Dice {means[title]:.2f}" if title in means else ""
         axis.set_title(f"{title}{mean}", fontsize=10, fontweight="bold" if mean else None)
-    for line, row, colour in zip(axes, rows, colours, strict=True):
-        _plot_row(line, row, colour, results)
-    colours_of = [Patch(color=LABEL_COLOURS[value - 1], label=name) for name, value in results["labels"].items()]
+    for line, row, color in zip(axes, rows, colors, strict=True):
+        _plot_row(line, row, color, results)
+    colors_of = [Patch(color=LABEL_COLORS[value - 1], label=name) for name, value in results["labels"].items()]
     num_images = len(results["methods"]["suggested"]["cases"])
     part.legend(
-        handles=colours_of,
+        handles=colors_of,
         title=f"{len(rows)} of {num_images} images of {len(results['test_patients'])} other patients, from the largest "
         "gain to the smallest",
         loc="outside lower center",
-        ncols=len(colours_of),
+        ncols=len(colors_of),
         frameon=False,
         fontsize=9,
         title_fontsize=9,
     )
 
 
-def _plot_row(line: Sequence[Any], row: Row, colours: np.ndarray, results: Mapping[str, Any]) -> None:
+def _plot_row(line: Sequence[Any], row: Row, colors: np.ndarray, results: Mapping[str, Any]) -> None:
     height, width = (length * size for length, size in zip(row.image.shape, row.pixel_size, strict=True))
     pictures = [overlay(row.image), *(overlay(row.image, segmentation) for segmentation in row.segmentations.values())]
     for axis, picture in zip(line, pictures, strict=False):
         axis.imshow(picture, extent=(0, width, height, 0), interpolation="nearest")
     top, bottom, left, right = row.features_box
     y, x = row.pixel_size
-    line[-1].imshow(colours, extent=(left * x, right * x, bottom * y, top * y), interpolation="nearest")
+    line[-1].imshow(colors, extent=(left * x, right * x, bottom * y, top * y), interpolation="nearest")
     for axis in line:
         axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
         axis.spines[:].set_visible(False)

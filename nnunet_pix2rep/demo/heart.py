@@ -141,9 +141,9 @@ def _distance_to_rv(heart: Heart, depth: float, angle: np.ndarray, distance: np.
     outer = heart.radius * np.sqrt(1 - (0.93 * depth) ** 2) + heart.wall
     along, across = distance * np.cos(angle - heart.rv_angle), distance * np.sin(angle - heart.rv_angle)
     semi_along, semi_across = size * outer * 0.72, size * outer * 1.2
-    # The centre is such that the crescent is about a cavity's radius thick in the middle.
-    centre = outer - 0.05 * semi_along
-    relative = np.hypot((along - centre) / semi_along, across / semi_across)
+    # The center is such that the crescent is about a cavity's radius thick in the middle.
+    center = outer - 0.05 * semi_along
+    relative = np.hypot((along - center) / semi_along, across / semi_across)
     return (relative - 1) * semi_along
 
 
@@ -156,7 +156,7 @@ def _papillary_muscles(
     radius = heart.radius * profile
     for direction in heart.papillary_angles:
         # Law of cosines: distance to a point at 0.65 of the cavity's radius.
-        centre = 0.65 * radius
-        squared = distance**2 + centre**2 - 2 * distance * centre * np.cos(angle - direction)
+        center = 0.65 * radius
+        squared = distance**2 + center**2 - 2 * distance * center * np.cos(angle - direction)
         muscles |= squared < (heart.papillary_radius * radius) ** 2
     return muscles

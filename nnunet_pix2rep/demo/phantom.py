@@ -44,7 +44,7 @@ class PhantomPatient:
         shape: Number of slices, rows and columns.
         spacing: Between slices, rows and columns, in mm.
         rotation: Of the whole body in the image, radians.
-        shift: Of the LV from the centre of the image, (x, y) in mm.
+        shift: Of the LV from the center of the image, (x, y) in mm.
         misalignment: Shift of the heart between breath holds, shape (slices, 2), in mm.
     """
 
@@ -112,7 +112,7 @@ def make_frame(seed: int, number: int, phase: str) -> tuple[np.ndarray, np.ndarr
 
 
 def _points(patient: PhantomPatient, oversampling: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (x, y) of the voxel centres of a slice in the frame of the heart, in mm."""
+    """Coordinates (x, y) of the voxel centers of a slice in the frame of the heart, in mm."""
     rows, columns = (
         (np.arange(length * oversampling) + 0.5 - length * oversampling / 2) * width / oversampling
         for length, width in zip(patient.shape[1:], patient.spacing[1:], strict=True)

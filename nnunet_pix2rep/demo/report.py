@@ -15,7 +15,7 @@ from nnunet_pix2rep.demo.hide_labels import CHANNEL, ENDING
 from nnunet_pix2rep.demo.results import collect_results
 from nnunet_pix2rep.demo.settings import DemoFolders, folders_parser
 from nnunet_pix2rep.devices import choose_device
-from nnunet_pix2rep.feature_pictures import ColourBasis
+from nnunet_pix2rep.feature_pictures import ColorBasis
 from nnunet_pix2rep.files import atomic_path, write_json
 from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor, voxels_of
 from nnunet_pix2rep.nnunet.features.model import FeatureModel, load_feature_model
@@ -80,9 +80,9 @@ def write_report(folders: DemoFolders) -> dict[str, Any]:
     results = collect_results(folders)
     model = load_feature_model(folders.pretraining, "hypercolumn", choose_device("cpu"))
     rows = [read_row(case, folders, list(results["methods"]), model) for case in choose_cases(results)]
-    basis = ColourBasis.fit([row.features.reshape(-1, row.features.shape[-1]) for row in rows])
+    basis = ColorBasis.fit([row.features.reshape(-1, row.features.shape[-1]) for row in rows])
     annotated = [read_annotated_slices(folders, root) for root in (folders.one_patient, folders.output)]
-    figure = plot_figure(annotated, rows, [basis.colours(row.features) for row in rows], results)
+    figure = plot_figure(annotated, rows, [basis.colors(row.features) for row in rows], results)
     with atomic_path(folders.output / FIGURE_FILE) as temporary:
         figure.savefig(temporary, dpi=DOTS_PER_INCH)
     write_json(results, folders.output / RESULTS_FILE)

@@ -18,7 +18,7 @@ PLANS = "Pix2RepPlans"
 PRETRAINER = "nnUNetTrainerPix2RepV2Pretrain"
 FINETUNER = "nnUNetTrainerPix2RepFinetune"
 SCRATCH = "nnUNetTrainerPix2RepFinetuneScratch"
-"""The same schedule and optimiser as FINETUNER's, from random weights."""
+"""The same schedule and optimizer as FINETUNER's, from random weights."""
 
 # Short enough for a few minutes on two cores. Few and long epochs, since each ends with a checkpoint.
 PLAN_SETTINGS = (

@@ -21,7 +21,7 @@ class Tissue(IntEnum):
 
 
 # Ranges of brightness, as a balanced steady-state sequence might show them; bright confounders overlap with blood, the
-# grey ones with the myocardium.
+# gray ones with the myocardium.
 BRIGHTNESS = {
     Tissue.AIR: (0.0, 0.02),
     Tissue.LUNG: (0.05, 0.16),
@@ -55,7 +55,7 @@ class Thorax:
     """One patient's surroundings of the heart.
 
     Attributes:
-        centre: Of the rib cage's ellipse.
+        center: Of the rib cage's ellipse.
         semi_axes: Of that ellipse.
         wall: Thickness of the chest wall, then of the fat under the skin.
         num_ribs: Ribs around the whole ellipse, and where the first is (radians).
@@ -64,7 +64,7 @@ class Thorax:
         fat_amount: Part of the pericardium that is fat.
     """
 
-    centre: tuple[float, float]
+    center: tuple[float, float]
     semi_axes: tuple[float, float]
     wall: tuple[float, float]
     num_ribs: int
@@ -79,7 +79,7 @@ def draw_thorax(generator: np.random.Generator) -> Thorax:
     uniform = generator.uniform
     aorta = Disc(uniform(40, 56), uniform(26, 45), uniform(8, 11), uniform(0.9, 1.1), Tissue.BLOOD, 1.5)
     vertebra = Disc(uniform(53, 70), uniform(48, 63), uniform(13, 17), uniform(0.8, 1.2), Tissue.MARROW, 3, Tissue.BONE)
-    # A bright content in a grey wall: the left ventricle's double.
+    # A bright content in a gray wall: the left ventricle's double.
     stomach = Disc(uniform(13, 43), uniform(50, 67), uniform(10, 19), uniform(0.7, 1.3), Tissue.STOMACH, uniform(3, 7))
     lung_vessels = [
         Disc(*_outside_of_heart(generator), uniform(2, 7), uniform(0.6, 1.4), Tissue.BLOOD, drift=uniform(-25, 25))
@@ -90,7 +90,7 @@ def draw_thorax(generator: np.random.Generator) -> Thorax:
         for _ in range(generator.integers(2, 6))
     ]
     return Thorax(
-        centre=(uniform(6, 18), uniform(6, 18)),
+        center=(uniform(6, 18), uniform(6, 18)),
         semi_axes=(uniform(72, 90), uniform(57, 72)),
         wall=(uniform(6, 12), uniform(4, 14)),
         num_ribs=int(generator.integers(9, 16)),
@@ -117,7 +117,7 @@ def tissue_map(
         radius = np.hypot(x - disc.x - disc.drift * t, (y - disc.y) * disc.ratio)
         tissue[radius < disc.radius + disc.wall] = disc.wall_tissue
         tissue[radius < disc.radius] = disc.tissue
-    relative_x, relative_y = (x - thorax.centre[0]) / thorax.semi_axes[0], (y - thorax.centre[1]) / thorax.semi_axes[1]
+    relative_x, relative_y = (x - thorax.center[0]) / thorax.semi_axes[0], (y - thorax.center[1]) / thorax.semi_axes[1]
     beyond_ribs = (np.hypot(relative_x, relative_y) - 1) * min(thorax.semi_axes)
     tissue[beyond_ribs > 0] = Tissue.WALL
     rib = (np.arctan2(relative_y, relative_x) - thorax.first_rib - t) * thorax.num_ribs
@@ -144,7 +144,7 @@ class Scanner:
         blur: Width of the point spread function in pixels.
         bias: Coefficients of x, y, x^2, y^2, xy in the logarithm of the bias field, over the field of view.
         noise: Standard deviation of the noise in both parts of the complex image.
-        gain: Brightest grey value.
+        gain: Brightest gray value.
     """
 
     brightness: tuple[float, ...]

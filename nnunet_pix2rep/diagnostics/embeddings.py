@@ -15,7 +15,7 @@ DEAD_STANDARD_DEVIATION = 1e-2
 
 
 def alignment(z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
-    """Mean squared distance of normalised pairs (Wang and Isola 2020, arXiv 2005.10242, alpha = 2); 0 is perfect.
+    """Mean squared distance of normalized pairs (Wang and Isola 2020, arXiv 2005.10242, alpha = 2); 0 is perfect.
 
     Pairs drawn at random give 2 where the embeddings spread evenly, and 0 where they have collapsed: it says nothing
     without :func:`uniformity`.
@@ -35,7 +35,7 @@ def uniformity(z: torch.Tensor) -> torch.Tensor:
 def effective_rank(z: torch.Tensor) -> torch.Tensor:
     """RankMe (Garrido et al. 2023, arXiv 2210.02885): exp of the entropy of the singular values; 1 to min(N, d).
 
-    As in the paper, of the rows as they are, neither centred nor normalised, with 1e-7 added to each share.
+    As in the paper, of the rows as they are, neither centered nor normalized, with 1e-7 added to each share.
 
     >>> [round(effective_rank(z).item(), 2) for z in (torch.eye(3), torch.ones(3, 3))]
     [3.0, 1.0]
@@ -46,7 +46,7 @@ def effective_rank(z: torch.Tensor) -> torch.Tensor:
 
 
 def dead_dimensions(z: torch.Tensor) -> torch.Tensor:
-    """Share of the channels of normalised rows that hardly vary: standard deviation below 1 % of 1 / sqrt(d).
+    """Share of the channels of normalized rows that hardly vary: standard deviation below 1 % of 1 / sqrt(d).
 
     1 / sqrt(d) is the standard deviation of rows that spread evenly (Chen and He 2021, arXiv 2011.10566, watch it
     for collapse); the 1 % is ours.
@@ -61,7 +61,7 @@ def retrieval_accuracy(z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
     return (nearest == torch.arange(len(z_1), device=z_1.device)).float().mean()
 
 
-def summarise(z_1: torch.Tensor, z_2: torch.Tensor, max_rows: int = MAX_ROWS) -> dict[str, torch.Tensor]:
+def summarize(z_1: torch.Tensor, z_2: torch.Tensor, max_rows: int = MAX_ROWS) -> dict[str, torch.Tensor]:
     """All diagnostics of at most ``max_rows`` evenly spaced pairs, in float32, on the device of the embeddings."""
     rows = torch.linspace(0, len(z_1) - 1, min(max_rows, len(z_1)), device=z_1.device).long()
     z_1, z_2 = z_1[rows].float(), z_2[rows].float()

@@ -14,7 +14,7 @@ def equivariance_error(
 ) -> torch.Tensor:
     """How far the features of a warped image are from the warped features of the image, pixel by pixel.
 
-    The measure is that of :func:`nnunet_pix2rep.diagnostics.embeddings.alignment`: the squared distance of normalised
+    The measure is that of :func:`nnunet_pix2rep.diagnostics.embeddings.alignment`: the squared distance of normalized
     features, 0 for equivariant features, 2 for unrelated ones, 4 at most.
 
     Args:

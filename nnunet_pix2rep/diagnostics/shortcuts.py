@@ -56,7 +56,7 @@ class ProbeRows:
         Args:
             z_1: Embeddings of view 1, shape (B * m, d), image by image.
             views_2: Views 2, the network's input, shape (B, C, *S).
-            points_2: The paired pixels in them, normalised coordinates, shape (B, m, D).
+            points_2: The paired pixels in them, normalized coordinates, shape (B, m, D).
             cases: The case of each of the B patches.
             max_rows: Number of pixels to keep.
         """

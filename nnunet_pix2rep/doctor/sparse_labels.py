@@ -52,7 +52,7 @@ def check_sparse_labels(
     replaced = sorted(case for case in collected & properties.keys() if MARK not in properties[case])
     if replaced and any(settings.use_mask_for_norm):
         message = (
-            f"{len(replaced)} collected cases were preprocessed by nnU-Net itself, which normalises partly annotated "
+            f"{len(replaced)} collected cases were preprocessed by nnU-Net itself, which normalizes partly annotated "
             f"images in another way than it does in prediction (use_mask_for_norm): {shorten(replaced)}."
         )
         findings.append(warning(SUBJECT, message, remedy))

@@ -70,16 +70,16 @@ def check_pool(
 
 
 def check_intensities(folder: Path, planned: PlannedNetwork, plan_command: str) -> list[Finding]:
-    """Whether CT is still normalised by the intensities of the body, although something is annotated by now."""
+    """Whether CT is still normalized by the intensities of the body, although something is annotated by now."""
     file = folder / FINGERPRINT_FILE
     fingerprint = read_json(file) if file.is_file() else {}
     by_body = fingerprint.get(SOURCE_KEY) == FROM_BODY and planned.plans[INTENSITIES] == fingerprint[INTENSITIES]
     if not by_body or "CTNormalization" not in planned.settings["normalization_schemes"]:
         return []
     if not labeled_cases(folder.name):
-        return [ok("plans", "CT is normalised by the intensities of the body, since nothing is annotated")]
+        return [ok("plans", "CT is normalized by the intensities of the body, since nothing is annotated")]
     message = (
-        "CT is normalised by the intensities of the body. The plans are valid; plans by what is annotated may be "
+        "CT is normalized by the intensities of the body. The plans are valid; plans by what is annotated may be "
         "better, but need another pretraining."
     )
     remedy = f"{plan_command} --replan -overwrite_plans_name {planned.plans['plans_name']}2"

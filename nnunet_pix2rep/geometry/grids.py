@@ -1,6 +1,6 @@
 """Random spatial transforms, and the coordinates that they map.
 
-Coordinates are normalised: [-1, 1] spans a view from the outer edge of its first voxel to the outer edge of its last
+Coordinates are normalized: [-1, 1] spans a view from the outer edge of its first voxel to the outer edge of its last
 one (``align_corners=False``), and the last axis of a tensor of points is ordered (x, y[, z]) as
 ``torch.nn.functional.grid_sample`` wants it, so the *last* array axis comes first.
 
@@ -20,7 +20,7 @@ import torch
 
 
 def identity_axis(length: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Normalised coordinates of the voxel centres along one axis, shape (length,).
+    """Normalized coordinates of the voxel centers along one axis, shape (length,).
 
     >>> identity_axis(4)
     tensor([-0.7500, -0.2500,  0.2500,  0.7500])
@@ -29,7 +29,7 @@ def identity_axis(length: int, dtype: torch.dtype = torch.float32) -> torch.Tens
 
 
 def identity_grid(size: Sequence[int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Normalised coordinates of all voxel centres.
+    """Normalized coordinates of all voxel centers.
 
     Args:
         size: Array shape (H, W) or (Z, H, W).
@@ -53,7 +53,7 @@ def bspline_weights(coordinates: torch.Tensor, num_coefficients: int) -> torch.T
     at the border. A single coefficient stands for a function that is constant along the axis.
 
     Args:
-        coordinates: Shape (N,), normalised.
+        coordinates: Shape (N,), normalized.
         num_coefficients: K, 1 or at least 4.
 
     Returns:
@@ -72,7 +72,7 @@ def bspline_weights(coordinates: torch.Tensor, num_coefficients: int) -> torch.T
 
 @lru_cache(maxsize=64)
 def _weights_of_voxels(length: int, num_coefficients: int) -> torch.Tensor:
-    """:func:`bspline_weights` of all voxel centres along an axis, shape (length, K). Shared: not to be changed."""
+    """:func:`bspline_weights` of all voxel centers along an axis, shape (length, K). Shared: not to be changed."""
     return bspline_weights(identity_axis(length), num_coefficients)
 
 
@@ -83,7 +83,7 @@ class SpatialTransform:
     Attributes:
         matrix: Shape (D, D), acts on (x, y[, z]).
         shift: Shape (D,).
-        splines: B-spline coefficients of the displacement, each of shape (D, [Kz,] Ky, Kx), normalised coordinates.
+        splines: B-spline coefficients of the displacement, each of shape (D, [Kz,] Ky, Kx), normalized coordinates.
     """
 
     matrix: torch.Tensor
@@ -112,7 +112,7 @@ class SpatialTransform:
         return (points + self.displacement(points)) @ self.matrix.to(points.dtype).T + self.shift.to(points.dtype)
 
     def grid(self, size: Sequence[int]) -> torch.Tensor:
-        """phi of all voxel centres of view 2, of array shape ``size``; shape (*size, D).
+        """phi of all voxel centers of view 2, of array shape ``size``; shape (*size, D).
 
         The same as ``map_points`` of the identity grid, but axis by axis. Along the last one, phi is a product
         of matrices, where an affine function is two more coefficients beside those of the splines.

@@ -17,7 +17,7 @@ def warp(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 
     Args:
         image: Shape (C, *S), S with D axes.
-        grid: Points of ``image``, normalised, shape (*T, D).
+        grid: Points of ``image``, normalized, shape (*T, D).
 
     Returns:
         Shape (C, *T).

@@ -1,6 +1,6 @@
 """Pixel Barlow Twins, the loss of Pix2Rep-v2 (arXiv 2609.01427; Zbontar et al., arXiv 2103.03230, over pixels).
 
-With every channel of either view standardised over the N pixels, C = Z_1^T Z_2 / N and::
+With every channel of either view standardized over the N pixels, C = Z_1^T Z_2 / N and::
 
     loss = sum over i of (1 - C_ii)^2 + lambda * sum over i != j of C_ij^2
 """
@@ -15,7 +15,7 @@ import torch
 from nnunet_pix2rep.losses.distributed import all_reduce_sum, number_of_processes
 from nnunet_pix2rep.losses.pairs import PairLoss, in_float32
 
-STANDARDISATION_EPSILON = 1e-5
+STANDARDIZATION_EPSILON = 1e-5
 
 
 @in_float32
@@ -26,12 +26,12 @@ def plain_barlow_twins(z_1: torch.Tensor, z_2: torch.Tensor, redundancy_weight: 
     """
     num_rows = all_reduce_sum(z_1.new_full((), len(z_1)))
 
-    def standardise(z: torch.Tensor) -> torch.Tensor:
-        centred = z - all_reduce_sum(z.sum(dim=0)) / num_rows
-        variance = all_reduce_sum(centred.square().sum(dim=0)) / num_rows
-        return centred * (variance + STANDARDISATION_EPSILON).rsqrt()
+    def standardize(z: torch.Tensor) -> torch.Tensor:
+        centered = z - all_reduce_sum(z.sum(dim=0)) / num_rows
+        variance = all_reduce_sum(centered.square().sum(dim=0)) / num_rows
+        return centered * (variance + STANDARDIZATION_EPSILON).rsqrt()
 
-    correlation = all_reduce_sum(standardise(z_1).T @ standardise(z_2)) / num_rows
+    correlation = all_reduce_sum(standardize(z_1).T @ standardize(z_2)) / num_rows
     invariance = (1 - correlation.diagonal()).square().sum()
     redundancy = correlation.square().sum() - correlation.diagonal().square().sum()
     return invariance + redundancy_weight * redundancy
@@ -39,38 +39,38 @@ def plain_barlow_twins(z_1: torch.Tensor, z_2: torch.Tensor, redundancy_weight: 
 
 @dataclass(frozen=True)
 class _Correlation:
-    """The cross-correlation and what it was made of: C_ij = scale_1i scale_2j / num_rows * (centred_1^T centred_2)_ij.
+    """The cross-correlation and its parts: C_ij = scale_1i scale_2j / num_rows * (centered_1^T centered_2)_ij.
 
-    The channels are centred before the product and scaled after it, where it is only d x d.
+    The channels are centered before the product and scaled after it, where it is only d x d.
     """
 
     matrix: torch.Tensor
-    centred: tuple[torch.Tensor, torch.Tensor]
+    centered: tuple[torch.Tensor, torch.Tensor]
     scales: tuple[torch.Tensor, torch.Tensor]
     num_rows: torch.Tensor
 
     @classmethod
     def of(cls, z_1: torch.Tensor, z_2: torch.Tensor) -> _Correlation:
         num_rows = all_reduce_sum(z_1.new_full((), len(z_1)))  # unlike torch.tensor, does not wait for the device
-        centred_1, centred_2 = (z - all_reduce_sum(z.sum(dim=0)) / num_rows for z in (z_1, z_2))
-        variances = [all_reduce_sum(z.square().sum(dim=0)) / num_rows for z in (centred_1, centred_2)]
-        scale_1, scale_2 = ((variance + STANDARDISATION_EPSILON).rsqrt() for variance in variances)
-        product = all_reduce_sum(centred_1.T @ centred_2)
+        centered_1, centered_2 = (z - all_reduce_sum(z.sum(dim=0)) / num_rows for z in (z_1, z_2))
+        variances = [all_reduce_sum(z.square().sum(dim=0)) / num_rows for z in (centered_1, centered_2)]
+        scale_1, scale_2 = ((variance + STANDARDIZATION_EPSILON).rsqrt() for variance in variances)
+        product = all_reduce_sum(centered_1.T @ centered_2)
         matrix = product * (scale_1[:, None] * scale_2 / num_rows)
-        return cls(matrix, (centred_1, centred_2), (scale_1, scale_2), num_rows)
+        return cls(matrix, (centered_1, centered_2), (scale_1, scale_2), num_rows)
 
     def gradients(self, by_matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradients by the embeddings of both views, of which that by the matrix is given.
 
-        Their means over the rows of all processes are 0, as those of the centred embeddings are, so the centring takes
-        nothing away from them; and all else is known in every process, so nothing is sent.
+        Their means over the rows of all processes are 0, as those of the centered embeddings are, so the centering
+        takes nothing away from them; and all else is known in every process, so nothing is sent.
         """
         by_product = by_matrix * (self.scales[0][:, None] * self.scales[1] / self.num_rows)
         by_scale = by_matrix * self.matrix  # times the scale
         shrinkage = [
             by_scale.sum(dim=1 - view) * self.scales[view].square() / self.num_rows for view in range(len(self.scales))
         ]
-        z_1, z_2 = self.centred
+        z_1, z_2 = self.centered
         return (
             torch.addmm(z_1 * -shrinkage[0], z_2, by_product.T),
             torch.addmm(z_2 * -shrinkage[1], z_1, by_product),

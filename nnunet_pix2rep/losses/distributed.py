@@ -1,6 +1,6 @@
 """Sums and gathers over processes that gradients flow through, so that a loss in plain autograd is exact under DDP.
 
-Without an initialised process group they return their input. A loss that every process works out from what these give
+Without an initialized process group they return their input. A loss that every process works out from what these give
 is the loss of the joined batch, the same in every process. Going back they add up the gradients of all processes, and
 DistributedDataParallel takes the mean over as many: that leaves the gradient of one process with the joined batch.
 """

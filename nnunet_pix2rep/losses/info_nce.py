@@ -1,6 +1,6 @@
 """Pixel InfoNCE, the loss of Pix2Rep (arXiv 2407.20395; NT-Xent of SimCLR, arXiv 2002.05709, over pixels).
 
-For N pairs, the 2N normalised embeddings z of both views and the temperature t::
+For N pairs, the 2N normalized embeddings z of both views and the temperature t::
 
     loss = mean over i of  -log( exp(z_i . z_p(i) / t) / sum over j != i of exp(z_i . z_j / t) )
 

@@ -124,7 +124,7 @@ class _CrossEntropy(torch.autograd.Function):
     """Sum over the own rows of the cross-entropy of the similarities with the paired one.
 
     The gradient, that of the sum over the rows of all processes, is worked out beside the value, so neither pass ever
-    holds more than a block of similarities, and the backward pass has nothing to send. Rows are normalised a few groups
+    holds more than a block of similarities, and the backward pass has nothing to send. Rows are normalized a few groups
     at a time, where they are in the processor's cache.
     """
 
@@ -143,9 +143,9 @@ class _CrossEntropy(torch.autograd.Function):
         total = z_1.new_zeros((), dtype=dtype)
         gradients = torch.empty_like(z_1, dtype=dtype), torch.empty_like(z_2, dtype=dtype)  # the groups fill them
         for groups in PairGroups.dealt_out(num_groups, counts, process_rank(), chunk_size):
-            own, norms = _normalised([groups.mine(z_1), groups.mine(z_2)], temperature, dtype)
+            own, norms = _normalized([groups.mine(z_1), groups.mine(z_2)], temperature, dtype)
             of_others = groups.others(z_1.device)
-            others, _ = _normalised([all_1[of_others], all_2[of_others]], temperature, dtype)
+            others, _ = _normalized([all_1[of_others], all_2[of_others]], temperature, dtype)
             similarities = _similarities(own, others, temperature, chunk_size)
             sums = similarities.log_sums()
             view_1, view_2 = own.chunk(2, dim=1)
@@ -155,7 +155,7 @@ class _CrossEntropy(torch.autograd.Function):
                 by_own = similarities.gradient(sums, other_sums)
                 for by_view, other_view in zip(by_own.chunk(2, dim=1), (view_2, view_1), strict=True):
                     by_view.sub_(other_view, alpha=2)
-                along = (own * by_own).sum(dim=2, keepdim=True).mul_(temperature)  # what the normalisation takes away
+                along = (own * by_own).sum(dim=2, keepdim=True).mul_(temperature)  # what the normalization takes away
                 by_z = by_own.addcmul_(own, along, value=-1).div_(norms * temperature**0.5)
                 for by_view, values in zip(gradients, by_z.chunk(2, dim=1), strict=True):
                     groups.set_mine(by_view, values)
@@ -170,7 +170,7 @@ class _CrossEntropy(torch.autograd.Function):
         return by_1, by_2, None, None, None, None
 
 
-def _normalised(
+def _normalized(
     parts: Sequence[torch.Tensor], temperature: float, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Joined rows of norm temperature^-1/2, whose inner products are similarities over temperature; their norms."""

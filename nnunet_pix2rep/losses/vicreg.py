@@ -48,8 +48,8 @@ def vicreg(
     invariance = all_reduce_sum((z_1 - z_2).square().sum()) / (num_rows * num_channels)
     variance = covariance = z_1.new_zeros(())
     for z in (z_1, z_2):
-        centred = z - all_reduce_sum(z.sum(dim=0)) / num_rows
-        matrix = all_reduce_sum(centred.T @ centred) / (num_rows - 1)
+        centered = z - all_reduce_sum(z.sum(dim=0)) / num_rows
+        matrix = all_reduce_sum(centered.T @ centered) / (num_rows - 1)
         variances = matrix.diagonal()
         variance = variance + relu(1 - (variances + VARIANCE_EPSILON).sqrt()).mean() / 2
         covariance = covariance + (matrix.square().sum() - variances.square().sum()) / num_channels

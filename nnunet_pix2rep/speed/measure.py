@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
-from nnunet_pix2rep.speed.timer import Timer, synchronise
+from nnunet_pix2rep.speed.timer import Timer, synchronize
 
 Contestants = Mapping[str, Callable[[], Any]]
 
@@ -65,11 +65,11 @@ def peak_memory(function: Callable[[], Any], device: torch.device) -> int:
         ValueError: another kind of device.
     """
     if device.type == "cuda":
-        synchronise(device)
+        synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         function()
-        synchronise(device)
+        synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     if device.type != "cpu":
         raise ValueError(f"peak memory is known for CPU and CUDA devices, not for {device.type}")

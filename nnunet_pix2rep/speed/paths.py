@@ -1,7 +1,7 @@
 """From feature maps to the loss: as this package does it, and densely, as the paper defines it.
 
 Both have the same head, loss, images and pixel pairs. The dense path is a reference: all pixels are projected, all
-features of view 1 warped, all pixels normalised, and only then are some of them taken.
+features of view 1 warped, all pixels normalized, and only then are some of them taken.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Pairs:
     """Which pixels are compared.
 
     Attributes:
-        grid: Shape (B, *S, D), the points of view 1 that the voxel centres of view 2 are mapped to.
+        grid: Shape (B, *S, D), the points of view 1 that the voxel centers of view 2 are mapped to.
         voxels: Shape (B, m), index of the sampled voxels of view 2 among all of its voxels.
     """
 
@@ -40,8 +40,8 @@ class Pairs:
         batch, *size, dimension = self.grid.shape
         index = self.voxels[..., None].expand(-1, -1, dimension)
         points_1 = self.grid.reshape(batch, -1, dimension).gather(1, index)
-        centres = identity_grid(size).to(self.grid).reshape(1, -1, dimension).expand(batch, -1, -1)
-        return torch.cat([points_1, centres.gather(1, index)])
+        centers = identity_grid(size).to(self.grid).reshape(1, -1, dimension).expand(batch, -1, -1)
+        return torch.cat([points_1, centers.gather(1, index)])
 
     def to(self, device: torch.device) -> Pairs:
         """The same on a device."""
@@ -73,7 +73,7 @@ def sampled_path(
 
 
 def dense_path(maps: Sequence[torch.Tensor], pairs: Pairs, head: ProjectionHead, loss: nn.Module) -> torch.Tensor:
-    """The loss by its definition: project all pixels, warp all features, normalise, sample.
+    """The loss by its definition: project all pixels, warp all features, normalize, sample.
 
     Args:
         maps: As in :func:`sampled_path`; all are brought to full resolution.
@@ -88,9 +88,9 @@ def dense_path(maps: Sequence[torch.Tensor], pairs: Pairs, head: ProjectionHead,
     embeddings_1 = functional.grid_sample(embeddings_1, pairs.grid, padding_mode="border", align_corners=False)
     sampled = []
     for embeddings in (embeddings_1, embeddings_2):
-        normalised = functional.normalize(embeddings, dim=1).flatten(2)
-        index = pairs.voxels[:, None].expand(-1, normalised.shape[1], -1)
-        sampled.append(normalised.gather(2, index).transpose(1, 2).flatten(0, 1))
+        normalized = functional.normalize(embeddings, dim=1).flatten(2)
+        index = pairs.voxels[:, None].expand(-1, normalized.shape[1], -1)
+        sampled.append(normalized.gather(2, index).transpose(1, 2).flatten(0, 1))
     return loss(*sampled)
 
 

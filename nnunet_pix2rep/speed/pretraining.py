@@ -18,7 +18,7 @@ from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTr
 from nnunet_pix2rep.speed.loops import num_cached_batches
 from nnunet_pix2rep.speed.measure import alternate, median_ratio, medians, peak_memory
 from nnunet_pix2rep.speed.step import bare_step
-from nnunet_pix2rep.speed.timer import Timer, synchronise
+from nnunet_pix2rep.speed.timer import Timer, synchronize
 from nnunet_pix2rep.speed.trainers import PRETRAINERS, PlannedDataset, make_trainer, quiet
 
 LOSS = "barlow_twins"  # of the trainer that README recommends; step_overhead has both losses
@@ -153,7 +153,7 @@ def _validate(trainer: Pix2RepPretrainTrainer, batch: dict[str, Any]) -> None:
 
 
 def model_bytes(trainer: Pix2RepPretrainTrainer) -> int:
-    """Bytes of weights and of the optimiser's state, which lie on the device between two steps."""
+    """Bytes of weights and of the optimizer's state, which lie on the device between two steps."""
     states = [value for state in trainer.optimizer.state.values() for value in state.values()]
     tensors = [*trainer.network.parameters(), *trainer.network.buffers(), *filter(torch.is_tensor, states)]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
@@ -194,11 +194,11 @@ def _seconds_with_loader(
         next(training)
         if time.perf_counter() - start > of_one_worker / (2 * num_workers):  # it had to be waited for
             break
-    synchronise(device)
+    synchronize(device)
     start = time.perf_counter()
     num_steps = 0
     while num_steps < num_batches and time.perf_counter() - start < LONGEST_LOOP:
         trainer.train_step(next(training))
         num_steps += 1
-    synchronise(device)
+    synchronize(device)
     return (time.perf_counter() - start) / num_steps

@@ -25,7 +25,7 @@ def measure_step_overhead(
 ) -> list[dict[str, Any]]:
     """One pretraining step of either trainer against forward and backward of the bare network on the same two views.
 
-    The step is the trainer's own ``train_step``, with transfer, projection, loss, clipping and optimiser. The bare
+    The step is the trainer's own ``train_step``, with transfer, projection, loss, clipping and optimizer. The bare
     network is the planned one with its segmentation layer, in the same precision, compiled or not as the trainer's.
 
     Args:

@@ -52,7 +52,7 @@ def summary_lines(part: str, result: Any) -> list[str]:
 
 
 def pretraining_table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """An aligned table. Memory is that of a step with weights and optimiser; hours are those of the whole pretraining;
+    """An aligned table. Memory is that of a step with weights and optimizer; hours are those of the whole pretraining;
     ``waited`` is what a step waits for the loader, in seconds and as part of the step.
     """
     lines = [COLUMNS, *[_cells(row) for row in rows]]

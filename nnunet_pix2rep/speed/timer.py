@@ -14,7 +14,7 @@ Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "processor": time.process_time}
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Waits until the device has done all that it was asked to."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -44,10 +44,10 @@ class HostTimer(Timer):
 
     def seconds(self, function: Callable[[], Any]) -> float:
         """See :meth:`Timer.seconds`."""
-        synchronise(self.device)
+        synchronize(self.device)
         start = self.clock()
         function()
-        synchronise(self.device)
+        synchronize(self.device)
         return self.clock() - start
 
 
@@ -63,13 +63,13 @@ class CudaEventTimer(Timer):
 
     def seconds(self, function: Callable[[], Any]) -> float:
         """See :meth:`Timer.seconds`."""
-        synchronise(self.device)
+        synchronize(self.device)
         with torch.cuda.device(self.device):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()
             function()
             end.record()
-        synchronise(self.device)
+        synchronize(self.device)
         return start.elapsed_time(end) / 1000  # milliseconds
 
 

@@ -67,7 +67,7 @@ def make_trainer(
     device: torch.device,
     **settings: Mapping[str, Any],
 ) -> nnUNetTrainer:
-    """An initialised trainer, as nnU-Net's command line makes it, with settings such as ``finetuning={...}``."""
+    """An initialized trainer, as nnU-Net's command line makes it, with settings such as ``finetuning={...}``."""
     plans = dataset.plans(settings) | {"continue_training": False}
     num_threads = torch.get_num_threads()
     with quiet():

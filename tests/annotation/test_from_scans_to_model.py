@@ -58,9 +58,9 @@ def copy_png(real_data, root):
     for folder in ("scans", "truth"):
         (root / folder).mkdir()
     for number, (image, label) in enumerate(files):
-        grey, drawn = (SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file))) for file in (image, label))
+        gray, drawn = (SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file))) for file in (image, label))
         drawn = (drawn if drawn.ndim == 2 else drawn[..., 0]) > 0
-        for folder, picture in (("scans", grey[..., 0]), ("truth", drawn.astype(np.uint8))):
+        for folder, picture in (("scans", gray[..., 0]), ("truth", drawn.astype(np.uint8))):
             SimpleITK.WriteImage(
                 SimpleITK.GetImageFromArray(picture[::2, ::2]), str(root / folder / f"{number:02d}.png")
             )

@@ -9,10 +9,10 @@ NORMAL = np.cross(ROW_AXIS, COLUMN_AXIS)
 EXPERT = "contours-manual/IRCCI-expert"
 
 
-def write_dicom(path, grey, height, description="CINESAX", shape=(ROWS, COLUMNS)):
+def write_dicom(path, gray, height, description="CINESAX", shape=(ROWS, COLUMNS)):
     """One slice as the scanner wrote it; ``height`` in mm along the normal."""
-    pixels = np.full(shape, grey, np.int16)
-    pixels[0, 1] = grey + 1
+    pixels = np.full(shape, gray, np.int16)
+    pixels[0, 1] = gray + 1
     image = SimpleITK.GetImageFromArray(pixels[None])
     image.SetSpacing((*PIXEL_MM, 8.0))
     position = np.array([-10.0, 20.0, 30.0]) + height * NORMAL
@@ -44,7 +44,7 @@ def write_cine(folder, series, downwards=False, **options):
 
 
 def write_contour(folder, number, width):
-    """A rectangle of rows 2 to 6 and columns 3 to 3 + width (between pixel centres), and other contours."""
+    """A rectangle of rows 2 to 6 and columns 3 to 3 + width (between pixel centers), and other contours."""
     points = [(2.5, 1.5), (2.5 + width, 1.5), (2.5 + width, 6.5), (2.5, 6.5)]
     text = "\n".join(f"{x:.2f} {y:.2f}" for x, y in points) + "\n"
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ FRAMES, SHAPE = 4, (3, 6, 7)
 SPACING, ORIGIN, DIRECTION = (1.2, 1.2, 9.0), (3.0, 4.0, 5.0), (0, 1.0, 0, -1.0, 0, 0, 0, 0, 1.0)
 TABLE = "211230_M&Ms_Dataset_information_diagnosis_opendataset.csv"
 OLD_TABLE = "201014_M&Ms_Dataset_Information_-_opendataset.csv"
-# code: folder, vendor name, vendor, centre, ED, ES
+# code: folder, vendor name, vendor, center, ED, ES
 PATIENTS = {
     "A0S9V9": ("Training/Labeled", "Siemens", "A", 1, 0, 2),
     "B3D0N1": ("Training/Labeled", "Philips", "B", 2, 3, 1),
@@ -25,8 +25,8 @@ def write_table(path, rows):
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["", "External code", "VendorName", "Vendor", "Centre", "ED", "ES", "Age", "Pathology", "Sex"])
-        for number, (code, (_, vendor_name, vendor, centre, ed, es)) in enumerate(rows.items()):
-            writer.writerow([number, code, vendor_name, vendor, centre, ed, es, 50, "NOR", "F"])
+        for number, (code, (_, vendor_name, vendor, center, ed, es)) in enumerate(rows.items()):
+            writer.writerow([number, code, vendor_name, vendor, center, ed, es, 50, "NOR", "F"])
 
 
 @pytest.fixture
@@ -124,11 +124,11 @@ def rewrite(source, name, content):
         (lambda s: (s / TABLE).unlink(), "holds no table"),
         (lambda s: rewrite(s, TABLE, "External code,Vendor,ED,ES\nA0S9V9,A,0,2\n"), "csv has no column 'Centre'"),
         (
-            lambda s: rewrite(s, TABLE, "External code,Vendor,Centre,ED,ES\nA0S9V9,A,1,0,2\nA0S9V9,A,1,0,2\n"),
+            lambda s: rewrite(s, TABLE, "External code,Vendor,Center,ED,ES\nA0S9V9,A,1,0,2\nA0S9V9,A,1,0,2\n"),
             "csv has two rows for A0S9V9",
         ),
         (
-            lambda s: rewrite(s, TABLE, "External code,Vendor,Centre,ED,ES\nA0S9V9,A,1,zero,2\n"),
+            lambda s: rewrite(s, TABLE, "External code,Vendor,Center,ED,ES\nA0S9V9,A,1,zero,2\n"),
             "csv: ED of A0S9V9 must be a whole number, but is 'zero'",
         ),
         (lambda s: (s / "Testing/E9V4Z8/E9V4Z8_sa.nii.gz").unlink(), r"E9V4Z8_sa_gt\.nii\.gz has no image"),

@@ -19,7 +19,7 @@ from sunnybrook_original import (
 )
 
 from nnunet_pix2rep.dataset_conversion.Dataset501_Sunnybrook import convert_sunnybrook
-from nnunet_pix2rep.dataset_conversion.sunnybrook_contours import longest_run, rasterise
+from nnunet_pix2rep.dataset_conversion.sunnybrook_contours import longest_run, rasterize
 from nnunet_pix2rep.errors import UserError
 
 
@@ -106,7 +106,7 @@ def test_area_of_a_filled_circle(tmp_path):
     angles = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     path = tmp_path / "contour.txt"
     np.savetxt(path, np.stack([60 + 25 * np.cos(angles), 40 + 15 * np.sin(angles)], axis=1), fmt="%.2f")
-    mask = rasterise(path, (90, 120))
+    mask = rasterize(path, (90, 120))
     assert mask.sum() == pytest.approx(np.pi * 25 * 15, rel=0.02)
     rows, columns = np.nonzero(mask)
     assert (rows.mean(), columns.mean()) == pytest.approx((40, 60), abs=0.2)

@@ -9,11 +9,11 @@ from nnunet_pix2rep.errors import UserError
 PART = "Sunnybrook_Part1"
 
 
-def write_slice(source, name, grey, mask_width, part=PART, size=256):
-    """One image of a constant grey value with a mask of 10 x mask_width pixels."""
+def write_slice(source, name, gray, mask_width, part=PART, size=256):
+    """One image of a constant gray value with a mask of 10 x mask_width pixels."""
     mask = np.zeros((size, size), np.uint8)
     mask[20:30, 40 : 40 + mask_width] = 255
-    for kind, pixels in (("Images", np.full((size, size), grey, np.uint8)), ("Labels", mask)):
+    for kind, pixels in (("Images", np.full((size, size), gray, np.uint8)), ("Labels", mask)):
         path = source / kind / part / f"{name}.dcm.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         rgb = SimpleITK.GetImageFromArray(np.stack([pixels] * 3, axis=-1), isVector=True)
@@ -139,7 +139,7 @@ def small_image(source):
     write_slice(source, "SC-HF-I-01-IM-0001-0060", 1, 20, size=128)
 
 
-def grey_mask(source):
+def gray_mask(source):
     path_of(source, "SC-HF-I-01-IM-0001-0060", "Labels").write_bytes(
         path_of(source, "SC-HF-I-01-IM-0001-0060").read_bytes()
     )
@@ -165,8 +165,8 @@ def no_labels(source):
         (rename, r"SC-HF-I-01-0060\.png does not match"),
         (second_copy, r"Part2.*0060\.dcm\.png exists a second time"),
         (same_slice_twice, "0002-0060.* show the same slice and phase"),
-        (small_image, r"0060\.dcm\.png must be a grey 8-bit image of 256 x 256"),
-        (grey_mask, r"0060\.dcm\.png is not a mask"),
+        (small_image, r"0060\.dcm\.png must be a gray 8-bit image of 256 x 256"),
+        (gray_mask, r"0060\.dcm\.png is not a mask"),
         (damaged_mask, r"0060\.dcm\.png cannot be read"),
         (no_labels, "Labels is not a folder"),
     ],

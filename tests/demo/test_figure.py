@@ -20,13 +20,13 @@ def test_the_rows_span_the_gains_from_best_to_worst():
     assert choose_cases(RESULTS, 20) == ["b", "d", "f", "g", "e", "c", "a"]
 
 
-def test_the_overlay_colours_labeled_pixels_only():
+def test_the_overlay_colors_labeled_pixels_only():
     image = np.random.default_rng(0).normal(size=(8, 8))
     segmentation = np.zeros((8, 8), dtype=np.uint8)
     segmentation[2:4] = 3
-    plain, coloured = overlay(image), overlay(image, segmentation)
-    assert np.array_equal((plain != coloured).any(axis=-1), segmentation > 0)
-    assert 0 <= coloured.min() <= coloured.max() <= 1
+    plain, colored = overlay(image), overlay(image, segmentation)
+    assert np.array_equal((plain != colored).any(axis=-1), segmentation > 0)
+    assert 0 <= colored.min() <= colored.max() <= 1
 
 
 def test_the_figure_shows_both_sets_of_slices_and_a_row_per_image(tmp_path):

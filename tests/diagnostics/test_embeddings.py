@@ -9,12 +9,12 @@ from nnunet_pix2rep.diagnostics.embeddings import (
     dead_dimensions,
     effective_rank,
     retrieval_accuracy,
-    summarise,
+    summarize,
     uniformity,
 )
 
 
-def test_alignment_is_the_squared_distance_of_normalised_pairs():
+def test_alignment_is_the_squared_distance_of_normalized_pairs():
     z = torch.eye(4)
     assert alignment(z, 5 * z).item() == pytest.approx(0)
     assert alignment(z, z.roll(1, 0)).item() == pytest.approx(2)
@@ -67,7 +67,7 @@ def test_retrieval_finds_pairs_that_are_nearest():
 
 
 def test_the_summary_has_the_diagnostics_that_are_logged():
-    summary = summarise(torch.randn(10, 4), torch.randn(10, 4))
+    summary = summarize(torch.randn(10, 4), torch.randn(10, 4))
     assert set(summary) == set(PAIR_DIAGNOSTICS)
     assert all(value.ndim == 0 and math.isfinite(value) for value in summary.values())
 
@@ -75,9 +75,9 @@ def test_the_summary_has_the_diagnostics_that_are_logged():
 def test_the_summary_takes_rows_from_the_whole_batch():
     z_1, z_2 = torch.randn(2, 100, 8)
     z_2[:50] = z_1[:50]  # the first half agrees
-    assert 0.4 < summarise(z_1, z_2, max_rows=20)["retrieval_accuracy"] <= 0.7
+    assert 0.4 < summarize(z_1, z_2, max_rows=20)["retrieval_accuracy"] <= 0.7
 
 
 def test_the_summary_takes_half_precision_and_two_rows():
-    summary = summarise(torch.randn(2, 4).bfloat16(), torch.randn(2, 4).bfloat16())
+    summary = summarize(torch.randn(2, 4).bfloat16(), torch.randn(2, 4).bfloat16())
     assert all(value.dtype == torch.float32 and math.isfinite(value) for value in summary.values())

@@ -10,7 +10,7 @@ GROUPS = np.repeat(["a", "b", "c"], 100)
 
 
 def make_batch(num_patches=4, per_patch=50, num_channels=1, seed=0):
-    """Views 2 with noise in them, and points at voxel centres."""
+    """Views 2 with noise in them, and points at voxel centers."""
     generator = torch.Generator().manual_seed(seed)
     views = torch.randn(num_patches, num_channels, 16, 16, generator=generator)
     index = torch.randint(0, 16, (num_patches, per_patch, 2), generator=generator)

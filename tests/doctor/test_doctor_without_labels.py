@@ -70,7 +70,7 @@ def test_without_the_raw_data_scans_alone_are_still_sound(scans_alone):
     assert "raw data" in only_problem(check(scans_alone), Level.WARNING).message
 
 
-def test_ct_that_is_normalised_by_the_body_is_remarked_once_there_are_labels(dataset):
+def test_ct_that_is_normalized_by_the_body_is_remarked_once_there_are_labels(dataset):
     plans = read_json(dataset / f"{PLANS}.json")
     plans["configurations"]["2d"]["normalization_schemes"] = ["CTNormalization"]
     write_json(plans, dataset / f"{PLANS}.json")

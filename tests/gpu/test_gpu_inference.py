@@ -1,7 +1,7 @@
 """Features, segmentation in context and propagation on a GPU are those of the CPU.
 
 A GPU computes features in nnU-Net's AMP, float16, of which single values are off by some thousandths and the norm of a
-feature vector by less than a hundredth. Labels are votes of nearest neighbours, of which a few at the borders tip.
+feature vector by less than a hundredth. Labels are votes of nearest neighbors, of which a few at the borders tip.
 """
 
 from pathlib import Path

@@ -35,7 +35,7 @@ def test_a_step_needs_little_more_memory_than_its_network(tiny, device, tmp_path
     steps = {"step": lambda: trainer.train_step(batch), "bare": bare_step(trainer, batch)}
     memory = {}
     for name, step in steps.items():
-        for _ in range(2):  # the optimiser's state, cuDNN's choice of algorithms
+        for _ in range(2):  # the optimizer's state, cuDNN's choice of algorithms
             step()
         trainer.optimizer.zero_grad(set_to_none=True)
         memory[name] = peak_memory(step, device)

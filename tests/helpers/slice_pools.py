@@ -24,9 +24,9 @@ def make_clustered_pool(rare=8, common=72, pixels=4, seed=0) -> tuple[SlicePool,
     """
     generator = torch.Generator().manual_seed(seed)
     kinds = torch.cat([torch.zeros(common, dtype=torch.long), torch.arange(rare) * 4 // rare + 1])
-    centres = torch.eye(8)[: int(kinds.max()) + 1]
+    centers = torch.eye(8)[: int(kinds.max()) + 1]
     noise = 0.1 * torch.randn(len(kinds), pixels, 8, generator=generator)
-    features = normalize(centres[kinds][:, None] + noise, dim=-1)
+    features = normalize(centers[kinds][:, None] + noise, dim=-1)
     count = len(kinds)
     names = tuple(f"patient_{number:02d}" for number in range(count))
     return SlicePool(names, names, torch.full((count,), 0.5), torch.zeros(count, dtype=torch.bool), features), kinds

@@ -29,7 +29,7 @@ def test_sleep_counts_on_the_wall_but_not_for_the_processor():
     assert alternate(function, 1, HostTimer(CPU, time.process_time), warm_up=0)["sleep"][0] < 0.05
 
 
-def test_the_median_ratio_is_that_of_neighbours_in_time():
+def test_the_median_ratio_is_that_of_neighbors_in_time():
     """A machine that becomes ten times slower half-way changes neither contestant's place."""
     assert median_ratio([2, 20, 200], [1, 10, 100]) == 2
     assert medians({"a": [3, 1, 100]}) == {"a": 3}

@@ -94,7 +94,7 @@ def _read(label_file: Path) -> SimpleITK.Image:
     if label.GetNumberOfComponentsPerPixel() > 1:
         layers = SimpleITK.GetArrayViewFromImage(label)
         if (layers[..., :3] != layers[..., :1]).any():
-            raise UserError("it holds several layers or colours: save it as one label map")
+            raise UserError("it holds several layers or colors: save it as one label map")
         label = SimpleITK.VectorIndexSelectionCast(label, 0)
     return label
 

@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from nnunet_pix2rep.annotation.selectors.pool import PatientRounds, SlicePool, free_slices
 
 MOST_CLUSTERS = 500
-NEIGHBOURS = 20  # of which the mean distance is the inverse of the typicality
+NEIGHBORS = 20  # of which the mean distance is the inverse of the typicality
 
 
 def select_typical(pool: SlicePool, budget: int, generator: torch.Generator) -> list[int]:
@@ -39,7 +39,7 @@ def typicality(members: torch.Tensor) -> torch.Tensor:
     if len(members) == 1:
         return torch.zeros(1)
     distances = torch.cdist(members, members).fill_diagonal_(torch.inf)
-    return -distances.topk(min(NEIGHBOURS, len(members) - 1), largest=False).values.mean(dim=1)
+    return -distances.topk(min(NEIGHBORS, len(members) - 1), largest=False).values.mean(dim=1)
 
 
 def _closeness(members: torch.Tensor) -> torch.Tensor:

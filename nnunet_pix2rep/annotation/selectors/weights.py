@@ -28,7 +28,7 @@ def distinctive_weights(features: torch.Tensor, generator: torch.Generator) -> t
     return (1 - torch.cat(parts)).clamp(0, 1).reshape(features.shape[:2])
 
 
-def centre_weights(places: torch.Tensor) -> torch.Tensor:
+def center_weights(places: torch.Tensor) -> torch.Tensor:
     """Weighs a pixel by how near it is to the middle of its slice.
 
     Args:

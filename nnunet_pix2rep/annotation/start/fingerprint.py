@@ -38,7 +38,7 @@ def channel_names(dataset_json: Mapping[str, Any]) -> list[str]:
 
 
 def ct_channels(dataset_json: Mapping[str, Any]) -> list[str]:
-    """Names of the channels that nnU-Net normalises by the foreground intensities of the fingerprint."""
+    """Names of the channels that nnU-Net normalizes by the foreground intensities of the fingerprint."""
     return [name for name in channel_names(dataset_json) if issubclass(get_normalization_scheme(name), CTNormalization)]
 
 

@@ -22,7 +22,7 @@ VOLUME_ENDING, NATURAL_ENDING = ".nii.gz", ".png"
 DEFAULT_CHANNEL = "MRI"
 CT = "CT"
 MODALITY = "0008|0060"
-COLOURS = {3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
+COLORS = {3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
 
 Value = TypeVar("Value", bound=Hashable)
 
@@ -36,7 +36,7 @@ class SurveyedScan:
         spacing: In mm, in the order of ITK (x, y[, z]).
         orientation: Such as ``LPS``; empty in 2D.
         num_files: Number of files, one per channel; 1 for a DICOM series.
-        num_colours: Number of colours that differ: 1 for a grey image saved in colours.
+        num_colors: Number of colors that differ: 1 for a gray image saved in colors.
         is_natural: Whether it is a PNG, JPEG, BMP or TIFF image.
         modality: As DICOM names it, such as ``CT``; empty where that is not known.
     """
@@ -45,7 +45,7 @@ class SurveyedScan:
     spacing: tuple[float, ...]
     orientation: str
     num_files: int
-    num_colours: int
+    num_colors: int
     is_natural: bool
     modality: str = ""
 
@@ -74,12 +74,12 @@ def _survey_one(image: FoundImage) -> SurveyedScan:
     # the distance of the slices of a DICOM series is in no single file
     found = SimpleITK.ReadImage(list(map(str, image.files))) if image.is_dicom else header_of(image.files[0])
     dimension = min(found.GetDimension(), 3)
-    num_colours = _num_colours(image) if is_natural else 1
+    num_colors = _num_colors(image) if is_natural else 1
     orientation = orientation_of(found.GetDirection()) if dimension == 3 else ""
     num_files = 1 if image.is_dicom else len(image.files)
     spacing = tuple(found.GetSpacing()[:dimension])
     return SurveyedScan(
-        dimension, spacing, orientation, num_files, num_colours, is_natural, _modality(image) if image.is_dicom else ""
+        dimension, spacing, orientation, num_files, num_colors, is_natural, _modality(image) if image.is_dicom else ""
     )
 
 
@@ -88,12 +88,12 @@ def _modality(image: FoundImage) -> str:
     return header.GetMetaData(MODALITY).strip() if header.HasMetaDataKey(MODALITY) else ""
 
 
-def _num_colours(image: FoundImage) -> int:
+def _num_colors(image: FoundImage) -> int:
     volume = SimpleITK.ReadImage(str(image.files[0]))
     if volume.GetNumberOfComponentsPerPixel() < 3:
         return volume.GetNumberOfComponentsPerPixel()
-    colours = SimpleITK.GetArrayViewFromImage(volume)
-    return 1 if (colours[..., :3] == colours[..., :1]).all() else colours.shape[-1]
+    colors = SimpleITK.GetArrayViewFromImage(volume)
+    return 1 if (colors[..., :3] == colors[..., :1]).all() else colors.shape[-1]
 
 
 def choose_file_ending(scans: Sequence[SurveyedScan], wanted: str | None) -> str:
@@ -115,7 +115,7 @@ def choose_file_ending(scans: Sequence[SurveyedScan], wanted: str | None) -> str
 
 
 def choose_channels(scans: Sequence[SurveyedScan], file_ending: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """Names of the channels: as wanted, else by the colours of natural images, CT of DICOM series of CT, else MRI.
+    """Names of the channels: as wanted, else by the colors of natural images, CT of DICOM series of CT, else MRI.
 
     Raises:
         UserError: the scans have several channels, whose names only the user knows.
@@ -123,7 +123,7 @@ def choose_channels(scans: Sequence[SurveyedScan], file_ending: str, wanted: Seq
     if wanted:
         return tuple(wanted)
     if file_ending in NATURAL_ENDINGS:
-        return COLOURS.get(_most_common(scan.num_colours for scan in scans), ("grey",))
+        return COLORS.get(_most_common(scan.num_colors for scan in scans), ("grey",))
     num_files = _most_common(scan.num_files for scan in scans)
     if num_files > 1:
         raise UserError(

@@ -43,7 +43,7 @@ def draw_folds(patients: Mapping[str, Patient], settings: BenchmarkSettings) -> 
             return [whole]  # pretrainings need it; which slices are annotated is no matter of folds
         num_patients = len(whole.train_patients)
         wanted = settings.shots if settings.shots is not None else default_shots(num_patients)
-        shots = normalise_shots(wanted, num_patients)
+        shots = normalize_shots(wanted, num_patients)
         return few_shot_splits(patients, shots, settings.seeds, validation, settings.split_seed)
     except UserError as error:
         # few_shot_splits names the options of nnunet_pix2rep split
@@ -55,7 +55,7 @@ def default_shots(num_patients: int) -> list[Shots]:
     return [number for number in DEFAULT_SHOTS if number == "all" or number < num_patients]
 
 
-def normalise_shots(shots: Sequence[Shots], num_patients: int) -> list[Shots]:
+def normalize_shots(shots: Sequence[Shots], num_patients: int) -> list[Shots]:
     """Shots with the number of all patients turned into ``"all"``, whose subset is the same for every seed."""
     return list(dict.fromkeys("all" if number == num_patients else number for number in shots))
 

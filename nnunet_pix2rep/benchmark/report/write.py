@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyse
+from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyze
 from nnunet_pix2rep.benchmark.report.pages.document import CURVE_FIGURE, PAIRED_FIGURE, PANEL_FIGURE, build_document
 from nnunet_pix2rep.benchmark.report.pages.figures import plot_curves, plot_paired, save_figure
 from nnunet_pix2rep.benchmark.report.pages.panel_patients import choose_patients
@@ -42,7 +42,7 @@ def write_report(folder: Path, settings: ReportSettings | None = None, with_imag
     folder = Path(folder)
     settings = settings or ReportSettings()
     benchmark = read_benchmark(folder)
-    analysis = analyse(benchmark, settings)
+    analysis = analyze(benchmark, settings)
     pictures = _plot_figures(benchmark, analysis, with_images)
     sections = build_document(analysis, pictures)
     write_json(analysis, folder / ANALYSIS_FILE)

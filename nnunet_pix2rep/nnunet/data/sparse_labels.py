@@ -4,7 +4,7 @@ nnU-Net's own preprocessing (nnunetv2 2.8.1, preprocessing/preprocessors/default
 such cases that it does not do to others:
 
 - It finds the voxels outside the body where the label is background. Where the label is ignore it takes them for the
-  body, so with ``use_mask_for_norm`` the image is normalised in another way than in pretraining and in prediction.
+  body, so with ``use_mask_for_norm`` the image is normalized in another way than in pretraining and in prediction.
 - It resamples the labels across the slices. A single annotated slice is lost where the spacing of the plans is about
   twice that of the image or more: the ignored slices beside it outweigh it.
 

@@ -31,7 +31,7 @@ class PixelFeatures(nn.Module):
 
     Args:
         feature_network: Takes images (1, C, *S) to a list of feature maps (1, C_i, *S_i).
-        head: A projection head, which takes the concatenated features; None: the features of each map are normalised
+        head: A projection head, which takes the concatenated features; None: the features of each map are normalized
             to unit length, so that all maps weigh the same in a cosine, and concatenated.
     """
 
@@ -41,7 +41,7 @@ class PixelFeatures(nn.Module):
         self.head = head
 
     def forward(self, image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """Image (1, C, *S) and normalised points (m, D) to features (m, d), float32."""
+        """Image (1, C, *S) and normalized points (m, D) to features (m, d), float32."""
         stages = [features_at_points(feature_map, points[None])[0] for feature_map in self.feature_network(image)]
         if self.head is not None:
             return self.head(torch.cat(stages, dim=1)).float()

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nearest_neighbours import cosine_similarity_to
+from nnunet_pix2rep.nearest_neighbors import cosine_similarity_to
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
 from nnunet_pix2rep.nnunet.features.prepared_images import PreparedImage
 

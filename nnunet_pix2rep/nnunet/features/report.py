@@ -1,4 +1,4 @@
-"""Pictures of the features of a folder of images: colours, similarity to a point, error of equivariance."""
+"""Pictures of the features of a folder of images: colors, similarity to a point, error of equivariance."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from nnunet_pix2rep.diagnostics.equivariance import equivariance_error
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.feature_pictures import PIXELS_PER_IMAGE, ColourBasis, FeaturePicture, plot_picture
+from nnunet_pix2rep.feature_pictures import PIXELS_PER_IMAGE, ColorBasis, FeaturePicture, plot_picture
 from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.geometry.grids import SpatialTransform, TransformRanges, draw_transform
 from nnunet_pix2rep.geometry.warp import warp
-from nnunet_pix2rep.nearest_neighbours import cosine_similarity_to
+from nnunet_pix2rep.nearest_neighbors import cosine_similarity_to
 from nnunet_pix2rep.nnunet.checkpoints.files import package_versions
 from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor, voxels_of
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
@@ -35,7 +35,7 @@ class FeatureReport:
         model: The checkpoint.
         images: Folder of images in nnU-Net's naming.
         mirroring: See :class:`FeatureExtractor`.
-        seed: Of the pixels of the colour basis, and of the transform of the equivariance error.
+        seed: Of the pixels of the color basis, and of the transform of the equivariance error.
 
     Raises:
         UserError: there is no such folder, or no image in it.
@@ -121,8 +121,8 @@ class FeatureReport:
     def _prepare(self, case: str) -> PreparedImage:
         return prepare_image(self.model, case, self.images[case])
 
-    def _survey(self, point_case: str, point: Sequence[int] | None) -> tuple[Point, ColourBasis]:
-        """The point and the colour basis: one pass over the images, of which little is kept."""
+    def _survey(self, point_case: str, point: Sequence[int] | None) -> tuple[Point, ColorBasis]:
+        """The point and the color basis: one pass over the images, of which little is kept."""
         generator = np.random.default_rng(self.seed)
         found: Point | None = None
         samples = []
@@ -139,19 +139,19 @@ class FeatureReport:
             chosen = generator.permutation(len(features))[:PIXELS_PER_IMAGE]
             samples.append(features[chosen].numpy())
         assert found is not None, "the survey looks at one image at least"
-        return found, ColourBasis.fit(samples)
+        return found, ColorBasis.fit(samples)
 
     def _slice_features(self, data: np.ndarray, depth: int) -> torch.Tensor:
         return self.extractor.features_at(data, voxels_of(slice(depth, depth + 1), data.shape[2:]))
 
-    def _picture(self, case: str, image: PreparedImage, point: Point, basis: ColourBasis) -> FeaturePicture:
+    def _picture(self, case: str, image: PreparedImage, point: Point, basis: ColorBasis) -> FeaturePicture:
         depth = point.voxel[0] if case == point.case else image.data.shape[1] // 2
         plane = image.data.shape[2:]
         features = self._slice_features(image.data, depth)
         return FeaturePicture(
             title=f"{case}, slice {depth + 1} of {image.data.shape[1]}; {self.model.features} features",
             image=image.data[0, depth],
-            colours=basis.colours(features.reshape(*plane, -1).numpy()),
+            colors=basis.colors(features.reshape(*plane, -1).numpy()),
             similarity=cosine_similarity_to(features, point.features).reshape(plane).numpy(),
             equivariance=self._equivariance(image.data, depth, features).numpy(),
             pixel_size=tuple(preprocessed_spacing(self.model, image)[1:]),

@@ -1,1 +1,1 @@
-"""Segmentation of images by nearest neighbours among annotated pixels."""
+"""Segmentation of images by nearest neighbors among annotated pixels."""

@@ -21,7 +21,7 @@ from nnunetv2.postprocessing.remove_connected_components import (
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nearest_neighbours import build_search, choose_support, class_weights, vote
+from nnunet_pix2rep.nearest_neighbors import build_search, choose_support, class_weights, vote
 from nnunet_pix2rep.nnunet.features.extraction import TILE_STEP_SIZE, FeatureExtractor
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
 from nnunet_pix2rep.nnunet.features.prepared_images import PreparedImage
@@ -34,11 +34,11 @@ class InContextSettings:
     """How pixels vote.
 
     Attributes:
-        k: Neighbours.
-        temperature: A neighbour of cosine similarity s weighs exp(s / temperature).
+        k: Neighbors.
+        temperature: A neighbor of cosine similarity s weighs exp(s / temperature).
         class_balance: Whether every class of the support weighs the same, whatever its number of pixels.
         max_support: Most support pixels, of all support images together.
-        search: See :func:`nnunet_pix2rep.nearest_neighbours.build_search`.
+        search: See :func:`nnunet_pix2rep.nearest_neighbors.build_search`.
         mirroring: Whether features are averaged over mirrored images.
         tile_step_size: Distance of two tiles in widths of a tile.
         refine: Whether only the largest component of each class is kept.
@@ -101,7 +101,7 @@ def support_of_image(
 
 
 class PixelClassifier:
-    """Classifies pixels by their nearest neighbours in a support."""
+    """Classifies pixels by their nearest neighbors in a support."""
 
     def __init__(
         self, supports: Sequence[Support], num_classes: int, settings: InContextSettings, device: torch.device

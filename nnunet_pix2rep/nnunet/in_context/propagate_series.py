@@ -34,7 +34,7 @@ def propagation_order(num_frames: int, anchor: int) -> Iterator[tuple[int, int]]
     """The order in which the frames of a series are segmented, from an annotated one to the last, then to the first.
 
     Yields:
-        Index of a frame, and of the neighbouring frame that has its labels by then.
+        Index of a frame, and of the neighboring frame that has its labels by then.
 
     Raises:
         ValueError: there is no such anchor.

@@ -33,7 +33,7 @@ from nnunet_pix2rep.nnunet.networks.decoder_features import UNet, unwrap
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config, resolve_configuration
 from nnunet_pix2rep.nnunet.random_state import get_random_state, set_random_state
 from nnunet_pix2rep.nnunet.training.citation import CITATION
-from nnunet_pix2rep.nnunet.training.cpu_threads import honour_omp_num_threads
+from nnunet_pix2rep.nnunet.training.cpu_threads import honor_omp_num_threads
 from nnunet_pix2rep.nnunet.training.precision import autocast, clipped_step, warning_of_slow_bfloat16
 from nnunet_pix2rep.nnunet.training.sigterm import EXIT_CODE, SigtermWatch, TrainingInterrupted, save_interrupted
 
@@ -57,7 +57,7 @@ class Pix2RepTrainer(nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),
     ):
-        honour_omp_num_threads(device)
+        honor_omp_num_threads(device)
         resolve_configuration(plans, configuration)  # refuses cascades
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.config = read_config(
@@ -163,8 +163,8 @@ class Pix2RepTrainer(nnUNetTrainer):
             "the plans' pix2rep block; then go on with --c."
         )
 
-    def optimise(self, loss: torch.Tensor, gradient_clipping: float = NNUNET_GRADIENT_CLIPPING) -> None:
-        """Gradients, clipped, and a step of the optimiser."""
+    def optimize(self, loss: torch.Tensor, gradient_clipping: float = NNUNET_GRADIENT_CLIPPING) -> None:
+        """Gradients, clipped, and a step of the optimizer."""
         clipped_step(loss, self.network, self.optimizer, self.grad_scaler, gradient_clipping)
 
     def autocast(self) -> AbstractContextManager:
@@ -234,4 +234,4 @@ class Pix2RepTrainer(nnUNetTrainer):
         self._random_state = checkpoint.get(RECORD_KEY, {}).get("random_state")
 
     def load_further_weights(self, checkpoint: dict[str, Any], source: str) -> None:
-        """Takes what a subclass has put into :meth:`checkpoint_content`; called before the optimiser is loaded."""
+        """Takes what a subclass has put into :meth:`checkpoint_content`; called before the optimizer is loaded."""

@@ -7,7 +7,7 @@ import os
 import torch
 
 
-def honour_omp_num_threads(device: torch.device) -> None:
+def honor_omp_num_threads(device: torch.device) -> None:
     """Gives ``OMP_NUM_THREADS`` back its meaning, where the user has set it and trains on a CPU.
 
     ``nnUNetv2_train -device cpu`` takes as many threads as the machine has cores, whatever the variable says and

@@ -52,7 +52,7 @@ def clipped_step(
     scaler: torch.amp.GradScaler | None,
     largest_norm: float,
 ) -> None:
-    """Gradients, clipped, and a step of the optimiser, as in ``nnUNetTrainer.train_step`` (nnunetv2 2.8.1)."""
+    """Gradients, clipped, and a step of the optimizer, as in ``nnUNetTrainer.train_step`` (nnunetv2 2.8.1)."""
     if scaler is None:
         loss.backward()
     else:

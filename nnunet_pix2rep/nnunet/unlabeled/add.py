@@ -30,7 +30,7 @@ from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, compare_geometry, 
 from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage, FoundImages, find_images
 from nnunet_pix2rep.nnunet.unlabeled.known_images import KnownImages
 from nnunet_pix2rep.nnunet.unlabeled.label_maps import is_kept, remark_on_values, why_no_scan
-from nnunet_pix2rep.nnunet.unlabeled.staging import StagedImage, neighbours_on_grid, stage_image
+from nnunet_pix2rep.nnunet.unlabeled.staging import StagedImage, neighbors_on_grid, stage_image
 from nnunet_pix2rep.nnunet.worker_processes import only_process
 
 SCRATCH_PREFIX = ".adding_"
@@ -208,7 +208,7 @@ def _add(
         report.skipped[image.label] = f"it has the same voxels as {copy}"
         return
     if not is_kept(dataset.keep, image.label, image.name):
-        reason = why_no_scan(staged.values, image.label, neighbours_on_grid(image, siblings))
+        reason = why_no_scan(staged.values, image.label, neighbors_on_grid(image, siblings))
         if reason is not None:
             report.skipped[image.label] = reason
             return

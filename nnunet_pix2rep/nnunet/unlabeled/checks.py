@@ -12,7 +12,7 @@ import SimpleITK
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, Geometry, last_line
 from nnunet_pix2rep.nnunet.data.raw_images import header_of
-from nnunet_pix2rep.nnunet.unlabeled.colours import read_natural_image
+from nnunet_pix2rep.nnunet.unlabeled.colors import read_natural_image
 from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, ending_of
 
 MAX_REFERENCES = 50
@@ -44,7 +44,7 @@ class Reference:
 
     @property
     def channels_in_one_file(self) -> bool:
-        """Whether colour channels share a file, as nnU-Net's reader of natural images expects."""
+        """Whether color channels share a file, as nnU-Net's reader of natural images expects."""
         return self.file_ending in NATURAL_ENDINGS and self.dimension == 2
 
 
@@ -77,7 +77,7 @@ def read_reference(
 
 
 def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Image]:
-    """Reads an image as the files that the dataset wants: one per channel, or one with all colours.
+    """Reads an image as the files that the dataset wants: one per channel, or one with all colors.
 
     Raises:
         UserError: it cannot be read, or has another number of channels or axes than the labeled images.
@@ -142,14 +142,14 @@ def compare_geometry(grid: Geometry, reference: Reference) -> list[str]:
 
 
 def _split_channels(volume: SimpleITK.Image, num_files: int, reference: Reference) -> list[SimpleITK.Image]:
-    """Splits colours, and the fourth axis where it must be the channels, into images of their own.
+    """Splits colors, and the fourth axis where it must be the channels, into images of their own.
 
-    Colours that are all equal are a grey image, as many viewers export it.
+    Colors that are all equal are a gray image, as many viewers export it.
     """
     components = volume.GetNumberOfComponentsPerPixel()
     if components >= 3 and reference.num_channels == 1 and num_files == 1:
-        colours = SimpleITK.GetArrayViewFromImage(volume)[..., :3]
-        if (colours == colours[..., :1]).all():
+        colors = SimpleITK.GetArrayViewFromImage(volume)[..., :3]
+        if (colors == colors[..., :1]).all():
             return [SimpleITK.VectorIndexSelectionCast(volume, 0)]
     if components > 1 and not reference.channels_in_one_file:
         return [SimpleITK.VectorIndexSelectionCast(volume, component) for component in range(components)]
@@ -193,5 +193,5 @@ def is_unchanged(found: FoundImage, channels: Sequence[SimpleITK.Image], file_en
             and header_of(file).GetNumberOfComponents() == channel.GetNumberOfComponentsPerPixel()
             for file, channel in zip(found.files, channels, strict=True)
         )
-    except RuntimeError:  # of a kind that ITK does not know, such as grey with alpha
+    except RuntimeError:  # of a kind that ITK does not know, such as gray with alpha
         return False

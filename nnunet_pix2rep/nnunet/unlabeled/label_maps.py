@@ -18,17 +18,17 @@ FORCE = "--keep takes it anyway"
 
 
 def why_no_scan(
-    values: np.ndarray, name: str, neighbours: Iterable[tuple[str, Callable[[], np.ndarray | None]]]
+    values: np.ndarray, name: str, neighbors: Iterable[tuple[str, Callable[[], np.ndarray | None]]]
 ) -> str | None:
     """Why an image is taken for a blank image or a label map; None: it is a scan.
 
-    A label map has few values, all of them whole numbers, and either a name that says so or a neighbour on the same
+    A label map has few values, all of them whole numbers, and either a name that says so or a neighbor on the same
     grid that has many values.
 
     Args:
         values: Values of the image, any shape.
         name: Its path or case name.
-        neighbours: Name and values of images that may be its scan; the values, or None for another grid, are asked for
+        neighbors: Name and values of images that may be its scan; the values, or None for another grid, are asked for
             only where they decide.
     """
     number = number_of_labels(values, FEW_VALUES_BY_NAME)
@@ -40,10 +40,10 @@ def why_no_scan(
     if LABEL_NAME.search(name):
         return f"{found}, and its name says so; {FORCE}"
     if number <= FEW_VALUES:
-        for neighbour, read in neighbours:
+        for neighbor, read in neighbors:
             others = read()
             if others is not None and number_of_labels(others, FEW_VALUES) is None and not _is_constant(others):
-                return f"{found}, on the grid of {neighbour}; {FORCE}"
+                return f"{found}, on the grid of {neighbor}; {FORCE}"
     return None
 
 
@@ -62,14 +62,14 @@ def is_kept(patterns: Sequence[str], *names: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
-def likely_neighbours(case: str, cases: Iterable[str], limit: int = 3) -> list[str]:
+def likely_neighbors(case: str, cases: Iterable[str], limit: int = 3) -> list[str]:
     """The cases whose names begin most like the given one's, such as ``p1_image`` for ``p1_segmentation``."""
     shared = {other: _length_of_common_start(case, other) for other in cases if other != case}
     return sorted((other for other in shared if shared[other]), key=lambda other: (-shared[other], other))[:limit]
 
 
 def remark_on_values(values: np.ndarray) -> str | None:
-    """What to say about an image that may be a label map but has neither name nor neighbour to prove it."""
+    """What to say about an image that may be a label map but has neither name nor neighbor to prove it."""
     number = number_of_labels(values, FEW_VALUES)
     return None if number is None else f"only {number} values, all of them whole numbers: is it a label map?"
 

@@ -19,7 +19,7 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.plans.plans_file import read_plans, resolve_configuration
-from nnunet_pix2rep.nnunet.unlabeled.label_maps import is_kept, likely_neighbours
+from nnunet_pix2rep.nnunet.unlabeled.label_maps import is_kept, likely_neighbors
 from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage, pool_folder, preprocessing_of, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.preprocess_worker import SCRATCH_PREFIX, RawCaseTask, preprocess_raw_case
 from nnunet_pix2rep.nnunet.unlabeled.selection import Selection, Source, find_source, select_images
@@ -78,7 +78,7 @@ def preprocess_unlabeled(
     source = find_source(dataset_folder, folder)
     _check_ending(source, manager)
     selection = select_images(source, dataset_folder, num_channels)
-    neighbours = partial(_neighbours, list_raw_cases(source.folder, source.file_ending), keep)
+    neighbors = partial(_neighbors, list_raw_cases(source.folder, source.file_ending), keep)
     report = Report(pool_folder(dataset_folder, data_identifier), selection)
     with only_process(report.folder):
         for leftover in report.folder.glob(f"{SCRATCH_PREFIX}*"):
@@ -88,7 +88,7 @@ def preprocess_unlabeled(
         todo = {name: image for name, image in accepted.items() if not pool.is_done(name)}
         report.num_kept = len(accepted) - len(todo)
         tasks = [
-            RawCaseTask(raw_case, images, pool.folder, plans, configuration, dataset_json, neighbours(raw_case))
+            RawCaseTask(raw_case, images, pool.folder, plans, configuration, dataset_json, neighbors(raw_case))
             for raw_case, images in _by_raw_case(todo).items()
         ]
         for outcome in run_in_processes(
@@ -148,9 +148,9 @@ def _why_invalid(name: str, image: PoolImage, selection: Selection) -> str | Non
     return None
 
 
-def _neighbours(cases: Mapping[str, Sequence[Path]], keep: Sequence[str], case: str) -> tuple[Path, ...] | None:
+def _neighbors(cases: Mapping[str, Sequence[Path]], keep: Sequence[str], case: str) -> tuple[Path, ...] | None:
     """Files of the cases that a case may be a label map of; None where the user keeps it whatever it looks like."""
-    return None if is_kept(keep, case) else tuple(cases[other][0] for other in likely_neighbours(case, cases))
+    return None if is_kept(keep, case) else tuple(cases[other][0] for other in likely_neighbors(case, cases))
 
 
 def _leave_out(no_scans: Mapping[str, str], pool: Pool, selection: Selection) -> None:

@@ -39,7 +39,7 @@ class RawCaseTask:
         plans: nnU-Net's plans.
         configuration: Name of the configuration.
         dataset_json: The dataset's ``dataset.json``.
-        neighbours: Files of cases that this one may be a label map of; None: it is taken whatever it looks like.
+        neighbors: Files of cases that this one may be a label map of; None: it is taken whatever it looks like.
     """
 
     raw_case: str
@@ -48,7 +48,7 @@ class RawCaseTask:
     plans: dict[str, Any]
     configuration: str
     dataset_json: dict[str, Any]
-    neighbours: tuple[Path, ...] | None = ()
+    neighbors: tuple[Path, ...] | None = ()
 
 
 @dataclass
@@ -111,11 +111,11 @@ def _image_files(task: RawCaseTask, scratch: Path) -> Iterator[tuple[str, list[s
 
 
 def _why_no_scan(task: RawCaseTask, files: list[str]) -> str | None:
-    if task.neighbours is None:
+    if task.neighbors is None:
         return None
     values = PlansManager(task.plans).image_reader_writer_class().read_images(files)[0]
-    neighbours = [(path.name, partial(values_on_grid, path, Path(files[0]))) for path in task.neighbours]
-    return why_no_scan(values, task.raw_case, neighbours)
+    neighbors = [(path.name, partial(values_on_grid, path, Path(files[0]))) for path in task.neighbors]
+    return why_no_scan(values, task.raw_case, neighbors)
 
 
 def _run_preprocessor(task: RawCaseTask, files: list[str]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:

@@ -14,7 +14,7 @@ from nnunet_pix2rep.nnunet.data.dataset_reader import sidecar_of
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
 from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients
 from nnunet_pix2rep.nnunet.patients.split_files import known_patients
-from nnunet_pix2rep.nnunet.unlabeled.colours import TIFF_ENDINGS
+from nnunet_pix2rep.nnunet.unlabeled.colors import TIFF_ENDINGS
 from nnunet_pix2rep.nnunet.unlabeled.pool import PoolImage
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import PatientLookup, patients_of_test_set, pool_patients
 

@@ -21,10 +21,10 @@ from nnunet_pix2rep.nnunet.data.cine import values_on_grid
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, Geometry, last_line, sidecar_of
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, header_of, number_of_frames
 from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, check_dimension, check_real, is_unchanged, read_channels
-from nnunet_pix2rep.nnunet.unlabeled.colours import TIFF_ENDINGS
+from nnunet_pix2rep.nnunet.unlabeled.colors import TIFF_ENDINGS
 from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, ending_of
 from nnunet_pix2rep.nnunet.unlabeled.known_images import read_values
-from nnunet_pix2rep.nnunet.unlabeled.label_maps import likely_neighbours
+from nnunet_pix2rep.nnunet.unlabeled.label_maps import likely_neighbors
 
 GEOMETRY_TOLERANCE = 1e-4  # NIfTI stores single precision
 
@@ -34,7 +34,7 @@ class StagedImage:
     """A new case under its final file names, in a scratch folder.
 
     Attributes:
-        files: A file per channel, or one with all colours.
+        files: A file per channel, or one with all colors.
         sidecars: Files that belong to them, such as the spacing of a 3D TIFF.
         values: What nnU-Net's reader returns, (C, Z, Y, X); the frames of a cine stand for C.
         grid: The image's grid.
@@ -75,7 +75,7 @@ def stage_image(found: FoundImage, reference: Reference, reader: DatasetReader, 
     return _staged(targets, reader)
 
 
-def neighbours_on_grid(
+def neighbors_on_grid(
     image: FoundImage, siblings: Sequence[FoundImage]
 ) -> Iterator[tuple[str, Callable[[], np.ndarray | None]]]:
     """Names of the images beside an image, those named most alike first, and functions that read their values.
@@ -83,7 +83,7 @@ def neighbours_on_grid(
     The values are None where the grid is another one or the image cannot be read.
     """
     by_name = {sibling.name: sibling for sibling in siblings if not sibling.is_dicom}
-    for name in likely_neighbours(image.name, by_name) if not image.is_dicom else ():
+    for name in likely_neighbors(image.name, by_name) if not image.is_dicom else ():
         yield by_name[name].label, partial(values_on_grid, by_name[name].files[0], image.files[0])
 
 
@@ -109,8 +109,8 @@ def _copy_as_it_is(found: FoundImage, reference: Reference, reader: DatasetReade
             return None  # to be converted
         raise UserError(f"it cannot be read ({error})") from error
     is_cine = number_of_frames(targets[0], len(targets), reference.num_channels) is not None
-    if not is_cine and (len(staged.values) != reference.num_channels or _has_colours(found, reference)):
-        return None  # colours or a fourth axis to be split; or it is refused with the reason
+    if not is_cine and (len(staged.values) != reference.num_channels or _has_colors(found, reference)):
+        return None  # colors or a fourth axis to be split; or it is refused with the reason
     check_dimension(staged.grid.dimension, reference)
     return staged
 
@@ -142,7 +142,7 @@ def _itk_reads(files: Sequence[Path]) -> bool:
     return True
 
 
-def _has_colours(found: FoundImage, reference: Reference) -> bool:
+def _has_colors(found: FoundImage, reference: Reference) -> bool:
     """Whether a voxel holds several values although the dataset keeps each channel in a file of its own."""
     if reference.channels_in_one_file or not _itk_reads(found.files):
         return False

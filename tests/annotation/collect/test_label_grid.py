@@ -157,10 +157,10 @@ def test_2d_images_have_one_slice(tmp_path, label_name):
     np.testing.assert_array_equal(read, pixels[None])
 
 
-def test_a_grey_drawing_saved_in_colours(tmp_path):
+def test_a_gray_drawing_saved_in_colors(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 3, (5, 7)).astype(np.uint8)
-    grey = SimpleITK.GetImageFromArray(pixels)
-    SimpleITK.WriteImage(grey, str(tmp_path / "case_0000.png"))
-    SimpleITK.WriteImage(SimpleITK.Compose(grey, grey, grey), str(tmp_path / "case.png"))
+    gray = SimpleITK.GetImageFromArray(pixels)
+    SimpleITK.WriteImage(gray, str(tmp_path / "case_0000.png"))
+    SimpleITK.WriteImage(SimpleITK.Compose(gray, gray, gray), str(tmp_path / "case.png"))
     read = read_labels_on_grid(tmp_path / "case.png", [tmp_path / "case_0000.png"], reader(".png"))
     np.testing.assert_array_equal(read, pixels[None])

@@ -1,7 +1,7 @@
 import torch
 from slice_pools import make_clustered_pool, seeded
 
-from nnunet_pix2rep.annotation.selectors.weights import centre_weights, distinctive_weights, similarity_weights
+from nnunet_pix2rep.annotation.selectors.weights import center_weights, distinctive_weights, similarity_weights
 
 
 def test_rare_pixels_are_distinctive():
@@ -18,7 +18,7 @@ def test_weights_depend_on_the_seed_alone():
 
 
 def test_the_middle_weighs_most():
-    weights = centre_weights(torch.tensor([[[0.5, 0.5], [0.5, 0.25], [0.25, 0.25], [0.0, 0.0]]]))[0]
+    weights = center_weights(torch.tensor([[[0.5, 0.5], [0.5, 0.25], [0.25, 0.25], [0.0, 0.0]]]))[0]
     assert weights.tolist() == sorted(weights.tolist(), reverse=True)
     assert float(weights[0]) == 1
 

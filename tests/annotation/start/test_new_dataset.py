@@ -12,11 +12,11 @@ from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
 from nnunet_pix2rep.nnunet.unlabeled.discover import find_images
 
 
-def grey(seed, shape=(40, 36)):
+def gray(seed, shape=(40, 36)):
     return SimpleITK.GetImageFromArray(np.random.default_rng(seed).integers(1, 200, shape).astype(np.uint8))
 
 
-def colour(seed, shape=(40, 36)):
+def color(seed, shape=(40, 36)):
     pixels = np.random.default_rng(seed).integers(1, 200, (*shape, 3)).astype(np.uint8)
     return SimpleITK.GetImageFromArray(pixels, isVector=True)
 
@@ -118,7 +118,7 @@ def test_without_any_readable_scan_nothing_is_left_behind(root, scans, tmp_path)
     (empty / "a.nrrd").write_text("no image")
     with pytest.raises(UserError, match=r"None of the scans can be read: a\.nrrd"):
         make(empty)
-    write(colour(1), empty / "a.png")
+    write(color(1), empty / "a.png")
     (empty / "a.nrrd").unlink()
     with pytest.raises(UserError, match="it has 3 channel"):
         make(empty, channels=["grey"])
@@ -144,8 +144,8 @@ def test_an_interrupted_run_is_completed(root, scans, monkeypatch):
 
 def test_photographs_become_a_2d_dataset_of_png_files(root, tmp_path):
     for seed in range(3):
-        write(colour(seed), tmp_path / "photos" / f"photo{seed}.png")
-    write(colour(9), tmp_path / "photos" / "lossy.jpg")
+        write(color(seed), tmp_path / "photos" / f"photo{seed}.png")
+    write(color(9), tmp_path / "photos" / "lossy.jpg")
     made = make(tmp_path / "photos")
     assert made.channels == ("R", "G", "B")
     assert made.dimension == 2
@@ -153,9 +153,9 @@ def test_photographs_become_a_2d_dataset_of_png_files(root, tmp_path):
     assert names_in(made.folder / "imagesUn") == [f"{n}_0000.png" for n in ("lossy", "photo0", "photo1", "photo2")]
 
 
-def test_grey_images_in_colours_are_grey(root, tmp_path):
+def test_gray_images_in_colors_are_gray(root, tmp_path):
     for seed in range(2):
-        image = grey(seed)
+        image = gray(seed)
         write(SimpleITK.Compose(image, image, image), tmp_path / "photos" / f"photo{seed}.png")
     made = make(tmp_path / "photos")
     assert made.channels == ("grey",)
@@ -164,7 +164,7 @@ def test_grey_images_in_colours_are_grey(root, tmp_path):
 
 def test_what_most_scans_are_like_is_the_measure(root, scans):
     write(volume(40, spacing=(1.5, 1.5, 30.0)), scans / "thick.nii.gz")
-    write(grey(1), scans / "screenshot.png")
+    write(gray(1), scans / "screenshot.png")
     turned = SimpleITK.DICOMOrient(volume(41), "LPI")
     write(turned, scans / "turned.nii.gz")
     report = make(scans).report
@@ -199,7 +199,7 @@ def test_dicom_tells_spacing_and_modality(root, tmp_path, modality, channel):
     writer = SimpleITK.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     for index in range(4):
-        part = grey(index)
+        part = gray(index)
         part.SetSpacing((1.5, 1.25))
         for tag, value in {
             "0008|0060": modality,
@@ -223,7 +223,7 @@ def test_dicom_tells_spacing_and_modality(root, tmp_path, modality, channel):
 def test_more_scans_can_be_added_before_there_is_any_label(root, scans, tmp_path):
     made = make(scans)
     write(volume(60), tmp_path / "more" / "dora.nrrd")
-    write(grey(1), tmp_path / "more" / "screenshot.png")
+    write(gray(1), tmp_path / "more" / "screenshot.png")
     report = add_unlabeled(950, tmp_path / "more")
     assert list(report.added.values()) == ["dora"]
     assert "the images there are 3D" in report.problems["screenshot.png"]

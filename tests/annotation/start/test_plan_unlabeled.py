@@ -165,7 +165,7 @@ def test_planner_and_names_can_be_chosen(planned):
     assert made.reports == {}
 
 
-def test_ct_is_normalised_by_the_body(ct_dataset):
+def test_ct_is_normalized_by_the_body(ct_dataset):
     plans = read_json(ct_dataset / "nnUNetPlans.json")
     intensities = plans[INTENSITIES]["0"]
     assert plans["configurations"]["2d"]["normalization_schemes"] == ["CTNormalization"]

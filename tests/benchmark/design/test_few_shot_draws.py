@@ -4,7 +4,7 @@ from nnunet_pix2rep.benchmark.design.few_shot_draws import (
     add_folds,
     draw_folds,
     key_of,
-    normalise_shots,
+    normalize_shots,
     number_of_shots,
 )
 from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
@@ -33,7 +33,7 @@ def test_beside_a_test_folder_one_patient_is_looked_at(tmp_path):
 
 def test_all_is_one_draw_and_has_a_number():
     assert [key_of(fold) for fold in draw()] == ["1_0", "1_1", "1_2", "2_0", "2_1", "2_2", "8_0"]
-    assert normalise_shots([1, 8, "all"], 8) == [1, "all"]
+    assert normalize_shots([1, 8, "all"], 8) == [1, "all"]
     assert [key_of(fold) for fold in draw(shots=(8, "all"))] == ["8_0"]
 
 

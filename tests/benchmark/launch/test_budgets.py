@@ -15,7 +15,7 @@ from nnunet_pix2rep.benchmark.execution import executor
 from nnunet_pix2rep.benchmark.execution.machine import Slot
 from nnunet_pix2rep.benchmark.launch.local_runner import Runner
 from nnunet_pix2rep.benchmark.launch.setup import set_up
-from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyse, default_reference
+from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyze, default_reference
 from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
@@ -189,7 +189,7 @@ def test_the_report_compares_methods_with_their_selectors_over_slices(make, fake
     run(benchmark)
     results = read_benchmark(benchmark.folder.path)
     assert default_reference(results.description["methods"]) == "scratch + random_patients"
-    analysis = analyse(results, ReportSettings(reference="scratch + random_patients", num_resamples=50))
+    analysis = analyze(results, ReportSettings(reference="scratch + random_patients", num_resamples=50))
     assert analysis["effort"] == "slices"
     assert analysis["shots"] == [3, 14]
     arms = {f"{method} + {selector}" for method in ("scratch", "pix2rep") for selector in SELECTORS}

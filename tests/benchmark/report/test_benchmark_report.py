@@ -8,7 +8,7 @@ import pytest
 import SimpleITK
 from synthetic import DATASET, PATIENTS, rows_of, run_folder_of, some_rows, write_benchmark
 
-from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyse
+from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyze
 from nnunet_pix2rep.benchmark.report.pages.panel_patients import choose_patients
 from nnunet_pix2rep.benchmark.report.pages.panels import read_rows
 from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
@@ -92,7 +92,7 @@ def test_results_json_holds_every_number_and_the_way_to_it(tmp_path):
 def test_the_documentation_names_every_key_and_column(tmp_path):
     text = DOCUMENTATION.read_text(encoding="utf-8")
     rows = some_rows(hd95=3, surface_dice=0.5)
-    analysis = analyse(read_benchmark(write_benchmark(tmp_path, rows, methods=["scratch", "pix2rep", "no"])), SETTINGS)
+    analysis = analyze(read_benchmark(write_benchmark(tmp_path, rows, methods=["scratch", "pix2rep", "no"])), SETTINGS)
     keys = {*analysis, *analysis["settings"], *analysis["completeness"], *RESULT_COLUMNS, *RUN_COLUMNS}
     for table in ("dice", "dice_per_class", "comparisons", "annotation_saving", "hd95", "surface_dice", "cells"):
         keys |= {*analysis[table][0]}

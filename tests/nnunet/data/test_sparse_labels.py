@@ -78,7 +78,7 @@ def test_nnunets_loader_finds_annotated_voxels_only(case, axis):
         assert np.isin(found, key).all()
 
 
-def test_the_image_is_normalised_as_in_prediction(case):
+def test_the_image_is_normalized_as_in_prediction(case):
     """nnU-Net takes ignored voxels outside the body for the body; this fails when that is corrected there."""
     made, stock, predicted = case([6], black_margin=10, use_mask_for_norm=[True])
     np.testing.assert_array_equal(made[0], predicted[0])

@@ -90,7 +90,7 @@ def test_gradients_reach_every_weight_but_those_of_the_segmentation_layers(archi
         is_segmentation_layer = ".seg_layers." in name
         assert parameter.requires_grad != is_segmentation_layer, name
         assert (parameter.grad is None) == is_segmentation_layer, name
-    # a bias before a normalisation has no effect: its gradient is zero but for rounding
+    # a bias before a normalization has no effect: its gradient is zero but for rounding
     weights = [p for name, p in embedder.named_parameters() if p.grad is not None and name.endswith("weight")]
     assert all(weight.grad.abs().max() > 0 for weight in weights)
 

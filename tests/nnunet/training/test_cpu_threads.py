@@ -4,7 +4,7 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from tiny_training import make_trainer
 
 from nnunet_pix2rep.installation import trainers_folder
-from nnunet_pix2rep.nnunet.training.cpu_threads import honour_omp_num_threads
+from nnunet_pix2rep.nnunet.training.cpu_threads import honor_omp_num_threads
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def threads_on(device, monkeypatch, wanted):
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:
         monkeypatch.setenv("OMP_NUM_THREADS", wanted)
-    honour_omp_num_threads(torch.device(device))
+    honor_omp_num_threads(torch.device(device))
     return torch.get_num_threads()
 
 

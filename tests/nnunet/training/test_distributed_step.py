@@ -36,9 +36,9 @@ class BatchNormOfAllProcesses(nn.BatchNorm1d):
 
     def forward(self, rows):
         count = all_reduce_sum(rows.new_full((), len(rows)))
-        centred = rows - all_reduce_sum(rows.sum(dim=0)) / count
-        variance = all_reduce_sum(centred.square().sum(dim=0)) / count
-        return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
+        centered = rows - all_reduce_sum(rows.sum(dim=0)) / count
+        variance = all_reduce_sum(centered.square().sum(dim=0)) / count
+        return centered * (variance + self.eps).rsqrt() * self.weight + self.bias
 
 
 def make_network(config):

@@ -23,7 +23,7 @@ from nnunet_pix2rep.nnunet.training.nnunet_private import (
 
 
 class AskingTrainer:
-    """Asks for the file of -pretrained_weights where nnU-Net initialises its trainers."""
+    """Asks for the file of -pretrained_weights where nnU-Net initializes its trainers."""
 
     was_initialized = False
     network = torch.nn.Identity()

@@ -6,7 +6,7 @@ from unlabeled_dataset import make_raw, pool_of, run, volume, write
 
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
-from nnunet_pix2rep.nnunet.unlabeled.label_maps import likely_neighbours, number_of_labels, why_no_scan
+from nnunet_pix2rep.nnunet.unlabeled.label_maps import likely_neighbors, number_of_labels, why_no_scan
 
 SCAN = np.random.default_rng(0).normal(100, 20, (1, 5, 40, 36)).astype(np.float32)
 MASK = (SCAN > 110).astype(np.float32) * 3
@@ -50,7 +50,7 @@ def test_a_scan_on_the_same_grid_proves_a_label_map(others, is_map):
     assert reason is not None and "on the grid of a1" in reason if is_map else reason is None
 
 
-def test_neighbours_are_asked_for_only_where_they_decide():
+def test_neighbors_are_asked_for_only_where_they_decide():
     why_no_scan(SCAN, "a", [("b", lambda: pytest.fail("read for nothing"))])
 
 
@@ -61,10 +61,10 @@ def test_many_whole_numbers_are_no_labels_though_a_sample_has_few():
     assert number_of_labels(np.array([[0.0, 1.0], [2.0, 2.0]]), 32) == 3
 
 
-def test_the_most_alike_names_are_the_neighbours():
+def test_the_most_alike_names_are_the_neighbors():
     cases = ["p1_image", "p1_seg", "p2_image", "x"]
-    assert likely_neighbours("p1_seg", cases) == ["p1_image", "p2_image"]
-    assert likely_neighbours("x", cases) == []
+    assert likely_neighbors("p1_seg", cases) == ["p1_image", "p2_image"]
+    assert likely_neighbors("x", cases) == []
 
 
 def test_masks_and_blank_images_are_not_added(tmp_path, source):

@@ -22,10 +22,10 @@ def oblique(seed):
     return image
 
 
-def natural(seed, colours=1):
-    shape = (40, 36) if colours == 1 else (40, 36, colours)
+def natural(seed, colors=1):
+    shape = (40, 36) if colors == 1 else (40, 36, colors)
     voxels = np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)
-    return SimpleITK.GetImageFromArray(voxels, isVector=colours > 1)
+    return SimpleITK.GetImageFromArray(voxels, isVector=colors > 1)
 
 
 def write_dicom(folder, seed, *, series="1.2.3", number=1, missing=(), slices=6):
@@ -147,21 +147,21 @@ def test_unlike_the_labeled_images(raw, source):
     assert report.problems == {"flat.nii.gz": "it is 2D, the labeled images are 3D"}
 
 
-@pytest.mark.parametrize("colours", [1, 3])
-def test_natural_images(tmp_path, source, colours):
+@pytest.mark.parametrize("colors", [1, 3])
+def test_natural_images(tmp_path, source, colors):
     with environment_of(tmp_path):
-        raw = make_raw(tmp_path, ".png", colours, lambda seed: natural(seed, colours))
+        raw = make_raw(tmp_path, ".png", colors, lambda seed: natural(seed, colors))
         for path in (raw / "imagesTr").glob("*_000[12].png"):
-            path.unlink()  # colours share a file
-        write(natural(1, colours), source / "photo.png")
-        write(natural(2, colours), source / "slide.bmp")
-        write(natural(3, 4 - colours), source / "other.png")
-        if colours == 1:
-            grey = natural(4)
-            write(SimpleITK.Compose(grey, grey, grey), source / "grey saved in colours.png")
+            path.unlink()  # colors share a file
+        write(natural(1, colors), source / "photo.png")
+        write(natural(2, colors), source / "slide.bmp")
+        write(natural(3, 4 - colors), source / "other.png")
+        if colors == 1:
+            gray = natural(4)
+            write(SimpleITK.Compose(gray, gray, gray), source / "gray saved in colors.png")
         report = add_unlabeled(DATASET, source)
-    assert sorted(report.added.values()) == ["grey_saved_in_colours"] * (colours == 1) + ["photo", "slide"]
-    assert f"the dataset has {colours}" in report.problems["other.png"]
-    assert_same(added_image(raw, "slide", ending=".png"), natural(2, colours))
-    if colours == 1:
-        assert_same(added_image(raw, "grey_saved_in_colours", ending=".png"), natural(4))
+    assert sorted(report.added.values()) == ["gray_saved_in_colors"] * (colors == 1) + ["photo", "slide"]
+    assert f"the dataset has {colors}" in report.problems["other.png"]
+    assert_same(added_image(raw, "slide", ending=".png"), natural(2, colors))
+    if colors == 1:
+        assert_same(added_image(raw, "gray_saved_in_colors", ending=".png"), natural(4))

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from nnunet_pix2rep.annotation.selectors import SlicePool
-from nnunet_pix2rep.annotation.selectors.weights import centre_weights, distinctive_weights, similarity_weights
+from nnunet_pix2rep.annotation.selectors.weights import center_weights, distinctive_weights, similarity_weights
 from nnunet_pix2rep.annotation.slices import Slice, relative_position
 from nnunet_pix2rep.annotation.suggest.features.slice_features import FeatureCache
 from nnunet_pix2rep.annotation.suggest.scans import Scan
@@ -104,7 +104,7 @@ def weigh(found: FeaturePool, weighting: str, examples: torch.Tensor, seed: int)
         generator = torch.Generator().manual_seed(seed)
         return replace(found.pool, weights=distinctive_weights(features, generator))
     if weighting == "centre":
-        return replace(found.pool, weights=centre_weights(found.places))
+        return replace(found.pool, weights=center_weights(found.places))
     return found.pool
 
 

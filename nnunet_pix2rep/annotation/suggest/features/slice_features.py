@@ -32,7 +32,7 @@ class SamplingSettings:
 
     Attributes:
         pixels_per_slice: Pixels drawn from each slice.
-        slices_per_scan: Most slices of a scan that may be chosen, evenly spaced; of CTs with hundreds, neighbours are
+        slices_per_scan: Most slices of a scan that may be chosen, evenly spaced; of CTs with hundreds, neighbors are
             nearly the same.
         seed: Of the draw.
     """

@@ -19,7 +19,7 @@ from nnunet_pix2rep.annotation.suggest.choose import Choice
 from nnunet_pix2rep.annotation.suggest.output.viewers import ViewerPlace
 from nnunet_pix2rep.annotation.suggest.representation import Representation
 from nnunet_pix2rep.annotation.work_folder import SuggestedSlice, Suggestion
-from nnunet_pix2rep.feature_pictures import grey
+from nnunet_pix2rep.feature_pictures import gray
 from nnunet_pix2rep.files import atomic_path
 
 THUMBNAIL_INCHES = 1.6
@@ -111,7 +111,7 @@ def plot_thumbnail(thumbnail: Thumbnail) -> str:
     longest = max(rows, columns)
     figure = Figure(figsize=(THUMBNAIL_INCHES * columns / longest, THUMBNAIL_INCHES * rows / longest))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(grey(thumbnail.plane), cmap="gray", aspect="auto", vmin=0, vmax=1)
+    axes.imshow(gray(thumbnail.plane), cmap="gray", aspect="auto", vmin=0, vmax=1)
     axes.set_axis_off()
     return embedded(figure)
 

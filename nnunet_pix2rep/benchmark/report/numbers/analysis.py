@@ -59,7 +59,7 @@ def default_reference(methods: Sequence[str]) -> str:
     return next((name for name in wanted if name in methods), methods[0])
 
 
-def analyse(benchmark: BenchmarkResults, settings: ReportSettings) -> dict[str, Any]:
+def analyze(benchmark: BenchmarkResults, settings: ReportSettings) -> dict[str, Any]:
     """Computes everything that the report shows; plain values, None where something is undefined.
 
     Raises:

@@ -2,7 +2,7 @@
 
 The reference's mean scores at n_1 < ... < n_k labeled patients are joined by straight lines over log n: each doubling
 of the annotation effort counts alike, as on the axis of the figure. The number needed is where this curve *first*
-reaches the other method's score, so a curve that dips later is read in favour of the reference. Outside of n_1 ... n_k
+reaches the other method's score, so a curve that dips later is read in favor of the reference. Outside of n_1 ... n_k
 nothing is extrapolated: a score above the whole curve needs more than n_k patients, one below its beginning fewer than
 n_1.
 """
@@ -89,7 +89,7 @@ def saving_data(
     """Selects comparable scores of a method at one number of patients and of the reference's whole curve.
 
     Where draws of the method are missing, the reference is restricted to those that are there, so that an easy draw
-    favours neither. Patients that are undefined in one of the tables are left out of all.
+    favors neither. Patients that are undefined in one of the tables are left out of all.
 
     Args:
         scores: Of all methods and numbers of labeled patients.

@@ -17,7 +17,7 @@ def caveats(analysis: Mapping[str, Any]) -> list[str]:
     """Sentences about this very benchmark: few patients, few or overlapping draws, undefined values.
 
     Args:
-        analysis: See :func:`nnunet_pix2rep.benchmark.report.numbers.analysis.analyse`.
+        analysis: See :func:`nnunet_pix2rep.benchmark.report.numbers.analysis.analyze`.
     """
     return [_about_tests(analysis), *_about_draws(analysis), *_about_values(analysis)]
 

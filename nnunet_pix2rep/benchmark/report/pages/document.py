@@ -61,7 +61,7 @@ def build_document(analysis: Mapping[str, Any], pictures: Mapping[str, str]) -> 
     """All sections that have something to say.
 
     Args:
-        analysis: See :func:`nnunet_pix2rep.benchmark.report.numbers.analysis.analyse`.
+        analysis: See :func:`nnunet_pix2rep.benchmark.report.numbers.analysis.analyze`.
         pictures: Files of the figures that were drawn; for others, why they are left out.
     """
     sections = [

@@ -15,12 +15,12 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from nnunet_pix2rep.benchmark.report.pages.formatting import effort_name, effort_text, label_of
 from nnunet_pix2rep.files import atomic_path
 
-# Okabe and Ito's colours, which the colour-blind can tell apart too, but for their yellow, too pale on white.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-REFERENCE_COLOUR = "#000000"
+# Okabe and Ito's colors, which the color-blind can tell apart too, but for their yellow, too pale on white.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+REFERENCE_COLOR = "#000000"
 MARKERS = "sD^vPX"
 LINES = ("-", "--", ":")
-BETTER_COLOUR, WORSE_COLOUR, EQUAL_COLOUR = "#0072b2", "#d55e00", "#999999"
+BETTER_COLOR, WORSE_COLOR, EQUAL_COLOR = "#0072b2", "#d55e00", "#999999"
 DODGE = 0.05
 """Between the methods along the axis, in doublings of the number of patients: intervals stand side by side."""
 MAX_COLUMNS = 4
@@ -31,17 +31,17 @@ DOTS_PER_INCH = 150
 class Style:
     """How a method is drawn in all figures."""
 
-    colour: str
+    color: str
     marker: str
     line: str
 
 
 def styles_of(methods: Sequence[str], reference: str) -> dict[str, Style]:
     """The style of every method: the reference in black, beyond six others the line changes too."""
-    styles = {reference: Style(REFERENCE_COLOUR, "o", "-")}
+    styles = {reference: Style(REFERENCE_COLOR, "o", "-")}
     for place, method in enumerate(name for name in methods if name != reference):
-        turn, colour = divmod(place, len(COLOURS))
-        styles[method] = Style(COLOURS[colour], MARKERS[place % len(MARKERS)], LINES[turn % len(LINES)])
+        turn, color = divmod(place, len(COLORS))
+        styles[method] = Style(COLORS[color], MARKERS[place % len(MARKERS)], LINES[turn % len(LINES)])
     return {method: styles[method] for method in methods}
 
 
@@ -55,7 +55,7 @@ def plot_curves(analysis: Mapping[str, Any]) -> Figure:
     """Mean Dice against the number of labeled patients with its interval, one line per method.
 
     Args:
-        analysis: See :func:`nnunet_pix2rep.benchmark.report.numbers.analysis.analyse`.
+        analysis: See :func:`nnunet_pix2rep.benchmark.report.numbers.analysis.analyze`.
     """
     methods, shots = analysis["methods"], analysis["shots"]
     figure = Figure(figsize=(7.6, 4.4), layout="constrained")
@@ -71,7 +71,7 @@ def plot_curves(analysis: Mapping[str, Any]) -> Figure:
             numbers,
             means,
             style.line,
-            color=style.colour,
+            color=style.color,
             marker=style.marker,
             ms=5,
             lw=1.6,
@@ -80,7 +80,7 @@ def plot_curves(analysis: Mapping[str, Any]) -> Figure:
         )
         for number, row in zip(numbers, rows, strict=True):
             if row["low"] is not None:
-                axis.plot([number] * 2, [row["low"], row["high"]], color=style.colour, lw=1.1, alpha=0.7, zorder=2)
+                axis.plot([number] * 2, [row["low"], row["high"]], color=style.color, lw=1.1, alpha=0.7, zorder=2)
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_locator(FixedLocator(shots))
     axis.xaxis.set_minor_locator(NullLocator())
@@ -153,10 +153,10 @@ def patient_pairs(analysis: Mapping[str, Any], comparison: Mapping[str, Any]) ->
 def _plot_pairs(axis: Axes, row: Mapping[str, Any], pairs: np.ndarray) -> None:
     for reference, other in pairs:
         if other == reference:
-            colour, line = EQUAL_COLOUR, "-"
+            color, line = EQUAL_COLOR, "-"
         else:
-            colour, line = (BETTER_COLOUR, "-") if other > reference else (WORSE_COLOUR, "--")
-        axis.plot([0, 1], [reference, other], line, color=colour, marker="o", ms=3.5, lw=1, alpha=0.8)
+            color, line = (BETTER_COLOR, "-") if other > reference else (WORSE_COLOR, "--")
+        axis.plot([0, 1], [reference, other], line, color=color, marker="o", ms=3.5, lw=1, alpha=0.8)
     for place, mean in enumerate(pairs.mean(axis=0)):
         axis.plot([place - 0.13, place + 0.13], [mean] * 2, color="black", lw=2.5, solid_capstyle="butt", zorder=4)
     axis.set(xlim=(-0.3, 1.3), xticks=[0, 1], xticklabels=[label_of(row["reference"]), label_of(row["method"])])

@@ -31,7 +31,7 @@ class Choice:
 
 
 def choose_patients(benchmark: BenchmarkResults, reference: str) -> Choice:
-    """Chooses by the Dice averaged over all methods that are shown, so that the choice favours none of them.
+    """Chooses by the Dice averaged over all methods that are shown, so that the choice favors none of them.
 
     At the fewest labeled patients for which the reference and the most other methods share a draw, and the first such
     draw. Of each patient, the case nearest to the patient's mean.

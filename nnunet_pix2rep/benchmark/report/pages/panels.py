@@ -24,8 +24,8 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.volume_reader import VolumeReader
 
 PREDICTIONS_FOLDER = "predictions"
-# Distinct for colour-blind readers on grey images; further labels take matplotlib's tab20.
-LABEL_COLOURS = ("#56b4e9", "#e69f00", "#d0368a", "#f0e442", "#009e73")
+# Distinct for color-blind readers on gray images; further labels take matplotlib's tab20.
+LABEL_COLORS = ("#56b4e9", "#e69f00", "#d0368a", "#f0e442", "#009e73")
 OPACITY = 0.5
 MARGIN = 0.6
 """Around all segmentations, as part of their extent."""
@@ -40,7 +40,7 @@ class Row:
 
     Attributes:
         title: Which patient it is.
-        image: Grey values.
+        image: Gray values.
         truth: Labels.
         predictions: Method -> labels.
         dice: Method -> Dice of the case.
@@ -128,21 +128,21 @@ def _window(labeled: np.ndarray) -> tuple[slice, slice]:
     return window[0], window[1]
 
 
-def colour_of(label: int) -> tuple[float, float, float]:
+def color_of(label: int) -> tuple[float, float, float]:
     """Red, green and blue of a label, from 0 to 1."""
-    if label <= len(LABEL_COLOURS):
-        return to_rgb(LABEL_COLOURS[label - 1])
-    return to_rgb(colormaps["tab20"]((label - len(LABEL_COLOURS) - 1) % 20))
+    if label <= len(LABEL_COLORS):
+        return to_rgb(LABEL_COLORS[label - 1])
+    return to_rgb(colormaps["tab20"]((label - len(LABEL_COLORS) - 1) % 20))
 
 
 def overlay(image: np.ndarray, segmentation: np.ndarray | None = None) -> np.ndarray:
-    """The image in grey between its 1st and 99.5th percentile, with the labels in colour; (Y, X, 3) from 0 to 1."""
+    """The image in gray between its 1st and 99.5th percentile, with the labels in color; (Y, X, 3) from 0 to 1."""
     low, high = np.percentile(image, (1, 99.5))
-    colours = np.repeat(np.clip((image - low) / max(high - low, 1e-6), 0, 1)[..., None], 3, axis=-1)
+    colors = np.repeat(np.clip((image - low) / max(high - low, 1e-6), 0, 1)[..., None], 3, axis=-1)
     for label in np.unique(segmentation[segmentation > 0]) if segmentation is not None else ():
         where = segmentation == label
-        colours[where] = (1 - OPACITY) * colours[where] + OPACITY * np.array(colour_of(int(label)))
-    return colours
+        colors[where] = (1 - OPACITY) * colors[where] + OPACITY * np.array(color_of(int(label)))
+    return colors
 
 
 def plot_panel(rows: Sequence[Row], choice: Choice, labels: Mapping[str, str]) -> Figure:
@@ -162,7 +162,7 @@ def plot_panel(rows: Sequence[Row], choice: Choice, labels: Mapping[str, str]) -
         axis.set_title(title, fontsize=9)
     for line, row in zip(axes, rows, strict=True):
         _plot_row(line, row)
-    handles = [Patch(color=colour_of(int(label)), label=name) for label, name in labels.items() if label.isdigit()]
+    handles = [Patch(color=color_of(int(label)), label=name) for label, name in labels.items() if label.isdigit()]
     if handles:
         figure.legend(
             handles=handles, loc="outside lower center", ncols=min(len(handles), 6), frameon=False, fontsize=9

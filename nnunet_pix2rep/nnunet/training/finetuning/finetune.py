@@ -1,6 +1,6 @@
 """Supervised fine-tuning that keeps what was pretrained.
 
-Data, augmentation, loss and deep supervision are nnU-Net's; optimiser, learning rates and schedule come from the
+Data, augmentation, loss and deep supervision are nnU-Net's; optimizer, learning rates and schedule come from the
 ``finetuning`` part of the plans' ``pix2rep`` block. First the segmentation layers train alone, since their random start
 would otherwise spoil the pretrained features; then the backbone warms up; then both decay as nnU-Net's do.
 """
@@ -105,7 +105,7 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
         self.cases_used: list[str] = []
         self.annotations: list[dict[str, Any]] = []
 
-    # ----------------------------------------------------------------------------------------------- network, optimiser
+    # ----------------------------------------------------------------------------------------------- network, optimizer
 
     def initialize(self) -> None:
         """nnU-Net's; a file given by ``-pretrained_weights`` is checked and loaded here, with a report."""

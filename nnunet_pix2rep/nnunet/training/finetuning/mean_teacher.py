@@ -169,7 +169,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
                 teacher_logits = _as_list(self.teacher(teacher_view))[0]
             difference = consistency(outputs[0][len(data) :], teacher_logits, self.label_manager.has_regions)
             loss = supervised + self._consistency_weight() * difference
-        self.optimise(loss)
+        self.optimize(loss)
         if not torch.isfinite(loss):
             self.fail_on_loss(loss.item(), [*batch["keys"], *views["keys"]])
         self._steps += 1

@@ -1,6 +1,6 @@
 """A masked autoencoder on the planned network, the peer that Pix2Rep is measured against.
 
-Images, folds, optimiser, schedule, length, checkpoints and hand-over are those of Pix2Rep's pretraining; only patches,
+Images, folds, optimizer, schedule, length, checkpoints and hand-over are those of Pix2Rep's pretraining; only patches,
 head and loss differ, see :mod:`nnunet_pix2rep.masked_autoencoder`. (nnssl trains its own with SGD.)
 """
 
@@ -22,13 +22,13 @@ from nnunet_pix2rep.masked_autoencoder import (
     block_size_of,
     explained_variance,
     masked_squared_error,
-    standardise,
+    standardize,
 )
 from nnunet_pix2rep.nnunet.loading.patch_loader import ViewPairLoader, tensors_of
 from nnunet_pix2rep.nnunet.networks.decoder_features import DecoderFeatures
 from nnunet_pix2rep.nnunet.training.pretraining.pretrain import PretrainTrainer
 
-NO_NORMALISATION = "NoNormalization"  # nnU-Net's scheme for channels that dataset.json names noNorm
+NO_NORMALIZATION = "NoNormalization"  # nnU-Net's scheme for channels that dataset.json names noNorm
 NNUNET_ZOOM = (0.7, 1.4)  # nnunetv2 2.8.1, nnUNetTrainer.get_training_transforms
 
 
@@ -73,12 +73,12 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
         """Loaders of masked patches, moved as nnU-Net moves them."""
         rotation, in_plane_only, _, mirror_axes = augmentation
         settings = self.config.pretraining.masked_autoencoder
-        if self._unnormalised.any():
+        if self._unnormalized.any():
             self.print_to_log_file(
-                f"WARNING: the plans do not normalise {int(self._unnormalised.sum())} channel(s) ({NO_NORMALISATION}), "
-                "whose intensities would set the scale of the loss: what the network has to paint is standardised in "
-                "every patch. Blanked voxels are 0, which is the mean in normalised images only; a channel "
-                "name that nnU-Net normalises, such as MRI in dataset.json, is the better way."
+                f"WARNING: the plans do not normalize {int(self._unnormalized.sum())} channel(s) ({NO_NORMALIZATION}), "
+                "whose intensities would set the scale of the loss: what the network has to paint is standardized in "
+                "every patch. Blanked voxels are 0, which is the mean in normalized images only; a channel "
+                "name that nnU-Net normalizes, such as MRI in dataset.json, is the better way."
             )
         ranges = TransformRanges(
             rotation=rotation, mirror_axes=mirror_axes, zoom=NNUNET_ZOOM, translation=0.0, in_plane_only=in_plane_only
@@ -91,17 +91,17 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
         return masked_squared_error
 
     @cached_property
-    def _unnormalised(self) -> torch.Tensor:
+    def _unnormalized(self) -> torch.Tensor:
         """Which channels the plans leave as they are; bool, shape (C,).
 
         Put on the device once: a step that copied it there would wait for the device.
         """
         schemes = self.configuration_manager.normalization_schemes
-        return torch.tensor([scheme == NO_NORMALISATION for scheme in schemes], device=self.device)
+        return torch.tensor([scheme == NO_NORMALIZATION for scheme in schemes], device=self.device)
 
     def _reconstruct(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         images, visible, counted = tensors_of(batch, self.device, "images", "visible", "counted")
-        return self.network(images * visible), standardise(images, self._unnormalised), counted
+        return self.network(images * visible), standardize(images, self._unnormalized), counted
 
     def compute_loss(self, batch: dict) -> torch.Tensor:
         """The squared error in the blanked voxels."""

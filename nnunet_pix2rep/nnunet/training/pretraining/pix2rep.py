@@ -7,7 +7,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunet_pix2rep.diagnostics.embeddings import MAX_ROWS, summarise
+from nnunet_pix2rep.diagnostics.embeddings import MAX_ROWS, summarize
 from nnunet_pix2rep.diagnostics.monitoring import PretrainingWarning, find_warnings
 from nnunet_pix2rep.diagnostics.shortcuts import ProbeRows, probe_shortcuts
 from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
@@ -99,7 +99,7 @@ class Pix2RepPretrainTrainer(PretrainTrainer):
             self.fail_on_loss(float(loss), batch["keys"])
         views_2, points_2 = (batch[name].chunk(2)[1].to(self.device) for name in ("images", "points"))
         rows = ProbeRows.of_batch(z_1, views_2, points_2, batch["keys"])
-        return {"loss": loss, "rows": rows, **summarise(z_1, z_2)}
+        return {"loss": loss, "rows": rows, **summarize(z_1, z_2)}
 
     def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
         """Adds what is measured over all batches of the epoch at once."""

@@ -1,7 +1,7 @@
 """What every self-supervised training of the planned network shares, on nnU-Net's training loop.
 
 Planning, preprocessing, folds, output folders, log file, loop, AMP, torch.compile, DDP and ``--c`` are nnU-Net's.
-Overridden are network, optimiser and schedule, loss and steps, data loading and log. Read against nnunetv2 2.8.1,
+Overridden are network, optimizer and schedule, loss and steps, data loading and log. Read against nnunetv2 2.8.1,
 training/nnUNetTrainer/nnUNetTrainer.py.
 """
 
@@ -163,7 +163,7 @@ class PretrainTrainer(MemoryAdvisingTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         with self.autocast():
             loss = self.compute_loss(batch)
-        self.optimise(loss, self.config.pretraining.optimization.gradient_clipping)
+        self.optimize(loss, self.config.pretraining.optimization.gradient_clipping)
         return {"loss": loss.detach(), "keys": batch["keys"]}
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:

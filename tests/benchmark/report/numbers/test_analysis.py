@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from synthetic import rows_of, write_benchmark
 
-from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyse
+from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyze
 from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
 from nnunet_pix2rep.errors import UserError
 
@@ -14,7 +14,7 @@ PATIENTS = "abcdef"
 
 
 def analysis_of(folder, rows, settings=FEW_RESAMPLES, **keywords):
-    return analyse(read_benchmark(write_benchmark(folder, rows, **keywords)), settings)
+    return analyze(read_benchmark(write_benchmark(folder, rows, **keywords)), settings)
 
 
 def constant(method, shots, seed, dice, patients=PATIENTS):

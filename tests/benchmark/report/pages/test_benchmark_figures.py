@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from synthetic import PATIENTS, rows_of, some_rows, write_benchmark
 
-from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyse
+from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyze
 from nnunet_pix2rep.benchmark.report.pages.figures import patient_pairs, plot_curves, plot_paired, styles_of
 from nnunet_pix2rep.benchmark.report.pages.panel_patients import choose_patients
 from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
@@ -11,15 +11,15 @@ SETTINGS = ReportSettings(num_resamples=20)
 
 
 def analysis_of(folder, rows, **keywords):
-    return analyse(read_benchmark(write_benchmark(folder, rows, **keywords)), SETTINGS)
+    return analyze(read_benchmark(write_benchmark(folder, rows, **keywords)), SETTINGS)
 
 
 def test_every_method_looks_different_and_the_reference_is_black():
     methods = ["scratch", *(f"method{number}" for number in range(11))]
     styles = styles_of(methods, "scratch")
     assert list(styles) == methods
-    assert len({(style.colour, style.line) for style in styles.values()}) == len(methods)
-    assert styles["scratch"].colour == "#000000"
+    assert len({(style.color, style.line) for style in styles.values()}) == len(methods)
+    assert styles["scratch"].color == "#000000"
 
 
 def test_the_curves_show_the_means_and_intervals(tmp_path):

@@ -1,6 +1,6 @@
 from synthetic import result_row, rows_of, some_rows, write_benchmark
 
-from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyse
+from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyze
 from nnunet_pix2rep.benchmark.report.pages.document import build_document
 from nnunet_pix2rep.benchmark.report.pages.formatting import format_factor, format_interval, label_of
 from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
@@ -9,7 +9,7 @@ SETTINGS = ReportSettings(num_resamples=20)
 
 
 def analysis_of(folder, rows, **keywords):
-    return analyse(read_benchmark(write_benchmark(folder, rows, **keywords)), SETTINGS)
+    return analyze(read_benchmark(write_benchmark(folder, rows, **keywords)), SETTINGS)
 
 
 def document_text(analysis):

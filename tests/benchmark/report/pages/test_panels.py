@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nnunet_pix2rep.benchmark.report.pages.panel_patients import Choice
-from nnunet_pix2rep.benchmark.report.pages.panels import _slice, colour_of, overlay, plot_panel
+from nnunet_pix2rep.benchmark.report.pages.panels import _slice, color_of, overlay, plot_panel
 from nnunet_pix2rep.benchmark.report.reading.results import CellKey
 
 
@@ -50,14 +50,14 @@ def test_an_empty_truth_shows_what_was_predicted_or_the_whole_image(label):
     assert (row.image.shape == (20, 20)) == (label == 0)
 
 
-def test_the_overlay_colours_labeled_pixels_only():
+def test_the_overlay_colors_labeled_pixels_only():
     image, segmentation = volumes((8, 8), np.s_[2:4])
     segmentation[5] = 30
     assert np.array_equal((overlay(image) != overlay(image, segmentation)).any(axis=-1), segmentation > 0)
 
 
-def test_labels_have_different_colours():
-    assert len({colour_of(label) for label in range(1, 26)}) == 25
+def test_labels_have_different_colors():
+    assert len({color_of(label) for label in range(1, 26)}) == 25
 
 
 def test_the_panel_has_a_row_per_patient_and_a_column_per_method():

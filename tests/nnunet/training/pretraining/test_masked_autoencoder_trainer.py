@@ -77,7 +77,7 @@ def test_it_does_not_go_on_from_a_pretraining_of_pix2rep(tiny, pretrained_checkp
         trainer.load_checkpoint(str(pretrained_checkpoint))
 
 
-def test_both_pretrainings_share_optimiser_and_schedule(tiny):
+def test_both_pretrainings_share_optimizer_and_schedule(tiny):
     trainers = [
         make_trainer(kind, tiny) for kind in (nnUNetTrainerMaskedAutoencoderPretrain, nnUNetTrainerPix2RepPretrain)
     ]
@@ -89,11 +89,11 @@ def test_both_pretrainings_share_optimiser_and_schedule(tiny):
     assert type(trainers[0].lr_scheduler) is type(trainers[1].lr_scheduler)
 
 
-def test_the_scale_of_images_that_are_not_normalised_does_not_matter(tiny):
+def test_the_scale_of_images_that_are_not_normalized_does_not_matter(tiny):
     trainer = make_trainer(nnUNetTrainerMaskedAutoencoderPretrain, tiny)
     trainer.configuration_manager.configuration["normalization_schemes"] = ["NoNormalization"]
     trainer.run_training()
-    assert "WARNING: the plans do not normalise 1 channel(s) (NoNormalization)" in training_log(trainer)
+    assert "WARNING: the plans do not normalize 1 channel(s) (NoNormalization)" in training_log(trainer)
     trainer.network.eval()
     generator = torch.Generator().manual_seed(0)
     visible = torch.rand(2, 1, 24, 24, generator=generator) > 0.75
@@ -104,9 +104,9 @@ def test_the_scale_of_images_that_are_not_normalised_does_not_matter(tiny):
     assert result["explained_variance"] > -2
 
 
-def test_normalised_images_are_painted_as_they_are_and_without_a_warning(tiny):
+def test_normalized_images_are_painted_as_they_are_and_without_a_warning(tiny):
     trainer, _ = trained(tiny)
-    assert "do not normalise" not in training_log(trainer)
+    assert "do not normalize" not in training_log(trainer)
     images = torch.randn(2, 1, 24, 24) + 3
     shown = torch.ones(2, 1, 24, 24, dtype=torch.bool)
     _, target, _ = trainer._reconstruct({"images": images, "visible": shown, "counted": ~shown})

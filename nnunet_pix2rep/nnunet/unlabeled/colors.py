@@ -13,7 +13,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.unlabeled.discover import ending_of
 
 TIFF_ENDINGS = (".tif", ".tiff")
-WITH_ALPHA = (2, 4)  # grey with alpha, colours with alpha
+WITH_ALPHA = (2, 4)  # gray with alpha, colors with alpha
 
 
 def read_natural_image(file: Path, num_channels: int) -> SimpleITK.Image:
@@ -38,25 +38,25 @@ def read_natural_image(file: Path, num_channels: int) -> SimpleITK.Image:
             "its alpha channel is not opaque, and nnU-Net knows no transparency: save it without, on a background of "
             "your choice"
         )
-    colours = [SimpleITK.VectorIndexSelectionCast(image, index) for index in range(number - 1)]
-    return SimpleITK.Compose(*colours) if len(colours) > 1 else colours[0]
+    colors = [SimpleITK.VectorIndexSelectionCast(image, index) for index in range(number - 1)]
+    return SimpleITK.Compose(*colors) if len(colors) > 1 else colors[0]
 
 
 def _read(file: Path) -> SimpleITK.Image:
-    if ending_of(file, TIFF_ENDINGS) is not None and (planes := _colour_planes(file)) is not None:
+    if ending_of(file, TIFF_ENDINGS) is not None and (planes := _color_planes(file)) is not None:
         return SimpleITK.GetImageFromArray(np.ascontiguousarray(planes), isVector=True)
     try:
         return SimpleITK.ReadImage(str(file))
     except RuntimeError:
-        # ITK knows no grey with alpha
-        grey = _grey_with_alpha(file)
-        if grey is None:
+        # ITK knows no gray with alpha
+        gray = _gray_with_alpha(file)
+        if gray is None:
             raise
-    return SimpleITK.GetImageFromArray(grey, isVector=True)
+    return SimpleITK.GetImageFromArray(gray, isVector=True)
 
 
-def _colour_planes(file: Path) -> np.ndarray | None:
-    """Colours (Y, X, C) of a TIFF that stores one plane after the other, which ITK mixes up; None for other files."""
+def _color_planes(file: Path) -> np.ndarray | None:
+    """Colors (Y, X, C) of a TIFF that stores one plane after the other, which ITK mixes up; None for other files."""
     try:
         with tifffile.TiffFile(file) as tiff:
             series = tiff.series[0]
@@ -65,7 +65,7 @@ def _colour_planes(file: Path) -> np.ndarray | None:
         return None  # ITK will say what is wrong
 
 
-def _grey_with_alpha(file: Path) -> np.ndarray | None:
+def _gray_with_alpha(file: Path) -> np.ndarray | None:
     try:
         with Image.open(file) as image:
             return np.asarray(image) if image.mode == "LA" else None

@@ -40,12 +40,12 @@ def test_an_opaque_alpha_is_dropped_and_another_is_named(tmp_path, source, chann
     with environment_of(tmp_path):
         raw = make(tmp_path, channels)
         source.mkdir()
-        colours, mode = PIXELS[..., :channels], "LA" if channels == 1 else "RGBA"
+        colors, mode = PIXELS[..., :channels], "LA" if channels == 1 else "RGBA"
         for name, alpha in (("opaque", 255), ("transparent", 200)):
-            Image.fromarray(with_alpha(colours, alpha), mode).save(source / f"{name}.png")
+            Image.fromarray(with_alpha(colors, alpha), mode).save(source / f"{name}.png")
         report = add_unlabeled(DATASET, source)
     assert report.added == {"opaque.png": "opaque"}
-    assert np.array_equal(pixels_of(raw, "opaque").reshape(colours.shape), colours)
+    assert np.array_equal(pixels_of(raw, "opaque").reshape(colors.shape), colors)
     assert report.problems["transparent.png"].startswith("its alpha channel is not opaque")
 
 
@@ -59,7 +59,7 @@ def test_alpha_stays_where_it_is_one_of_the_channels(tmp_path, source):
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
-def test_planes_of_colours_in_a_tiff(tmp_path, source, ending):
+def test_planes_of_colors_in_a_tiff(tmp_path, source, ending):
     with environment_of(tmp_path):
         raw = make(tmp_path, 3, ending)
         source.mkdir()

@@ -1,8 +1,8 @@
-"""Nearest neighbours among pixels: search, and votes for the class that an annotated neighbour has.
+"""Nearest neighbors among pixels: search, and votes for the class that an annotated neighbor has.
 
 Pure functions on tensors. Rows are pixels; N query rows, M support rows, d channels, C classes. The voting is the
-weighted nearest-neighbour classifier of Wu et al. 2018 (arXiv 1805.01978, section 3.4) as DINO uses it (Caron et al.
-2021, arXiv 2104.14294): a neighbour of cosine similarity s has the weight exp(s / temperature).
+weighted nearest-neighbor classifier of Wu et al. 2018 (arXiv 1805.01978, section 3.4) as DINO uses it (Caron et al.
+2021, arXiv 2104.14294): a neighbor of cosine similarity s has the weight exp(s / temperature).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def build_search(support: torch.Tensor, k: int, search: str = "auto") -> Search:
     """Prepares an exact search among support rows.
 
     Args:
-        support: Shape (M, d), float32, M at least 1; need not be normalised.
-        k: Neighbours per query; with fewer support rows, all of them.
+        support: Shape (M, d), float32, M at least 1; need not be normalized.
+        k: Neighbors per query; with fewer support rows, all of them.
         search: ``torch``, ``faiss`` (``IndexFlatIP``, on the CPU) or ``auto``: faiss where it is installed and the
             support lies on the CPU. The results are the same but for ties and rounding.
 
@@ -39,24 +39,24 @@ def build_search(support: torch.Tensor, k: int, search: str = "auto") -> Search:
     if k < 1 or len(support) == 0:
         raise ValueError(f"a search needs k of at least 1 and a support row; got k={k} and {len(support)} rows")
     k = min(k, len(support))
-    normalised = normalize(support.float(), dim=1)
+    normalized = normalize(support.float(), dim=1)
     has_faiss = importlib.util.find_spec("faiss") is not None and support.device.type == "cpu"
     if search == "faiss" or (search == "auto" and has_faiss):
-        return _faiss_search(normalised, k)
+        return _faiss_search(normalized, k)
 
     def find(queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        chunk = max(1, SIMILARITIES_AT_ONCE // len(normalised))
-        parts = [(normalize(rows.float(), dim=1) @ normalised.T).topk(k, dim=1) for rows in queries.split(chunk)]
+        chunk = max(1, SIMILARITIES_AT_ONCE // len(normalized))
+        parts = [(normalize(rows.float(), dim=1) @ normalized.T).topk(k, dim=1) for rows in queries.split(chunk)]
         return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
     return find
 
 
-def _faiss_search(normalised: torch.Tensor, k: int) -> Search:
+def _faiss_search(normalized: torch.Tensor, k: int) -> Search:
     import faiss
 
-    index = faiss.IndexFlatIP(normalised.shape[1])
-    index.add(np.ascontiguousarray(normalised.cpu().numpy()))
+    index = faiss.IndexFlatIP(normalized.shape[1])
+    index.add(np.ascontiguousarray(normalized.cpu().numpy()))
 
     def find(queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         rows = np.ascontiguousarray(normalize(queries.float(), dim=1).cpu().numpy())
@@ -83,18 +83,18 @@ def class_weights(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
 
 def vote(
     similarities: torch.Tensor,
-    neighbour_labels: torch.Tensor,
+    neighbor_labels: torch.Tensor,
     num_classes: int,
     temperature: float,
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Shares of the classes among weighted neighbours.
+    """Shares of the classes among weighted neighbors.
 
     Args:
-        similarities: Cosine similarities of the neighbours, shape (N, k).
-        neighbour_labels: Their classes, shape (N, k), int64.
+        similarities: Cosine similarities of the neighbors, shape (N, k).
+        neighbor_labels: Their classes, shape (N, k), int64.
         num_classes: C.
-        temperature: A neighbour weighs exp(similarity / temperature); infinity: all weigh the same.
+        temperature: A neighbor weighs exp(similarity / temperature); infinity: all weigh the same.
         weights: Further weight of each class, shape (C,), see :func:`class_weights`; None: none.
 
     Returns:
@@ -107,8 +107,8 @@ def vote(
     """
     votes = torch.softmax(similarities.float() / temperature, dim=1)
     if weights is not None:
-        votes = votes * weights[neighbour_labels]
-    shares = torch.zeros(len(votes), num_classes, device=votes.device).scatter_add_(1, neighbour_labels, votes)
+        votes = votes * weights[neighbor_labels]
+    shares = torch.zeros(len(votes), num_classes, device=votes.device).scatter_add_(1, neighbor_labels, votes)
     return shares / shares.sum(dim=1, keepdim=True)
 
 

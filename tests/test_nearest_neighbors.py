@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from nnunet_pix2rep import nearest_neighbours
-from nnunet_pix2rep.nearest_neighbours import (
+from nnunet_pix2rep import nearest_neighbors
+from nnunet_pix2rep.nearest_neighbors import (
     build_search,
     choose_support,
     class_weights,
@@ -21,10 +21,10 @@ NUM_CLASSES = 3
 def pixels():
     """Support rows, their classes and queries: three overlapping clouds."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(NUM_CLASSES, 6, generator=generator)
+    centers = torch.randn(NUM_CLASSES, 6, generator=generator)
     labels = torch.randint(NUM_CLASSES, (200,), generator=generator)
-    support = centres[labels] + 0.8 * torch.randn(200, 6, generator=generator)
-    queries = centres.repeat(20, 1) + 0.8 * torch.randn(60, 6, generator=generator)
+    support = centers[labels] + 0.8 * torch.randn(200, 6, generator=generator)
+    queries = centers.repeat(20, 1) + 0.8 * torch.randn(60, 6, generator=generator)
     return support, labels, queries
 
 
@@ -54,7 +54,7 @@ def test_weighted_votes_are_those_of_scikit_learn(pixels, temperature):
 def test_the_search_in_chunks_finds_the_same(pixels, monkeypatch):
     support, _, queries = pixels
     whole = build_search(support, 7, "torch")(queries)
-    monkeypatch.setattr(nearest_neighbours, "SIMILARITIES_AT_ONCE", 3 * len(support))
+    monkeypatch.setattr(nearest_neighbors, "SIMILARITIES_AT_ONCE", 3 * len(support))
     in_chunks = build_search(support, 7, "torch")(queries)
     torch.testing.assert_close(in_chunks[0], whole[0])
     assert torch.equal(in_chunks[1], whole[1])
@@ -68,7 +68,7 @@ def test_faiss_finds_the_same(pixels):
     assert torch.equal(ours[1], theirs[1])
 
 
-def test_fewer_support_rows_than_neighbours_all_vote(pixels):
+def test_fewer_support_rows_than_neighbors_all_vote(pixels):
     support, labels, queries = pixels
     similarities, indices = build_search(support[:4], 100, "torch")(queries)
     assert indices.shape == (60, 4)
@@ -86,7 +86,7 @@ def test_balanced_classes_weigh_the_same_in_sum():
     weights = class_weights(labels, NUM_CLASSES)
     assert weights[2] == 0
     assert weights[0] * 6 == pytest.approx(float(weights[1] * 2))
-    # all rows are neighbours, all equally similar: frequent classes would win without the weights
+    # all rows are neighbors, all equally similar: frequent classes would win without the weights
     balanced = vote(torch.ones(1, 8), labels[None], NUM_CLASSES, 0.1, weights)
     torch.testing.assert_close(balanced, torch.tensor([[0.5, 0.5, 0.0]]))
 
