@@ -1,7 +1,7 @@
-"""Draws method.svg and method.png beside itself: the method, on a slice of the demo's synthetic heart.
+"""Draws method.svg and method.png in docs/explanation: the method, on a slice of the demo's synthetic heart.
 
 Views and paired points come from the package's own code. Run it after a change of the method:
-``python docs/explanation/plot_method.py``.
+``python docs/scripts/plot_method.py``.
 """
 
 from __future__ import annotations

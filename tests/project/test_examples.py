@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "nnunet_pix2rep"
+PACKAGE = Path(__file__).resolve().parents[2] / "nnunet_pix2rep"
 
 
 def module_names(paths):

@@ -1,6 +1,6 @@
-"""Draws results.svg and results.png beside itself, from the tables in docs/benchmarks.
+"""Draws results.svg and results.png in docs/explanation, from the tables in docs/benchmarks.
 
-Run it after a new benchmark: ``python docs/explanation/plot_results.py``.
+Run it after a new benchmark: ``python docs/scripts/plot_results.py``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 
 from nnunet_pix2rep.cli.main import COMMANDS, build_parser
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MARKER = re.compile(r"<!-- generated: (\w+) -->.*?<!-- end -->", re.DOTALL)
 
 

@@ -1,6 +1,6 @@
-"""Draws architecture.svg and architecture.png beside itself: the four walks of architecture.md.
+"""Draws architecture.svg and architecture.png in docs/explanation: the four walks of architecture.md.
 
-Run it after a change of the walks: ``python docs/explanation/plot_architecture.py``.
+Run it after a change of the walks: ``python docs/scripts/plot_architecture.py``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import nnunet_pix2rep
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NEEDED_TO_BUILD = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CITATION.cff", "CHANGELOG.md")
 INSTALLED_AS = {
     "nnunet_pix2rep": "nnunet_pix2rep",

@@ -8,22 +8,23 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EXPLANATION = ROOT / "docs" / "explanation"
+SCRIPTS = ROOT / "docs" / "scripts"
 REPORT_ROW = re.compile(r"^\| (\w+) \| (\d\.\d{3}) \(.*$", re.MULTILINE)
 DECIMALS = re.compile(r"(?<!Python )\b\d\.\d{2,}\b")
 
 
 @pytest.fixture
 def script(monkeypatch):
-    """Imports a script of docs/explanation, which imports its neighbors as a script does."""
-    monkeypatch.syspath_prepend(str(EXPLANATION))
+    """Imports a script of docs/scripts, which imports its neighbors as a script does."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
     return importlib.import_module
 
 
 def test_the_written_parts_of_every_page_are_what_the_script_writes_now(script):
     front_page = script("front_page")
-    shown, written = set(), "run python docs/explanation/front_page.py"
+    shown, written = set(), "run python docs/scripts/front_page.py"
     for page in front_page.PAGES:
         text = page.read_text(encoding="utf-8")
         assert front_page.MARKED.search(text), page
@@ -35,7 +36,7 @@ def test_the_written_parts_of_every_page_are_what_the_script_writes_now(script):
 def test_the_picture_of_the_results_shows_what_the_tables_say(script):
     values = script("plot_results").describe_results()
     with Image.open(EXPLANATION / "results.png") as picture:
-        assert picture.text["Description"] == values, "run python docs/explanation/plot_results.py"
+        assert picture.text["Description"] == values, "run python docs/scripts/plot_results.py"
     assert values in (EXPLANATION / "results.svg").read_text(encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "nnunet_pix2rep"
 # Parts of the package from the top down: each imports from its own level and those below.
 LEVELS = (

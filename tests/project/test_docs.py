@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 WRITTEN_BY_COMMANDS = {"report.md", "settings.md"}
 SITE = [page for page in PAGES if ROOT / "docs" in page.parents and page.name not in WRITTEN_BY_COMMANDS]
@@ -84,8 +84,8 @@ def test_every_folder_of_the_site_has_a_list_and_few_pages():
 
 
 def test_the_picture_of_the_architecture_names_files_that_exist(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "docs" / "explanation"))  # as for a script, which finds its neighbors
-    script = ROOT / "docs" / "explanation" / "plot_architecture.py"
+    script = ROOT / "docs" / "scripts" / "plot_architecture.py"
+    monkeypatch.syspath_prepend(str(script.parent))  # as for a script, which finds its neighbors
     spec = importlib.util.spec_from_file_location(script.stem, script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,6 +1,6 @@
 """Draws the pictures of a tutorial from the folder in which its commands were run.
 
-    python docs/tutorials/plot_pictures.py FOLDER TRUTH sunnybrook_2d
+    python docs/scripts/plot_tutorial_pictures.py FOLDER TRUTH sunnybrook_2d
 
 FOLDER holds ``to_annotate``, ``predicted`` and ``nnUNet_raw``, TRUTH the labels of all scans. Writes
 ``NAME_slices.png``, what was suggested and drawn, and ``NAME_prediction.png``, scans that nobody annotated, from the
@@ -21,7 +21,7 @@ from nnunet_pix2rep.annotation.work_folder import read_suggestion
 from nnunet_pix2rep.demo.figure import overlay
 from nnunet_pix2rep.demo.results import dice
 
-HERE = Path(__file__).parent
+TUTORIALS = Path(__file__).resolve().parents[1] / "tutorials"
 ENDING = ".nii.gz"
 COLUMNS = 10
 NUM_CASES = 4
@@ -83,6 +83,6 @@ def plot_predictions(folder: Path, truth: Path, file: Path) -> float:
 
 if __name__ == "__main__":
     work, labels_of_all, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    plot_slices(work, labels_of_all, HERE / f"{name}_slices.png")
-    mean = plot_predictions(work, labels_of_all, HERE / f"{name}_prediction.png")
+    plot_slices(work, labels_of_all, TUTORIALS / f"{name}_slices.png")
+    mean = plot_predictions(work, labels_of_all, TUTORIALS / f"{name}_prediction.png")
     print(f"mean Dice {mean:.3f}")

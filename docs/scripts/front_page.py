@@ -1,6 +1,6 @@
 """Writes the parts of README.md and of docs pages that come from elsewhere: results, and the list of commands.
 
-Run it after a new benchmark or a new command: ``python docs/explanation/front_page.py``. It needs the package.
+Run it after a new benchmark or a new command: ``python docs/scripts/front_page.py``. It needs the package.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PARTS = {
     "slices": slices_table,
     "commands": lambda: f"```text\n{describe_commands()}\n```",
 }
-MARKED = re.compile(r"(<!-- written by docs/explanation/front_page\.py: (\w+) -->\n\n).*?(\n?<!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- written by docs/scripts/front_page\.py: (\w+) -->\n\n).*?(\n?<!-- end -->)", re.DOTALL)
 
 
 def with_written_parts(page: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nnunet_pix2rep.installation import trainers_folder
 
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PRINT_FOLDER = "from nnunet_pix2rep.installation import trainers_folder; print(trainers_folder())"
 
 
