@@ -1,7 +1,8 @@
 """Entry point of the ``nnunet_pix2rep`` command.
 
-Each subcommand is a module of this package with ``HELP``, ``add_arguments(parser)`` and ``run(arguments) -> int``. A
-module must import neither torch nor nnU-Net before ``run``, so that ``--help`` answers at once.
+Each subcommand is a module in the folder of its purpose, with ``HELP``, ``add_arguments(parser)`` and
+``run(arguments) -> int``. A module must import neither torch nor nnU-Net before ``run``, so that ``--help`` answers at
+once.
 """
 
 from __future__ import annotations
@@ -78,12 +79,13 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         dest="subcommand", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
     )
-    for name in SUBCOMMANDS:
-        module_name = f"{name}_" if keyword.iskeyword(name) else name
-        module = importlib.import_module(f"nnunet_pix2rep.cli.{module_name}")
-        subparser = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
-        module.add_arguments(subparser)
-        subparser.set_defaults(run=module.run)
+    for purpose, group in COMMANDS.items():
+        for name in group:
+            module_name = f"{name}_" if keyword.iskeyword(name) else name
+            module = importlib.import_module(f"nnunet_pix2rep.cli.{purpose}.{module_name}")
+            subparser = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
     return parser
 
 

@@ -4,8 +4,8 @@ import pytest
 from planned_dataset import environment_of
 from tiny_training import DATASET, PLANS, make_tiny_dataset
 
-from nnunet_pix2rep.cli.benchmark import _parameters
 from nnunet_pix2rep.cli.main import main
+from nnunet_pix2rep.cli.measure.benchmark import _parameters
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 

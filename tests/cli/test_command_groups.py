@@ -15,10 +15,13 @@ CLI = Path(main_module.__file__).parent
 TERMINAL = 80  # columns
 
 
-def test_every_subcommand_stands_in_one_group_and_every_module_of_one_is_listed():
-    modules = {file.stem for file in CLI.glob("*.py") if "\nHELP = " in file.read_text(encoding="utf-8")}
+def test_every_module_of_a_subcommand_is_in_the_folder_of_its_purpose_and_listed():
+    files = [file for file in CLI.rglob("*.py") if "\nHELP = " in file.read_text(encoding="utf-8")]
+    listed = [
+        (purpose, f"{name}_" if keyword.iskeyword(name) else name) for purpose in COMMANDS for name in COMMANDS[purpose]
+    ]
+    assert sorted(listed) == sorted((file.parent.name, file.stem) for file in files)
     assert len(set(SUBCOMMANDS)) == len(SUBCOMMANDS)
-    assert {f"{name}_" if keyword.iskeyword(name) else name for name in SUBCOMMANDS} == modules
 
 
 def test_help_gives_each_subcommand_a_line_under_its_purpose(capsys):

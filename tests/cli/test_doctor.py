@@ -1,5 +1,5 @@
-from nnunet_pix2rep.cli import doctor
 from nnunet_pix2rep.cli.main import main
+from nnunet_pix2rep.cli.start import doctor
 from nnunet_pix2rep.doctor import environment
 from nnunet_pix2rep.doctor.findings import error, ok, warning
 

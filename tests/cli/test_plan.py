@@ -5,7 +5,7 @@ import pytest
 from nnunetv2.experiment_planning import plan_and_preprocess_entrypoints
 from planned_dataset import environment_of, make_planned_dataset
 
-from nnunet_pix2rep.cli import plan
+from nnunet_pix2rep.cli.train import plan
 from nnunet_pix2rep.files import read_json
 
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from nnunet_pix2rep.cli.settings import settings_page
+from nnunet_pix2rep.cli.train.settings import settings_page
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settings.md"
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from nnunet_pix2rep.cli import speed
 from nnunet_pix2rep.cli.main import main
+from nnunet_pix2rep.cli.measure import speed
 from nnunet_pix2rep.nnunet.subprocesses import same_package
 
 TINY = ("pretraining.sampling.num_points=64", "pretraining.head.channels=8", "pretraining.head.hidden_channels=8")

@@ -4,7 +4,7 @@ import shlex
 import pytest
 from planned_dataset import environment_of
 
-from nnunet_pix2rep.cli import split
+from nnunet_pix2rep.cli.train import split
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.patients.patients import check_patient_leak, read_patients

@@ -3,7 +3,7 @@ import pytest
 from nnunet_pix2rep.annotation import selectors
 from nnunet_pix2rep.annotation.suggest.features import pool_features
 from nnunet_pix2rep.annotation.suggest.request import Click
-from nnunet_pix2rep.cli import suggest
+from nnunet_pix2rep.cli.annotate import suggest
 from nnunet_pix2rep.cli.main import build_parser, main
 from nnunet_pix2rep.errors import UserError
 

@@ -1,6 +1,6 @@
 import argparse
 
-from nnunet_pix2rep.cli import trainers
+from nnunet_pix2rep.cli.start import trainers
 from nnunet_pix2rep.installation import trainers_folder
 
 

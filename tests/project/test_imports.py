@@ -103,8 +103,6 @@ def test_imports_run_one_way_within_a_part(module):
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}), ids=str)
 def test_a_folder_has_no_more_files_than_one_can_take_in(folder):
-    if folder.name == "cli":  # a file for each subcommand, named like it
-        return
     assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_FILES
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from nnunet_pix2rep.cli import speed as command
+from nnunet_pix2rep.cli.measure import speed as command
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 from nnunet_pix2rep.speed import bench, run

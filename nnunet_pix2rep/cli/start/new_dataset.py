@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_pix2rep.cli.add_unlabeled import add_keep_option, add_patient_options, print_report
+from nnunet_pix2rep.cli.start.add_unlabeled import add_keep_option, add_patient_options, print_report
 
 if TYPE_CHECKING:
     from nnunet_pix2rep.annotation.start.new_dataset import NewDataset

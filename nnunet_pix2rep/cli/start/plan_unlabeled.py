@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nnunet_pix2rep.cli.preprocess_unlabeled import positive_number, print_report
+from nnunet_pix2rep.cli.start.preprocess_unlabeled import positive_number, print_report
 
 if TYPE_CHECKING:
     from nnunet_pix2rep.annotation.start.plan_unlabeled import Planned

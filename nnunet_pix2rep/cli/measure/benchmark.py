@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nnunet_pix2rep.cli.benchmark_options import add_arguments
+from nnunet_pix2rep.cli.measure.benchmark_options import add_arguments
 
 if TYPE_CHECKING:
     from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings

@@ -1,0 +1,1 @@
+"""Commands that measure: Dice by annotated effort, and cost."""

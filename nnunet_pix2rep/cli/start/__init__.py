@@ -1,0 +1,1 @@
+"""Commands that make datasets ready: scans in, plans, preprocessing, checks of the environment."""

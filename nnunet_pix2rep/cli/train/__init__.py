@@ -1,0 +1,1 @@
+"""Commands around a training: plans, folds, settings, weights."""
