@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nnunet_pix2rep.config.fields import setting
+from nnunet_pix2rep.config.input_channels import input_channels_setting
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class FinetuningConfig:
     num_val_iterations_per_epoch: int = setting(50, "validation steps per epoch", "nnU-Net", 1)
     save_every: int = setting(50, "epochs between two checkpoint_latest.pth", "nnU-Net", 1)
 
+    other_input_channels: str = input_channels_setting()
     trainable: str = setting(
         "all",
         "what is trained: everything, the decoder with its segmentation layers, or these alone",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nnunet_pix2rep.config.fields import setting
+from nnunet_pix2rep.config.input_channels import input_channels_setting
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class PretrainingConfig:
         10, "epochs between two pictures of the features (features_epoch_0010.png, ...); 0: none", "ours", 0
     )
     seed: int = setting(0, "seed of views, sampled pixels and initial weights", "ours", 0)
+    other_input_channels: str = input_channels_setting()
 
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
     views: ViewsConfig = field(default_factory=ViewsConfig)

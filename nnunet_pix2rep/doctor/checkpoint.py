@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from nnunet_pix2rep.config import Pix2RepConfig
+from nnunet_pix2rep.config.input_channels import ADAPT
 from nnunet_pix2rep.doctor.findings import Finding, error, ok, shorten, warning
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
@@ -18,13 +20,18 @@ from nnunet_pix2rep.nnunet.checkpoints.files import (
     load_checkpoint_file,
     package_versions,
 )
+from nnunet_pix2rep.nnunet.checkpoints.input_channels import differ_in_input_channels_alone
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import find_leaks, seen_cases
 from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_with_pool
 
 
 def check_checkpoint(
-    file: Path, network: nn.Module | None, folder: Path | None, fold: int | str | None = None
+    file: Path,
+    network: nn.Module | None,
+    folder: Path | None,
+    fold: int | str | None = None,
+    config: Pix2RepConfig | None = None,
 ) -> list[Finding]:
     """Whether weights fit the planned network, and which folds may start from them.
 
@@ -33,6 +40,7 @@ def check_checkpoint(
         network: The planned network, on any device; None: not known.
         folder: The dataset's folder in ``nnUNet_preprocessed``; None: not known.
         fold: The fold that is to start from them; None: all folds are looked at.
+        config: The settings of the plans; None: the defaults.
     """
     retrain = "nnUNetv2_train DATASET CONFIGURATION FOLD -tr nnUNetTrainerPix2RepPretrain"
     try:
@@ -41,7 +49,7 @@ def check_checkpoint(
         return [error("checkpoint", str(problem), retrain)]
     findings = [_describe(checkpoint, file), *_check_versions(checkpoint)]
     if network is not None:
-        findings.append(_check_shapes(checkpoint, network, retrain))
+        findings.append(_check_shapes(checkpoint, network, config or Pix2RepConfig(), retrain))
     if folder is not None:
         findings += _check_leaks(checkpoint, folder, fold)
     return findings
@@ -69,10 +77,12 @@ def _check_versions(checkpoint: dict[str, Any]) -> list[Finding]:
     return [warning("checkpoint", f"It was made with other versions: {', '.join(other)}.", remedy)]
 
 
-def _check_shapes(checkpoint: dict[str, Any], network: nn.Module, retrain: str) -> Finding:
+def _check_shapes(checkpoint: dict[str, Any], network: nn.Module, config: Pix2RepConfig, retrain: str) -> Finding:
     weights = {key: value for key, value in checkpoint["network_weights"].items() if SEGMENTATION_KEY_PART not in key}
     comparison = compare_weights(weights, network)
     missing = [key for key in comparison.missing if SEGMENTATION_KEY_PART not in key]
+    if not missing and differ_in_input_channels_alone(comparison, network):
+        return _check_channels(next(iter(comparison.mismatched.values())), config)
     if comparison.mismatched:
         key, (found, wanted) = next(iter(comparison.mismatched.items()))
         message = f"{len(comparison.mismatched)} weights have another shape: {key} {found}, the plans want {wanted}."
@@ -81,6 +91,16 @@ def _check_shapes(checkpoint: dict[str, Any], network: nn.Module, retrain: str) 
     else:
         return ok("checkpoint", f"all {len(comparison.matching)} weights fit the planned network")
     return error("checkpoint", message, f"use the plans that it was trained with, or {retrain}")
+
+
+def _check_channels(shapes: tuple[tuple[int, ...], tuple[int, ...]], config: Pix2RepConfig) -> Finding:
+    """Weights that fit but for the number of input channels, whose convolution has these shapes there and here."""
+    (_, before, *_), (_, after, *_) = shapes
+    message = f"It is of a network with {before} input channel(s), the plans want {after}; all other weights fit."
+    stages = [stage for stage in ("pretraining", "finetuning") if getattr(config, stage).other_input_channels == ADAPT]
+    if stages:
+        return ok("checkpoint", f"{message} {' and '.join(stages).capitalize()} will adapt the first convolution.")
+    return error("checkpoint", message, f"nnunet_pix2rep plan ... --set finetuning.other_input_channels={ADAPT}")
 
 
 def _check_leaks(checkpoint: dict[str, Any], folder: Path, fold: int | str | None) -> list[Finding]:

@@ -13,6 +13,7 @@ from batchgenerators.utilities.file_and_folder_operations import subfiles
 from nnunetv2.paths import nnUNet_results
 from torch import nn
 
+from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.doctor.case_names import check_case_names, hidden_cases
 from nnunet_pix2rep.doctor.findings import Finding, Level, error, ok, shorten, warning
 from nnunet_pix2rep.doctor.plans import PlansCheck
@@ -59,6 +60,7 @@ class DatasetCheck:
         self.folder: Path | None = None
         self.planned: PlannedNetwork | None = None
         self.network: nn.Module | None = None
+        self.config: Pix2RepConfig | None = None
         self.cases: list[str] = []
         self.has_labels = True
 
@@ -128,7 +130,7 @@ class DatasetCheck:
         file = self.folder / f"{self.plans_name}.json"
         check = PlansCheck(file, self.configuration, self.command, self._planning("nnUNetv2_plan_experiment -d {d}"))
         findings = check.run()
-        self.planned, self.network = check.planned, check.network
+        self.planned, self.network, self.config = check.planned, check.network, check.config
         return findings
 
     def check_preprocessed(self) -> list[Finding]:

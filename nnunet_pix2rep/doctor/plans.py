@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.doctor.findings import Finding, error, ok
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
@@ -37,9 +38,10 @@ class PlansCheck:
         self.planning = planning
         self.planned: PlannedNetwork | None = None
         self.network: nn.Module | None = None
+        self.config: Pix2RepConfig | None = None
 
     def run(self) -> list[Finding]:
-        """The findings; ``planned`` and ``network`` are set where the plans are sound."""
+        """The findings; ``planned``, ``network`` and ``config`` are set where the plans are sound."""
         if not self.file.is_file():
             remedy = self.planning if self.file.stem == "nnUNetPlans" else self.command(WRITE_AGAIN)
             return [error("plans", f"{self.file} does not exist.", remedy)]
@@ -64,7 +66,7 @@ class PlansCheck:
             return [error("plans", str(problem), beside)]
         except Exception as problem:  # whatever a network's constructor makes of plans that were changed by hand
             return [error("plans", f"The network of {self.file} cannot be built: {problem!r}", beside)]
-        self.planned, self.network = planned, network
+        self.planned, self.network, self.config = planned, network, config
         changed = [
             f"{part}.{name}"
             for part, values in config.to_block().items()

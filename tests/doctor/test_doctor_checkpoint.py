@@ -3,11 +3,15 @@ import torch
 from findings_of import only_problem, sound
 from tiny_training import CASES, PLANS, make_trainer
 
+from nnunet_pix2rep.cli.main import main
+from nnunet_pix2rep.config import Pix2RepConfig
+from nnunet_pix2rep.doctor import environment
 from nnunet_pix2rep.doctor.checkpoint import check_checkpoint
 from nnunet_pix2rep.doctor.dataset import DatasetCheck
 from nnunet_pix2rep.doctor.findings import Level
-from nnunet_pix2rep.files import write_json
+from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file, save_checkpoint_file
+from nnunet_pix2rep.nnunet.checkpoints.input_channels import input_convolution_keys
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepPretrain
 
 
@@ -78,3 +82,39 @@ def test_a_checkpoint_of_stock_nnunet_says_that_its_past_is_unknown(checkpoint, 
     findings = check_checkpoint(checkpoint, *basis)
     assert sound(findings)
     assert "not known" in findings[0].message
+
+
+def test_another_number_of_input_channels_is_an_error_that_names_the_setting_unless_it_is_set(checkpoint, basis):
+    network = basis[0]
+
+    def of_two_channels(content):
+        weights = content["network_weights"]
+        weights.update({key: torch.cat([weights[key]] * 2, dim=1) for key in input_convolution_keys(network)})
+
+    change(checkpoint, of_two_channels)
+    problem = only_problem(check_checkpoint(checkpoint, network, None), Level.ERROR)
+    assert "of a network with 2 input channel(s), the plans want 1" in problem.message
+    assert problem.remedy.endswith("--set finetuning.other_input_channels=adapt")
+    config = Pix2RepConfig().with_settings(["finetuning.other_input_channels=adapt"])
+    findings = check_checkpoint(checkpoint, network, None, config=config)
+    assert sound(findings)
+    assert "Finetuning will adapt the first convolution" in findings[-1].message
+
+
+def test_the_command_hands_the_plans_settings_on(checkpoint, dataset, capsys, monkeypatch):
+    monkeypatch.setattr(environment, "check_environment", list)
+
+    def of_two_channels(content):
+        weights = content["network_weights"]
+        first = [key for key, value in weights.items() if value.shape == (4, 1, 3, 3)]
+        weights.update({key: torch.cat([weights[key]] * 2, dim=1) for key in first})
+
+    change(checkpoint, of_two_channels)
+    command = ["doctor", "-d", dataset.name, "-c", "2d", "-p", PLANS, "--checkpoint", str(checkpoint)]
+    assert main(command) == 1
+    plans = read_json(dataset / f"{PLANS}.json")
+    plans["configurations"]["2d"]["pix2rep"]["pretraining"]["other_input_channels"] = "adapt"
+    write_json(plans, dataset / f"{PLANS}.json")
+    capsys.readouterr()
+    main(command)
+    assert "Pretraining will adapt the first convolution" in capsys.readouterr().out

@@ -30,13 +30,13 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_pix2rep.doctor.findings import Level
 
     findings = check_environment()
-    network = folder = None
+    network = folder = config = None
     if arguments.d is not None:
         check = DatasetCheck(arguments.d, arguments.c, arguments.p, arguments.f)
         findings += check.run()
-        network, folder = check.network, check.folder
+        network, folder, config = check.network, check.folder, check.config
     if arguments.checkpoint is not None:
-        findings += check_checkpoint(arguments.checkpoint, network, folder, arguments.f)
+        findings += check_checkpoint(arguments.checkpoint, network, folder, arguments.f, config)
     for finding in findings:
         print(f"{finding.level.value:>7}  {finding.subject}: {finding.message}")
         if finding.remedy:

@@ -22,13 +22,38 @@ def seen_cases(record: dict[str, Any], dataset_name: str) -> set[str]:
         record: This package's part of a checkpoint, or what :func:`origin_of` made of it.
         dataset_name: nnU-Net's name of the dataset.
     """
-    seen: set[str] = set()
+    return _seen_by_dataset(record).get(dataset_name, set())
+
+
+def _seen_by_dataset(record: dict[str, Any]) -> dict[str, set[str]]:
+    """Name of each dataset that weights have seen images of -> the cases."""
+    seen: dict[str, set[str]] = {}
     step: dict[str, Any] | None = record
     while step:
-        if step.get("dataset_name") == dataset_name:
-            seen.update(step.get("cases", []))
-        step = step.get("started_from")
+        if (name := step.get("dataset_name")) is not None:
+            seen.setdefault(name, set()).update(step.get("cases", []))
+        step = step.get("started_from") or step.get("pretrained")  # of a pretraining, of a fine-tuning
     return seen
+
+
+def equal_names_elsewhere(
+    record: dict[str, Any], dataset_name: str, validation_cases: Iterable[str]
+) -> dict[str, list[str]]:
+    """The validation cases whose names other datasets have too, of which weights have seen these very images.
+
+    They may be of the same patients, where one dataset was made from another, or by chance: ``case_001``.
+
+    Args:
+        record: As for :func:`seen_cases`.
+        dataset_name: The dataset that is trained on now.
+        validation_cases: Its fold's validation cases.
+
+    Returns:
+        Name of another dataset -> validation cases, sorted.
+    """
+    validation = set(validation_cases)
+    others = {name: validation & cases for name, cases in _seen_by_dataset(record).items() if name != dataset_name}
+    return {name: sorted(cases) for name, cases in others.items() if cases}
 
 
 def find_leaks(seen: Iterable[str], validation_cases: Iterable[str], patients: Mapping[str, Patient]) -> list[str]:

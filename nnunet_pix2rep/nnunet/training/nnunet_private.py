@@ -40,6 +40,7 @@ class NetworkStandIn:
 
     After ``initialize()`` nnU-Net loads the file of ``-pretrained_weights`` into ``trainer.network`` by the names of
     the planned network, which a pretraining's network does not have: it has the planned one as a part, and a head.
+    Weights that were adapted to other input channels it would refuse by the shapes in the file.
     """
 
     def __init__(self) -> None:
@@ -49,8 +50,12 @@ class NetworkStandIn:
         """Makes the planned network the trainer's."""
         self._whole, trainer.network = trainer.network, planned
 
+    def show_nothing(self, trainer: nnUNetTrainer) -> None:
+        """Makes an empty network the trainer's, into which nnU-Net loads nothing and so misses nothing."""
+        self.show(trainer, nn.Module())
+
     def remove(self, trainer: nnUNetTrainer) -> None:
-        """Gives the trainer its network back; without :meth:`show` nothing happens."""
+        """Gives the trainer its network back; where none was shown, nothing happens."""
         if self._whole is not None:
             trainer.network, self._whole = self._whole, None
 

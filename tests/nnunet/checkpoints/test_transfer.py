@@ -61,7 +61,7 @@ def test_all_but_the_segmentation_layers_is_loaded_and_reported():
     source, network, lines = make_network(), make_network(), []
     kept = network["decoder"]["seg_layers"].weight.clone()
     checkpoint = {"network_weights": source.state_dict() | {"unknown.weight": torch.zeros(1)}}
-    loaded = transfer_weights(checkpoint, network, SOURCE, lines.append)
+    loaded = transfer_weights(checkpoint, network, SOURCE, lines.append).loaded
     assert set(loaded) == {"encoder.weight", "encoder.bias", "decoder.stage.weight", "decoder.stage.bias"}
     assert all(torch.equal(network.state_dict()[key], source.state_dict()[key]) for key in loaded)
     assert torch.equal(network["decoder"]["seg_layers"].weight, kept)

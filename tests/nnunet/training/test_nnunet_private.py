@@ -77,6 +77,16 @@ def test_nnunet_loads_into_the_network_that_is_shown(pretrained_checkpoint, monk
     assert trainer.network is whole
 
 
+def test_an_empty_network_takes_weights_of_any_shape(pretrained_checkpoint):
+    trainer, whole, stand_in = AskingTrainer(), torch.nn.Linear(2, 2), NetworkStandIn()
+    trainer.network = whole
+    stand_in.show_nothing(trainer)
+    maybe_load_checkpoint(trainer, False, False, str(pretrained_checkpoint))
+    assert not trainer.network.state_dict()
+    stand_in.remove(trainer)
+    assert trainer.network is whole
+
+
 # --------------------------------------------------------------------------------------------------------------- others
 
 

@@ -15,15 +15,16 @@ import torch
 from torch import nn
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
-from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak, seen_cases
-from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining, transfer_weights
+from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY
+from nnunet_pix2rep.nnunet.checkpoints.leak_guard import seen_cases
+from nnunet_pix2rep.nnunet.checkpoints.transfer import find_pretraining
 from nnunet_pix2rep.nnunet.data.annotation_record import annotations_of, read_annotations
 from nnunet_pix2rep.nnunet.data.dataset_folders import training_cases
 from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labeled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import UNet, check_architecture
-from nnunet_pix2rep.nnunet.training.nnunet_private import requested_pretrained_weights
+from nnunet_pix2rep.nnunet.training.nnunet_private import NetworkStandIn, requested_pretrained_weights
 from nnunet_pix2rep.nnunet.training.out_of_memory import MemoryAdvisingTrainer
+from nnunet_pix2rep.nnunet.training.starting_weights import load_starting_weights
 
 POLYNOMIAL_EXPONENT = 0.9  # nnunetv2 2.8.1, training/lr_scheduler/polylr.py
 NNUNET_MOMENTUM = 0.99
@@ -104,6 +105,7 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
         self.pretrained_record: dict[str, Any] | None = None
         self.cases_used: list[str] = []
         self.annotations: list[dict[str, Any]] = []
+        self._stand_in = NetworkStandIn()
 
     # ----------------------------------------------------------------------------------------------- network, optimizer
 
@@ -120,6 +122,8 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
         super().initialize()
         if requested is not None:
             self.load_pretrained(requested)
+            if self.pretrained_record is not None and self.pretrained_record["adapted_tensors"]:
+                self._stand_in.show_nothing(self)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, FinetuningSchedule]:
         """Two parameter groups, backbone and segmentation layers; frozen parts are left out."""
@@ -153,24 +157,10 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
         Raises:
             UserError: the weights do not fit, or the pretraining has seen this fold's validation patients.
         """
-        checkpoint = load_checkpoint_file(file)
-        validation = self.do_split()[1] if self.fold != "all" else []
-        dataset_name = self.plans_manager.dataset_name
-        leaked = check_leak(checkpoint, file, dataset_name, Path(self.preprocessed_dataset_folder_base), validation)
-        if leaked:
-            self.print_to_log_file(
-                f"WARNING: transductive: pretraining has seen the validation cases {', '.join(leaked)}"
-            )
-        loaded = transfer_weights(checkpoint, self.planned_network, file, self.print_to_log_file)
-        source_record = checkpoint.get(RECORD_KEY, {})
-        recorded = ("loss", "dataset_name", "plans_name", "fold", "config", "started_from")
-        self.pretrained_record = {
-            "file": str(file),
-            "num_loaded_tensors": len(loaded),
-            "transductive_cases": leaked,
-            **{key: source_record[key] for key in recorded if key in source_record},
-        }
-        self.cases_used = sorted(seen_cases(source_record, dataset_name))
+        record, self.pretrained_record = load_starting_weights(self, file, "finetuning")
+        if "config" in record:
+            self.pretrained_record["config"] = record["config"]
+        self.cases_used = sorted(seen_cases(record, self.plans_manager.dataset_name))
 
     def provide_pretrained_weights(self) -> Path:
         """Where the weights come from when ``-pretrained_weights`` is not given: this fold's own pretraining."""
@@ -179,6 +169,7 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
 
     def on_train_start(self) -> None:
         """nnU-Net's; a new training without weights looks for them first, before any worker starts."""
+        self._stand_in.remove(self)
         if not self.was_initialized:
             self.initialize()
         if self.needs_pretrained_weights and self.pretrained_record is None:

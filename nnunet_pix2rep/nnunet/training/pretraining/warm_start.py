@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
-from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak
-from nnunet_pix2rep.nnunet.checkpoints.transfer import origin_of, transfer_weights
+from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY
 from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
 from nnunet_pix2rep.nnunet.training.nnunet_private import NetworkStandIn
+from nnunet_pix2rep.nnunet.training.starting_weights import load_starting_weights
 
 
 class WarmStart:
@@ -33,27 +32,15 @@ class WarmStart:
         Raises:
             UserError: the weights do not fit, or have seen this fold's validation patients.
         """
-        trainer = self._trainer
-        checkpoint = load_checkpoint_file(file)
-        validation = trainer.do_split()[1] if trainer.fold != "all" else []
-        leaked = check_leak(
-            checkpoint,
-            file,
-            trainer.plans_manager.dataset_name,
-            Path(trainer.preprocessed_dataset_folder_base),
-            validation,
-        )
-        if leaked:
-            trainer.print_to_log_file(
-                f"WARNING: transductive: the weights to start from have seen the validation cases {', '.join(leaked)}"
-            )
-        loaded = transfer_weights(checkpoint, trainer.planned_network, file, trainer.print_to_log_file)
-        self.origin = origin_of(checkpoint, file) | {"num_loaded_tensors": len(loaded), "transductive_cases": leaked}
+        self.origin = load_starting_weights(self._trainer, file, "pretraining")[1]
 
     def begin(self, file: Path) -> None:
         """Loads weights while nnU-Net is about to load them once more, which :meth:`end` ends."""
         self.load(file)
-        self._stand_in.show(self._trainer, self._trainer.planned_network)
+        if self.origin is not None and self.origin["adapted_tensors"]:
+            self._stand_in.show_nothing(self._trainer)
+        else:
+            self._stand_in.show(self._trainer, self._trainer.planned_network)
 
     def end(self) -> None:
         """The trainer has its whole network again."""

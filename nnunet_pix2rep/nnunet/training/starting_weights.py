@@ -1,0 +1,54 @@
+"""Weights to start a training from: the leak guard, loading with a report, and the record of where they come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nnunet_pix2rep.config.input_channels import ADAPT
+from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
+from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak, equal_names_elsewhere
+from nnunet_pix2rep.nnunet.checkpoints.transfer import origin_of, transfer_weights
+from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
+
+
+def load_starting_weights(trainer: Pix2RepTrainer, file: Path, stage: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Loads weights into a trainer's planned network after the leak guard, with a report in the log.
+
+    Args:
+        trainer: Is initialized.
+        file: The checkpoint.
+        stage: ``pretraining`` or ``finetuning``, whose settings say what is done with other input channels.
+
+    Returns:
+        The checkpoint's own record; and where the weights come from, which cases they have seen and what of them was
+        loaded, for the record of this training.
+
+    Raises:
+        UserError: the weights do not fit, or have seen this fold's validation patients.
+    """
+    checkpoint = load_checkpoint_file(file)
+    record = checkpoint.get(RECORD_KEY, {})
+    validation = trainer.do_split()[1] if trainer.fold != "all" else []
+    dataset_name = trainer.plans_manager.dataset_name
+    leaked = check_leak(checkpoint, file, dataset_name, Path(trainer.preprocessed_dataset_folder_base), validation)
+    if leaked:
+        trainer.print_to_log_file(
+            f"WARNING: transductive: the weights in {file} have seen the validation cases {', '.join(leaked)}"
+        )
+    for other, cases in equal_names_elsewhere(record, dataset_name, validation).items():
+        trainer.print_to_log_file(
+            f"WARNING: the weights in {file} have seen images of {other}, of which {len(cases)} are named like "
+            f"validation cases of {dataset_name}, such as {cases[0]}. If they are of the same patients, the validation "
+            "is not one of unseen patients: the leak guard cannot know that."
+        )
+    settings = getattr(trainer.config, stage)
+    transfer = transfer_weights(
+        checkpoint,
+        trainer.planned_network,
+        file,
+        trainer.print_to_log_file,
+        adapt_channels=settings.other_input_channels == ADAPT,
+        setting=f"{stage}.other_input_channels",
+    )
+    return record, origin_of(checkpoint, file) | transfer.to_record() | {"transductive_cases": leaked}
