@@ -9,7 +9,7 @@ import re
 
 from results_shown import ROOT, findings, headline, results_table, slices_table
 
-from nnunet_pix2rep.cli.main import describe_commands
+from nnunet_pix2rep.cli.main import COMMANDS, SUBCOMMANDS
 
 DOCS = ROOT / "docs"
 PAGES = (
@@ -18,12 +18,25 @@ PAGES = (
     DOCS / "explanation" / "what-to-expect.md",
     DOCS / "explanation" / "few-slices-of-many-patients.md",
 )
+
+
+def commands_by_purpose() -> str:
+    """The list of ``nnunet_pix2rep --help``, with each purpose on the line of its first command to save lines."""
+    width = max(map(len, SUBCOMMANDS))
+    lines = [
+        f"{purpose if number == 0 else '':10}{name:{width}}  {summary}"
+        for purpose, group in COMMANDS.items()
+        for number, (name, summary) in enumerate(group.items())
+    ]
+    return "\n".join(["```text", *lines, "```"])
+
+
 PARTS = {
     "headline": headline,
     "findings": findings,
     "table": results_table,
     "slices": slices_table,
-    "commands": lambda: f"```text\n{describe_commands()}\n```",
+    "commands": commands_by_purpose,
 }
 MARKED = re.compile(r"(<!-- written by docs/scripts/front_page\.py: (\w+) -->\n\n).*?(\n?<!-- end -->)", re.DOTALL)
 

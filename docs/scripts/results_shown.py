@@ -127,10 +127,11 @@ def headline() -> str:
     """The finding in one sentence: all that this package does against what one would do without it."""
     spread = mean_dice(SLICES, PIX2REP, Setting(selector=SPREAD))
     whole = mean_dice(SLICES, STOCK, Setting(selector=WHOLE))
-    return (
-        f"On cardiac MRI, **{BUDGET} annotated slices gave a Dice of {spread:.2f} spread over many patients, after "
-        f"pretraining, and {whole:.2f} as\none or two whole patients with nnU-Net's own trainer,** both after 400 "
-        "steps on these slices, on ten other patients."
+    return textwrap.fill(
+        f"On cardiac MRI, **{BUDGET} annotated slices spread over many patients gave a Dice of {spread:.2f} after "
+        f"pretraining; {BUDGET} slices of one or two whole patients gave {whole:.2f} with nnU-Net's own trainer.** "
+        "Both trained for 400 steps and were tested on ten other patients.",
+        118,
     )
 
 
@@ -144,16 +145,16 @@ def findings() -> str:
     by_patients = [gain(PIX2REP, SCHEDULE, Setting(shots)) for shots in (1, 2, 5, 20)]
     whole, spread = (gain(PIX2REP, SCHEDULE, Setting(selector=selector)) for selector in (WHOLE, SPREAD))
     sentences = (
-        f"**What you annotate: {lowest:+.2f} to {highest:+.2f} Dice.** {BUDGET} slices spread over many patients were "
-        f"compared with {BUDGET} slices of one or two whole patients, in the same training: better in {better} of "
-        f"{patients} test patients. `suggest` spreads the slices for you.",
-        f"**The schedule of fine-tuning: {schedule[0]:+.2f} with one labeled patient, {schedule[1]:+.2f} with "
-        "twenty,** over nnU-Net's own trainer in equally short trainings. On spread slices that trainer learned "
-        f"nothing in {(stock_draws < 0.01).sum()} of {len(stock_draws)} draws.",
+        f"**What you annotate: {lowest:+.2f} to {highest:+.2f} Dice.** {BUDGET} slices of many patients against "
+        f"{BUDGET} slices of one or two whole patients, in the same training: better in {better} of {patients} test "
+        "patients. `suggest` spreads them for you.",
+        f"**How you fine-tune: {schedule[0]:+.2f} with one labeled patient, {schedule[1]:+.2f} with twenty,** over "
+        "nnU-Net's own trainer in equally short trainings. On spread slices that trainer learned nothing in "
+        f"{(stock_draws < 0.01).sum()} of {len(stock_draws)} draws.",
         f"**The pretraining adds less, and not always:** {min(by_patients):+.2f} to {max(by_patients):+.2f} with one "
-        f"to twenty labeled patients; with {BUDGET} slices {whole:+.2f} as whole patients and {spread:+.2f} spread, in "
-        "three draws each, and other draws gave less. Compare on your own data: "
-        "`nnUNetTrainerPix2RepFinetuneScratch` starts from random weights.",
+        f"to twenty labeled patients; with {BUDGET} slices, {whole:+.2f} as whole patients and {spread:+.2f} spread, "
+        "less in other draws. Compare on your own data: `nnUNetTrainerPix2RepFinetuneScratch` starts from random "
+        "weights.",
     )
     return "\n".join(
         textwrap.fill(
