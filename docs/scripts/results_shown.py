@@ -130,7 +130,7 @@ def headline() -> str:
     return textwrap.fill(
         f"On cardiac MRI, **{BUDGET} annotated slices spread over many patients gave a Dice of {spread:.2f} after "
         f"pretraining; {BUDGET} slices of one or two whole patients gave {whole:.2f} with nnU-Net's own trainer.** "
-        "Both trained for 400 steps and were tested on ten other patients.",
+        "Both trained for 400 steps on these slices and were tested on ten other patients.",
         118,
     )
 
