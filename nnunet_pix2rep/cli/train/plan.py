@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Add the configuration <CONFIGURATION>_compact with a small network for small images, for CPUs and tests.",
     )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="A checkpoint of another dataset, to start trainings from: the new plans have its spacing, patch and "
+        "network, so that its weights fit.",
+    )
     parser.add_argument("--overwrite", action="store_true", help="Replace existing plans of this name.")
 
 
@@ -45,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_pix2rep.nnunet.plans.compact import COMPACT_SUFFIX
     from nnunet_pix2rep.nnunet.plans.write import write_plans
 
+    if arguments.weights is not None:
+        return _run_for_weights(arguments)
     path = write_plans(
         arguments.d, arguments.c, arguments.p, arguments.o, arguments.set, arguments.compact, arguments.overwrite
     )
@@ -53,6 +62,46 @@ def run(arguments: argparse.Namespace) -> int:
     _print_settings(read_json(path), configurations)
     _print_next_commands(arguments, path.parent, read_json(path), configurations)
     return 0
+
+
+def _run_for_weights(arguments: argparse.Namespace) -> int:
+    from nnunet_pix2rep.errors import UserError
+    from nnunet_pix2rep.files import read_json
+    from nnunet_pix2rep.nnunet.checkpoints.plans_of_weights import write_plans_of_weights
+
+    if arguments.compact:
+        raise UserError("--compact plans another network, which the weights of --weights do not fit. Leave it out.")
+    written = write_plans_of_weights(
+        arguments.d,
+        arguments.c,
+        arguments.weights,
+        arguments.p,
+        arguments.o,
+        arguments.set,
+        overwrite=arguments.overwrite,
+    )
+    print(f"Wrote {written.file}: spacing, patch and network of {written.dataset_name}, for the weights trained there")
+    print(f"Normalization: that of {arguments.p if written.has_own_normalization else written.dataset_name}")
+    plans = read_json(written.file)
+    _print_settings(plans, [arguments.c])
+    _print_channels(written.num_channels, plans, arguments.c)
+    _print_next_commands(arguments, written.file.parent, plans, [arguments.c])
+    return 0
+
+
+def _print_channels(num_channels: tuple[int, int], plans: dict, configuration: str) -> None:
+    """What to set where the weights are of another number of input channels."""
+    from nnunet_pix2rep.config.input_channels import ADAPT
+    from nnunet_pix2rep.nnunet.plans.plans_file import read_config, resolve_configuration
+
+    config = read_config(resolve_configuration(plans, configuration), plans["plans_name"])
+    wanted = {config.pretraining.other_input_channels, config.finetuning.other_input_channels}
+    if num_channels[0] != num_channels[1] and ADAPT not in wanted:
+        print(
+            f"The weights are of {num_channels[0]} input channel(s) and the images have {num_channels[1]}, which a "
+            f"training refuses. To have the first convolution adapted: --set finetuning.other_input_channels={ADAPT}, "
+            "or the same of pretraining"
+        )
 
 
 def _print_settings(plans: dict, configurations: list[str]) -> None:
@@ -86,9 +135,13 @@ def _print_next_commands(arguments: argparse.Namespace, folder: Path, plans: dic
         done = pool_folder(folder, data.name) if without_labels else data
         if is_compact or not done.is_dir():
             print(f"  {preprocess.format(_number(folder), arguments.o)} -c {configuration}")
+    trainer, start = "nnUNetTrainerPix2RepPretrain", ""
+    if arguments.weights is not None:
+        trainer = "nnUNetTrainerPix2RepV2Pretrain" if without_labels else "nnUNetTrainerPix2RepFinetune"
+        start = f" -pretrained_weights {arguments.weights.resolve()}"
     for configuration in configurations:
         fold = f"{configuration} {'all' if without_labels else 0}"
-        print(f"  nnUNetv2_train {_number(folder)} {fold} -p {arguments.o} -tr nnUNetTrainerPix2RepPretrain")
+        print(f"  nnUNetv2_train {_number(folder)} {fold} -p {arguments.o} -tr {trainer}{start}")
 
 
 def _number(folder: Path) -> int:

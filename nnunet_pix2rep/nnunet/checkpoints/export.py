@@ -17,7 +17,7 @@ from nnunet_pix2rep.nnunet.checkpoints.files import (
 )
 from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import PLAN_KEY, adaptation_plan
 from nnunet_pix2rep.nnunet.checkpoints.transfer import transfer_weights
-from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
+from nnunet_pix2rep.nnunet.networks.planned_network import INIT_ARGS, PlannedNetwork
 
 FORMATS = ("nnunet", "nnssl")
 _ONLY_FOR_CONTINUING = ("projection_head", "random_state")
@@ -39,7 +39,8 @@ def export_checkpoint(source: Path, file_format: str, target: Path, overwrite: b
     """Writes the weights of a checkpoint in another format; the file loads with ``weights_only=True``.
 
     Both formats keep the record of the pretraining under ``"pix2rep"``, for the leak guard (which images it has seen),
-    without what only a continued training needs.
+    without what only a continued training needs. ``nnunet`` keeps the plans too, with which others get plans that the
+    weights fit: ``nnunet_pix2rep plan --weights``.
 
     Args:
         source: A checkpoint of a pretraining, or of any training of nnU-Net's.
@@ -70,7 +71,10 @@ def export_checkpoint(source: Path, file_format: str, target: Path, overwrite: b
             "citations": CITATIONS if record else [],
         }
     else:
-        content["network_weights"] = transferable_weights(network)
+        content |= {
+            "network_weights": transferable_weights(network),
+            "init_args": {name: checkpoint["init_args"][name] for name in INIT_ARGS},
+        }
     save_checkpoint_file(content, target)
     return content
 

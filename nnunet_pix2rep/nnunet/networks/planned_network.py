@@ -18,6 +18,8 @@ from nnunet_pix2rep.nnunet.networks.decoder_features import check_architecture
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 from nnunet_pix2rep.nnunet.random_state import global_seed
 
+INIT_ARGS = ("plans", "configuration", "dataset_json")  # of nnU-Net's trainers, in their checkpoints
+
 
 @dataclass(frozen=True)
 class PlannedNetwork:
@@ -41,12 +43,12 @@ class PlannedNetwork:
             UserError: the checkpoint does not say which network its weights are of.
         """
         arguments = checkpoint.get("init_args")
-        if not isinstance(arguments, dict) or not {"plans", "configuration", "dataset_json"} <= arguments.keys():
+        if not isinstance(arguments, dict) or not arguments.keys() >= {*INIT_ARGS}:
             raise UserError(
                 f"{source} does not hold the plans of its network (init_args), as checkpoints of nnU-Net's trainers "
                 "do. Give the checkpoint_final.pth, or checkpoint_best.pth, of a training."
             )
-        return cls(arguments["plans"], arguments["configuration"], arguments["dataset_json"])
+        return cls(*(arguments[name] for name in INIT_ARGS))
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
@@ -41,7 +42,7 @@ def write_plans(
     Raises:
         UserError: missing dataset, plans or configuration, a bad name or setting, or existing plans of this name.
     """
-    _check_plans_name(plans_name, source_plans_name)
+    check_plans_name(plans_name, source_plans_name)
     folder = preprocessed_folder(dataset_name_or_id)
     target = folder / f"{plans_name}.json"
     plans = read_plans(folder / f"{source_plans_name}.json")
@@ -49,13 +50,19 @@ def write_plans(
     plans["plans_name"] = plans_name
     if compact:
         plans = add_compact_configuration(plans, configuration)
+    return save_plans(plans, target, overwrite)
+
+
+def save_plans(plans: dict[str, Any], target: Path, overwrite: bool) -> Path:
+    """Writes a plans file; raises UserError where one would be replaced unasked."""
     if target.exists() and not overwrite:
         raise UserError(f"{target} exists. Choose another name with -o, or replace it with --overwrite.")
     write_json(plans, target)
     return target
 
 
-def _check_plans_name(plans_name: str, source_plans_name: str) -> None:
+def check_plans_name(plans_name: str, source_plans_name: str) -> None:
+    """Raises UserError where new plans would replace those they come from, or nnU-Net could not use their name."""
     if plans_name == source_plans_name:
         raise UserError(f"-o {plans_name} would replace the plans given by -p. Choose another name.")
     # nnU-Net splits the names of its result folders, Trainer__Plans__Configuration, at the double underscore.

@@ -43,7 +43,7 @@ def test_the_file_holds_each_weight_once_and_nothing_of_the_training(finished_pr
     save_checkpoint_file(loaded, tmp_path / "several_times.pth")
     export_checkpoint(tmp_path / "several_times.pth", "nnunet", tmp_path / "weights.pth")
     content = torch.load(tmp_path / "weights.pth", weights_only=True)
-    assert content.keys() == {"network_weights", "trainer_name", "pix2rep"}
+    assert content.keys() == {"network_weights", "trainer_name", "pix2rep", "init_args"}
     assert not {"projection_head", "random_state"} & content["pix2rep"].keys()
     weights = content["network_weights"]
     parameters = sum(
