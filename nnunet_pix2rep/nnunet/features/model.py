@@ -18,7 +18,12 @@ from torch.nn.functional import normalize
 
 from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, compare_weights, load_checkpoint_file
+from nnunet_pix2rep.nnunet.checkpoints.files import (
+    RECORD_KEY,
+    SEGMENTATION_KEY_PART,
+    compare_weights,
+    load_checkpoint_file,
+)
 from nnunet_pix2rep.nnunet.networks.decoder_features import DecoderFeatures, build_pixel_embedder
 from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
 from nnunet_pix2rep.sampling import features_at_points
@@ -114,8 +119,11 @@ def load_feature_model(checkpoint_file: Path, features: str | None, device: torc
     if features is None:
         features = "projected" if "projection_head" in record else "hypercolumn"
     planned_module = planned.build(deep_supervision=False)
-    compare_weights(checkpoint["network_weights"], planned_module).require_match(checkpoint_file)
-    planned_module.load_state_dict(checkpoint["network_weights"])
+    # exported files leave the segmentation layers out, which no feature depends on
+    heads = {key: value for key, value in planned_module.state_dict().items() if SEGMENTATION_KEY_PART in key}
+    weights = heads | checkpoint["network_weights"]
+    compare_weights(weights, planned_module).require_match(checkpoint_file)
+    planned_module.load_state_dict(weights)
     network = _build_pixel_features(planned_module, features, record, checkpoint_file)
     return FeatureModel(
         network=network.requires_grad_(False).eval().to(device),

@@ -4,6 +4,7 @@ import torch
 from nnunet_pix2rep.cli.feature_options import FEATURES as OFFERED
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.geometry.grids import identity_grid
+from nnunet_pix2rep.nnunet.checkpoints.export import export_checkpoint
 from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file, save_checkpoint_file
 from nnunet_pix2rep.nnunet.features.model import FEATURES
 
@@ -48,6 +49,13 @@ def test_every_stage_of_the_hypercolumn_weighs_the_same(pretraining, load):
 def test_a_checkpoint_without_projection_head_has_no_projected_features(finetuning, load):
     with pytest.raises(UserError, match=r"no projection head.*--features hypercolumn"):
         load(finetuning, "projected")
+
+
+def test_an_exported_file_has_the_decoders_features(pretraining, load, tmp_path):
+    export_checkpoint(pretraining, "nnunet", tmp_path / "weights.pth")
+    exported = load(tmp_path / "weights.pth")
+    assert exported.features == "hypercolumn"
+    assert torch.equal(features_of(exported), features_of(load(pretraining, "hypercolumn")))
 
 
 def test_a_checkpoint_of_unknown_plans_is_refused(finetuning, load, tmp_path):
