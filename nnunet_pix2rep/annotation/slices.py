@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,6 +77,30 @@ def annotated_slices(labels: np.ndarray, axis: int, ignore_label: int | None) ->
     return np.flatnonzero((labels != ignore_label).any(axis=others)).tolist()
 
 
-def relative_position(index: int, count: int) -> float:
-    """Where the middle of a slice lies in its scan of ``count`` slices, 0 to 1."""
-    return (index + 0.5) / count
+def relative_positions(patients: Sequence[str], slices: Sequence[Slice], counts: Sequence[int]) -> list[float]:
+    """Where the middle of each slice lies in its scan, 0 to 1.
+
+    Scans of a single slice, such as PNG images, are mostly slices of a volume. Each has its place among those of its
+    patient, in the order of their names, in which ``scan_9`` comes before ``scan_10``.
+
+    Args:
+        patients: Patient of each slice.
+        slices: The slices.
+        counts: Number of slices of each slice's scan.
+    """
+    images_of: dict[str, list[str]] = {}
+    for patient, one, count in zip(patients, slices, counts, strict=True):
+        if count == 1:
+            images_of.setdefault(patient, []).append(one.case)
+    place = {
+        case: (number + 0.5) / len(cases)
+        for cases in images_of.values()
+        for number, case in enumerate(sorted(cases, key=_by_numbers))
+    }
+    return [
+        place[one.case] if count == 1 else (one.index + 0.5) / count for one, count in zip(slices, counts, strict=True)
+    ]
+
+
+def _by_numbers(name: str) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nnunet_pix2rep.annotation.slices import annotated_slices, relative_position, slice_axis
+from nnunet_pix2rep.annotation.slices import Slice, annotated_slices, relative_positions, slice_axis
 from nnunet_pix2rep.errors import UserError
 
 
@@ -29,4 +29,13 @@ def test_a_slice_with_a_single_voxel_that_counts_is_annotated(axis):
 
 
 def test_positions_are_the_middles_of_slices():
-    assert [relative_position(index, 4) for index in range(4)] == [0.125, 0.375, 0.625, 0.875]
+    slices = [Slice("scan", index) for index in range(4)]
+    assert relative_positions(["a"] * 4, slices, [4] * 4) == [0.125, 0.375, 0.625, 0.875]
+
+
+def test_images_of_a_single_slice_have_their_place_among_those_of_their_patient():
+    cases = ["p1_10", "p1_2", "p2_1", "p1_scan", "p1_scan", "p1_9"]
+    indices, counts = [0, 0, 0, 0, 1, 0], [1, 1, 1, 2, 2, 1]
+    slices = [Slice(case, index) for case, index in zip(cases, indices, strict=True)]
+    positions = relative_positions([case[:2] for case in cases], slices, counts)
+    assert positions == pytest.approx([5 / 6, 1 / 6, 1 / 2, 1 / 4, 3 / 4, 1 / 2])

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from nnunet_pix2rep.annotation.selectors import SlicePool
 from nnunet_pix2rep.annotation.selectors.weights import center_weights, distinctive_weights, similarity_weights
-from nnunet_pix2rep.annotation.slices import Slice, relative_position
+from nnunet_pix2rep.annotation.slices import Slice, relative_positions
 from nnunet_pix2rep.annotation.suggest.features.slice_features import FeatureCache
 from nnunet_pix2rep.annotation.suggest.scans import Scan
 
@@ -110,10 +110,12 @@ def weigh(found: FeaturePool, weighting: str, examples: torch.Tensor, seed: int)
 
 def _pool_of(entries: Sequence[tuple[Scan, int]]) -> SlicePool:
     done = {scan.case: set(scan.annotated) for scan, _ in entries}
+    patients = tuple(scan.patient for scan, _ in entries)
+    slices = [Slice(scan.case, index) for scan, index in entries]
     return SlicePool(
-        patients=tuple(scan.patient for scan, _ in entries),
+        patients=patients,
         cases=tuple(scan.case for scan, _ in entries),
-        positions=torch.tensor([relative_position(index, scan.num_slices) for scan, index in entries]),
+        positions=torch.tensor(relative_positions(patients, slices, [scan.num_slices for scan, _ in entries])),
         annotated=torch.tensor([index in done[scan.case] for scan, index in entries], dtype=torch.bool),
     )
 

@@ -11,7 +11,7 @@ import torch
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.annotation.selectors import SlicePool
-from nnunet_pix2rep.annotation.slices import Slice, annotated_slices, relative_position, slice_axis
+from nnunet_pix2rep.annotation.slices import Slice, annotated_slices, relative_positions, slice_axis
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 
@@ -78,10 +78,12 @@ def read_candidates(file: Path) -> list[CandidateScan]:
 def pool_of(scans: Sequence[CandidateScan]) -> tuple[SlicePool, list[Slice]]:
     """All slices of scans, none annotated, without features; and which slice each entry is."""
     entries = [(scan, index) for scan in scans for index in scan.slices]
+    patients = tuple(scan.patient for scan, _ in entries)
+    slices = [Slice(scan.case, index) for scan, index in entries]
     pool = SlicePool(
-        patients=tuple(scan.patient for scan, _ in entries),
+        patients=patients,
         cases=tuple(scan.case for scan, _ in entries),
-        positions=torch.tensor([relative_position(index, scan.num_slices) for scan, index in entries]),
+        positions=torch.tensor(relative_positions(patients, slices, [scan.num_slices for scan, _ in entries])),
         annotated=torch.zeros(len(entries), dtype=torch.bool),
     )
-    return pool, [Slice(scan.case, index) for scan, index in entries]
+    return pool, slices
