@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cached_property
@@ -65,11 +66,11 @@ class Bench:
         with quiet():
             return make_default_datasets(self.root, self.settings.default_shape, self.settings.default_cases)
 
-    def measure(self, part: str) -> Any:
-        """The results of a part."""
+    def measure(self, part: str, keep_rows: Callable[[list[dict[str, Any]]], None] = lambda _rows: None) -> Any:
+        """The results of a part; ``keep_rows`` gets those of the pretrainings so far after each one."""
         settings, device, timer, dataset = self.settings, self.device, self.timer, self.dataset
         if part in PRETRAININGS:
-            return self._measure_pretrainings(part)
+            return self._measure_pretrainings(part, keep_rows)
         config = self._config(dataset)
         if part == "step_overhead":
             return measure_step_overhead(dataset, settings.repetitions, device, asdict(config), timer)
@@ -84,14 +85,17 @@ class Bench:
             settings.max_points, settings.width, LARGEST_BATCH, config, settings.repetitions, device, timer
         )
 
-    def _measure_pretrainings(self, part: str) -> list[dict[str, Any]]:
-        rows = []
+    def _measure_pretrainings(
+        self, part: str, keep_rows: Callable[[list[dict[str, Any]]], None]
+    ) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
         for name, dataset in self.pretrained.items():
             if not self.limit.allows(part, f"{part}, {name}"):
                 continue
             start = self.limit.clock()
             try:
                 rows.append(self._measure_pretraining(name, dataset))
+                keep_rows(rows)
             except torch.OutOfMemoryError:
                 self.limit.left_out.append(f"{part}, {name} (the GPU's memory is too small for it)")
             self.limit.took(part, self.limit.clock() - start)

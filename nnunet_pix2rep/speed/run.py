@@ -9,6 +9,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ COMPILE = "nnUNet_compile"
 
 
 def run_speed(
-    settings: SpeedSettings, report: Callable[[str], None] = print, start: float | None = None
+    settings: SpeedSettings,
+    report: Callable[[str], None] = print,
+    start: float | None = None,
+    keep: Callable[[dict[str, Any]], None] = lambda _results: None,
 ) -> dict[str, Any]:
     """Measures the chosen parts.
 
@@ -36,9 +40,10 @@ def run_speed(
         settings: What to measure.
         report: Gets a line for every result as soon as it is known.
         start: When the command began, by ``time.monotonic``, for the time limit; None: now.
+        keep: Gets what is known so far, again and again: a command that is killed has not measured for nothing.
 
     Returns:
-        The content of ``speed.json``.
+        The content of ``speed.json``; until all is measured, ``left_out`` is missing.
 
     Raises:
         UserError: the dataset, its plans or its configuration are missing, or the device is.
@@ -58,11 +63,18 @@ def run_speed(
             if part not in PRETRAININGS and not limit.allows(part, part):
                 continue
             with environment({COMPILE: _compile_in(part)}):
-                results[part] = bench.measure(part)
+                results[part] = bench.measure(part, partial(_keep_rows, results, part, keep))
+            keep(results)
             for line in summary_lines(part, results[part]):
                 report(line)
     _conclude(results, limit, report)
     return results
+
+
+def _keep_rows(
+    results: dict[str, Any], part: str, keep: Callable[[dict[str, Any]], None], rows: list[dict[str, Any]]
+) -> None:
+    keep(results | {part: rows})
 
 
 def _conclude(results: dict[str, Any], limit: TimeLimit, report: Callable[[str], None]) -> None:

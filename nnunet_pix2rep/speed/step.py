@@ -82,10 +82,11 @@ def bare_step(trainer: Pix2RepTrainer, batch: Mapping[str, Any]) -> Callable[[],
         gradient = torch.randn_like(network(images)) * 1e-3
 
     def step() -> None:
-        for parameter in network.parameters():
-            parameter.grad = None
         with trainer.autocast():
             output = network(images)
         output.backward(gradient)
+        # Not before the step: they would then be missing from the memory that it is seen to take.
+        for parameter in network.parameters():
+            parameter.grad = None
 
     return step

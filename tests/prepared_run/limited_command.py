@@ -1,7 +1,9 @@
-"""Commands that are asked to end when their time is over."""
+"""Commands that are asked to end when their time is over, and that leave nothing running."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS_TO_LOOK = 0.2
+PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+SIGNAL_OF_PARENTS_DEATH = 1  # prctl's PR_SET_PDEATHSIG
 COULD_NOT_START = 127  # what a shell reports for a program that it does not find
 
 
@@ -42,6 +46,9 @@ def run_limited(
 ) -> Ended:
     """Runs a command for some seconds at most, its output at the end of a log file.
 
+    What it started in its session is killed when it has ended. Where this process is killed, it gets SIGTERM (on
+    Linux).
+
     Args:
         command: The program and its arguments; ``python`` is this interpreter.
         log_file: Gets the command and what it prints.
@@ -49,7 +56,7 @@ def run_limited(
         seconds: After these it gets the signal.
         stop_when: Asked several times a second; once True, the command gets the signal.
         stop_signal: Asks the command, and only its own process, to end.
-        grace: After as many seconds more, its whole session is killed.
+        grace: After as many seconds more, it is killed.
     """
     start = time.perf_counter()
     arguments = [sys.executable if part == "python" else part for part in command]
@@ -63,6 +70,7 @@ def run_limited(
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
                 start_new_session=True,
+                preexec_fn=_end_with_parent if PRCTL else None,
             )
         except OSError as error:
             print(error, file=log)
@@ -73,10 +81,14 @@ def run_limited(
                 process.send_signal(stop_signal)
                 _ends_by_itself(process, time.perf_counter() + grace, lambda: False)
         finally:
-            if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # nothing is left
                 os.killpg(process.pid, signal.SIGKILL)
             exit_code = process.wait()
     return Ended(exit_code, time.perf_counter() - start, was_stopped)
+
+
+def _end_with_parent() -> None:
+    PRCTL(SIGNAL_OF_PARENTS_DEATH, signal.SIGTERM)
 
 
 def _ends_by_itself(process: subprocess.Popen, deadline: float, stop_when: Callable[[], bool]) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from prepared_card import CardWatch, name_of
 from prepared_scale import ON_A_CARD, REHEARSAL, SECONDS_LEAST, Scale
-from prepared_steps import DONE, STEPS, Run
+from prepared_steps import DONE, NEED_DATA, STEPS, Run
 from prepared_summary import summary_of
 
 from nnunet_pix2rep.benchmark.execution.machine import versions
@@ -46,8 +46,11 @@ def do_steps(run: Run, wanted: list[str]) -> bool:
     start = time.perf_counter()
     for name in wanted:
         file = result_file(run, name)
-        if file.is_file() and read_json(file)["status"] == DONE:
+        if is_done(run, name):
             print(f"{name}: done before", flush=True)
+            continue
+        if name in NEED_DATA and not is_done(run, "prepare"):
+            print(f"{name}: not without what prepare makes", flush=True)
             continue
         left = run.scale.total - (time.perf_counter() - start)
         seconds = min(run.scale.seconds[name], left - run.scale.grace)
@@ -61,10 +64,13 @@ def do_steps(run: Run, wanted: list[str]) -> bool:
         write_json(result, file)
         write_summary(run)
         print(f"{name}: {result['status']} after {result['seconds']} s", flush=True)
-        if name == "prepare" and result["status"] != DONE:
-            break
-    results = [result_file(run, name) for name in wanted]
-    return all(file.is_file() and read_json(file)["status"] == DONE for file in results)
+    return all(is_done(run, name) for name in wanted)
+
+
+def is_done(run: Run, step: str) -> bool:
+    """Whether a step went well, now or in an earlier call."""
+    file = result_file(run, step)
+    return file.is_file() and read_json(file)["status"] == DONE
 
 
 def write_summary(run: Run) -> None:

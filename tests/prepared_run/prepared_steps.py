@@ -62,7 +62,7 @@ class Run:
     ) -> Ended:
         """See :func:`limited_command.run_limited`; ``variables`` are set beside those of all commands."""
         environment = {**self.environment, **variables}
-        return run_limited(command, self.output / "log.txt", environment, seconds, grace=self.scale.grace, **how)
+        return run_limited(command, self.output / "log.txt", environment, seconds, **{"grace": self.scale.grace, **how})
 
 
 def status_of(ended: Ended) -> str:
@@ -141,7 +141,10 @@ def pretraining(run: Run, seconds: float) -> dict[str, Any]:
     command = ("nnUNetv2_train", run.number, CONFIGURATION, "all", "-p", PLANS, "-tr", PRETRAINER)
     command += ("-device", run.scale.device)
     first = run.command(
-        *command, seconds=seconds / 2, stop_when=lambda: len(epoch_seconds(folder)) >= run.scale.epochs_before_the_stop
+        *command,
+        seconds=seconds / 2,
+        stop_when=lambda: len(epoch_seconds(folder)) >= run.scale.epochs_before_the_stop,
+        grace=seconds / 5,  # a step that compiles the network ends no sooner
     )
     before = epoch_seconds(folder)
     has_saved = (folder / "checkpoint_latest.pth").is_file()
@@ -232,3 +235,4 @@ def runs_of(folder: Path) -> list[dict[str, Any]]:
 
 
 STEPS = {step.__name__: step for step in (prepare, tests, speed, pretraining, trainings)}
+NEED_DATA = (pretraining.__name__, trainings.__name__)  # what prepare makes

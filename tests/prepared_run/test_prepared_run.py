@@ -3,16 +3,19 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
+import prepared_run
 import pytest
 import torch
 from limited_command import COULD_NOT_START, run_limited
 from prepared_card import parse_look
 from prepared_run import environment_of, main
 from prepared_scale import ON_A_CARD, REHEARSAL
-from prepared_steps import METHODS, SELECTORS, STEPS, slices_of_a_patient
+from prepared_steps import DONE, FAILED, METHODS, SELECTORS, STEPS, slices_of_a_patient
 from prepared_summary import summary_of
 from reduced_dataset import files_of, spread_evenly, write_reduced
 from tiny_training import CASES, DATASET, SHAPE, make_tiny_dataset
@@ -86,6 +89,62 @@ def test_a_command_is_asked_to_end_when_its_time_is_over(tmp_path):
     assert run_limited(deaf, log, os.environ, 1, grace=0.5).exit_code in (-signal.SIGKILL, -signal.SIGTERM)
     assert run_limited(python("raise SystemExit(3)"), log, os.environ, 60).exit_code == 3
     assert run_limited(("no-such-program",), log, os.environ, 60).exit_code == COULD_NOT_START
+
+
+def is_gone(process_id):
+    """Whether a process has ended; one that nobody has waited for is a zombie."""
+    file = Path(f"/proc/{process_id}/stat")
+    try:
+        return file.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_command_leaves_nothing_running(tmp_path):
+    with_child = python("import subprocess", "print(subprocess.Popen(['sleep', '60']).pid, flush=True)")
+    log = tmp_path / "log.txt"
+    assert run_limited(with_child, log, os.environ, 60).exit_code == 0
+    assert wait_until(lambda: is_gone(log.read_text(encoding="utf-8").split()[-1]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel for a signal")
+def test_a_command_is_asked_to_end_when_the_run_is_killed(tmp_path):
+    log = tmp_path / "log.txt"
+    polite = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('asked'))); print('up', flush=True)"
+    script = python(
+        "import os, sys",
+        "from pathlib import Path",
+        "from limited_command import run_limited",
+        f"run_limited((sys.executable, '-c', {polite + '; time.sleep(60)'!r}), Path({str(log)!r}), os.environ, 60)",
+    )
+    run = subprocess.Popen(script, cwd=Path(__file__).parent)
+    try:
+        assert wait_until(lambda: log.is_file() and "\nup" in log.read_text(encoding="utf-8"))
+    finally:
+        run.kill()
+        run.wait()
+    assert wait_until(lambda: "\nasked" in log.read_text(encoding="utf-8"))
+
+
+def test_only_what_needs_the_data_is_left_out_where_they_cannot_be_prepared(tmp_path, monkeypatch, capsys):
+    done = []
+
+    def step(name):
+        return lambda _run, _seconds: done.append(name) or {"status": FAILED if name == "prepare" else DONE}
+
+    monkeypatch.setattr(prepared_run, "STEPS", {name: step(name) for name in STEPS})
+    monkeypatch.setattr(prepared_run, "write_summary", lambda _run: None)
+    assert main([str(tmp_path), str(tmp_path / "output"), "--work", str(tmp_path / "work"), "--rehearsal"]) == 1
+    assert done == ["prepare", "tests", "speed"]
+    assert capsys.readouterr().out.count("not without what prepare makes") == 2
 
 
 def test_on_a_card_nothing_of_nnunet_is_set_that_slows_it_down(tmp_path, monkeypatch):

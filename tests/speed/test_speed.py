@@ -1,6 +1,7 @@
 """The benchmark on its own synthetic dataset, tiny, in this process."""
 
 import os
+from copy import deepcopy
 
 import pytest
 import torch
@@ -91,19 +92,33 @@ def test_all_ratios_in_this_process_without_variables(monkeypatch):
     assert lines == [line for part in RATIOS for line in summary_lines(part, results[part])]
 
 
-def test_a_pretraining_that_does_not_fit_is_left_out_with_the_reason(synthetic, monkeypatch):
+@pytest.fixture
+def made_up_pretrainings(synthetic, monkeypatch):
     def measure(name, *_arguments, **_settings):
         if name == "2d":
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return {"plan": name, "compiled": False, "loader": {"limits": False}}
 
+    datasets = dict.fromkeys(("2d", "3d_fullres", "another"), synthetic)
     monkeypatch.setattr(bench, "measure_pretraining", measure)
     monkeypatch.setattr(bench, "make_synthetic_dataset", lambda *_: synthetic)
-    monkeypatch.setattr(bench, "make_default_datasets", lambda *_: dict.fromkeys(("2d", "3d_fullres"), synthetic))
+    monkeypatch.setattr(bench, "make_default_datasets", lambda *_: datasets)
     monkeypatch.setattr(run, "summary_lines", lambda _part, _result: [])
+
+
+def test_what_is_measured_is_kept_at_once(made_up_pretrainings):
+    kept = []
+    settings = SpeedSettings(parts=("pretraining",))
+    results = run_speed(settings, lambda _line: None, keep=lambda found: kept.append(deepcopy(found)))
+    rows = [[row["plan"] for row in found["pretraining"]] for found in kept]
+    assert rows == [["3d_fullres"], ["3d_fullres", "another"], ["3d_fullres", "another"]]
+    assert all(found["machine"] == results["machine"] and "left_out" not in found for found in kept)
+
+
+def test_a_pretraining_that_does_not_fit_is_left_out_with_the_reason(made_up_pretrainings):
     lines = []
     results = run_speed(SpeedSettings(parts=("pretraining",)), lines.append)
-    assert [row["plan"] for row in results["pretraining"]] == ["3d_fullres"]
+    assert [row["plan"] for row in results["pretraining"]] == ["3d_fullres", "another"]
     assert results["left_out"] == ["pretraining, 2d (the GPU's memory is too small for it)"]
     assert lines[0] == f"Left out: {results['left_out'][0]}"
     assert lines[1] == results["views_on_gpu"]["rule"]

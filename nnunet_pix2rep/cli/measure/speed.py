@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     try:
-        results = run_speed(_settings(arguments), start=start)
+        results = run_speed(_settings(arguments), start=start, keep=lambda found: write_json(found, arguments.o))
     finally:
         torch.set_num_threads(earlier_threads)
     write_json(results, arguments.o)
