@@ -41,9 +41,14 @@ def result_file(run: Run, step: str) -> Path:
     return (run.work if step == "prepare" else run.output) / f"{step}.json"
 
 
-def do_steps(run: Run, wanted: list[str]) -> bool:
-    """Does the steps that are left; returns whether all wanted ones are done."""
-    start = time.perf_counter()
+def do_steps(run: Run, wanted: list[str], began: float) -> bool:
+    """Does the steps that are left; returns whether all wanted ones are done.
+
+    Args:
+        run: What to work with.
+        wanted: Names of steps.
+        began: When the time of the run began, by ``time.time``.
+    """
     for name in wanted:
         file = result_file(run, name)
         if is_done(run, name):
@@ -52,7 +57,7 @@ def do_steps(run: Run, wanted: list[str]) -> bool:
         if name in NEED_DATA and not is_done(run, "prepare"):
             print(f"{name}: not without what prepare makes", flush=True)
             continue
-        left = run.scale.total - (time.perf_counter() - start)
+        left = run.scale.total - (time.time() - began)
         seconds = min(run.scale.seconds[name], left - run.scale.grace)
         if seconds < SECONDS_LEAST:
             print(f"{name}: no time left", flush=True)
@@ -81,8 +86,8 @@ def write_summary(run: Run) -> None:
     (run.output / "summary.md").write_text(text, encoding="utf-8")
 
 
-def parse(arguments: list[str] | None) -> tuple[Run, list[str]]:
-    """Reads the arguments; returns what to work with and the steps."""
+def parse(arguments: list[str] | None) -> tuple[Run, list[str], float]:
+    """Reads the arguments; returns what to work with, the steps, and when the time of the run began."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, help="Folder of a raw dataset, such as .gpu/Dataset027_ACDC.")
     parser.add_argument("output", type=Path, help="Gets the results; those of an earlier call are gone on with.")
@@ -96,6 +101,9 @@ def parse(arguments: list[str] | None) -> tuple[Run, list[str]]:
     parser.add_argument("--rehearsal", action="store_true", help="On the processor, a hundred times shorter.")
     parser.add_argument("--spacing", nargs=3, default=(), metavar="MM", help="Resample to this, for a rehearsal.")
     parser.add_argument("--draws", type=int, help="Fewer draws of annotated slices.")
+    parser.add_argument(
+        "--began", type=float, default=time.time(), metavar="SECONDS", help="By date +%%s; by default now."
+    )
     given = parser.parse_args(arguments)
     scale: Scale = REHEARSAL if given.rehearsal else ON_A_CARD
     if scale.device == "cuda" and not torch.cuda.is_available():
@@ -108,14 +116,14 @@ def parse(arguments: list[str] | None) -> tuple[Run, list[str]]:
     run = Run(
         given.dataset.resolve(), given.work.resolve(), given.output.resolve(), environment, scale, tuple(given.spacing)
     )
-    return run, given.only
+    return run, given.only, given.began
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Does the run; returns 1 where a step was not done."""
-    run, wanted = parse(arguments)
-    print(f"{name_of(run.scale.device)}, {run.scale.total:.0f} s at most", flush=True)
-    return 0 if do_steps(run, wanted) else 1
+    run, wanted, began = parse(arguments)
+    print(f"{name_of(run.scale.device)}, {run.scale.total - time.time() + began:.0f} s are left", flush=True)
+    return 0 if do_steps(run, wanted, began) else 1
 
 
 if __name__ == "__main__":

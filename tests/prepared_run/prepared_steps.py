@@ -29,6 +29,8 @@ PLANS, CONFIGURATION, COMPACT = "Pix2RepPlans", "2d", "2d_compact"
 PRETRAINER = "nnUNetTrainerPix2RepV2Pretrain"
 METHODS = ("scratch", "scratch_same_schedule", "pix2rep_v2")
 SELECTORS = ("random_patients", "one_per_patient")
+LONG_TESTS = ("test_gpu_compile.py", "test_gpu_processes.py")  # come last, so that their time is not that of others
+LOOKS_AT_THE_MACHINE = (("nvidia-smi",), ("df", "-h", "/dev/shm", "/tmp"))  # loaders hand batches on in /dev/shm
 DONE, CUT, FAILED = "done", "cut", "failed"
 
 
@@ -73,7 +75,9 @@ def status_of(ended: Ended) -> str:
 
 
 def prepare(run: Run, seconds: float) -> dict[str, Any]:
-    """Plans and preprocesses: nnU-Net's default 2d plan and the compact one."""
+    """Plans and preprocesses: nnU-Net's default 2d plan and the compact one. Logs what the machine has."""
+    for command in LOOKS_AT_THE_MACHINE:
+        run.command(*command, seconds=10)
     raw = run.work / "nnUNet_raw" / run.dataset.name
     if not raw.exists():
         shutil.copytree(run.dataset, raw)
@@ -102,10 +106,10 @@ def tests(run: Run, seconds: float) -> dict[str, Any]:
     """The tests that need a card."""
     results = run.work / "tests.xml"
     results.unlink(missing_ok=True)
+    files = sorted((PROJECT / "tests" / "gpu").glob("test_*.py"), key=lambda file: (file.name in LONG_TESTS, file.name))
     ended = run.command(
-        *("python", "-m", "pytest", "-q", "-m", "gpu", "-p", "no:xdist", "-p", "no:cacheprovider"),
-        f"--junitxml={results}",
-        str(PROJECT / "tests" / "gpu"),
+        *("python", "-m", "pytest", "-v", "-m", "gpu", "-p", "no:xdist", "-p", "no:cacheprovider"),
+        *(f"--junitxml={results}", *map(str, files)),
         seconds=seconds,
         stop_signal=signal.SIGINT,  # pytest then ends with its summary
     )
