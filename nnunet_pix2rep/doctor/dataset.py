@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from batchgenerators.utilities.file_and_folder_operations import subfiles
-from nnunetv2.paths import nnUNet_results
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
 from torch import nn
 
 from nnunet_pix2rep.config import Pix2RepConfig
@@ -99,7 +99,7 @@ class DatasetCheck:
         try:
             folder = preprocessed_folder(self.dataset)
         except UserError as problem:
-            return [error("dataset", str(problem), self._planning("nnUNetv2_plan_and_preprocess -d {d}"))]
+            return [error("dataset", str(problem), self._remedy_of_no_folder())]
         self.folder = folder  # for the commands that remedies name
         try:
             read_json(folder / "dataset.json")
@@ -114,6 +114,11 @@ class DatasetCheck:
             message = f"The raw data of {self.folder.name} is not in nnUNet_raw; nothing can be preprocessed again."
             return [found, warning("dataset", message, "export nnUNet_raw=/path/to/nnUNet_raw")]
         return [found]
+
+    def _remedy_of_no_folder(self) -> str:
+        if nnUNet_preprocessed.is_set() and _problem(lambda: dataset_name_of(self.dataset)) is not None:
+            return self.command("nnunet_pix2rep new_dataset -i SCANS -d {d} ..., or put the dataset into nnUNet_raw")
+        return self._planning("nnUNetv2_plan_and_preprocess -d {d}")
 
     def _remedy_of_dataset(self, folder: Path) -> str:
         """Planning again would replace the plans, so that what is missing or damaged is restored by itself."""

@@ -14,6 +14,7 @@ import nnunetv2
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from packaging.requirements import Requirement
 
+from nnunet_pix2rep.devices import usable_devices
 from nnunet_pix2rep.doctor.findings import Finding, error, ok, warning
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.installation import trainers_folder
@@ -28,7 +29,7 @@ SET_TRAINERS = f'export {TRAINER_VARIABLE}="$(nnunet_pix2rep trainers)"'
 
 def check_environment() -> list[Finding]:
     """All checks that need no dataset."""
-    return [*check_folders(), *check_options(), *check_versions(), *check_trainers()]
+    return [*check_folders(), *check_options(), check_device(), *check_versions(), *check_trainers()]
 
 
 def check_folders() -> list[Finding]:
@@ -65,6 +66,15 @@ def check_options() -> list[Finding]:
             error("environment", f"{WANDB_VARIABLE}={value}, but wandb is not installed.", "pip install wandb")
         )
     return findings
+
+
+def check_device() -> Finding:
+    """Whether trainings find the GPU that nnU-Net asks for unless told otherwise."""
+    devices = usable_devices()
+    if "cuda" in devices:
+        return ok("device", "torch finds a CUDA GPU")
+    options = " or ".join(f"-device {name}" for name in reversed(devices))
+    return warning("device", "torch finds no CUDA GPU, which nnU-Net asks for.", f"nnUNetv2_train ... {options}")
 
 
 def check_versions() -> list[Finding]:

@@ -40,6 +40,11 @@ def test_a_dataset_that_does_not_exist(dataset):
     assert only_problem(findings, Level.ERROR).subject == "dataset"
 
 
+def test_a_number_without_a_dataset_leads_to_the_command_that_makes_one(dataset):
+    problem = only_problem(DatasetCheck("987", "2d", PLANS).run(), Level.ERROR)
+    assert problem.remedy.startswith("nnunet_pix2rep new_dataset -i SCANS -d 987 ")
+
+
 def test_raw_data_that_is_elsewhere(dataset):
     shutil.rmtree(raw_of(dataset))
     assert "raw data" in only_problem(check(dataset), Level.WARNING).message

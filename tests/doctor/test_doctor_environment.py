@@ -6,7 +6,7 @@ import pytest
 from findings_of import only_problem, sound
 
 from nnunet_pix2rep.doctor import environment
-from nnunet_pix2rep.doctor.environment import check_folders, check_options, check_trainers, check_versions
+from nnunet_pix2rep.doctor.environment import check_device, check_folders, check_options, check_trainers, check_versions
 from nnunet_pix2rep.doctor.findings import Level
 from nnunet_pix2rep.installation import trainers_folder
 
@@ -29,6 +29,13 @@ def test_a_sound_machine_has_no_finding_to_fix():
     assert sound(check_folders())
     assert check_options() == []
     assert sound(check_trainers())
+
+
+def test_without_a_gpu_it_says_which_option_trainings_need(monkeypatch):
+    monkeypatch.setattr(environment, "usable_devices", lambda: ("cpu", "cuda"))
+    assert check_device().level is Level.OK
+    monkeypatch.setattr(environment, "usable_devices", lambda: ("cpu", "mps"))
+    assert check_device().remedy == "nnUNetv2_train ... -device mps or -device cpu"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, RECORD_KEY, load_checkpoint_file, load_latest
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
+from nnunet_pix2rep.nnunet.training.pretraining.epoch_report import write_summary
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
 
 LOCK_POLLING_SECONDS = 1
@@ -88,7 +89,8 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
             pretraining.print_to_log_file(f"Going on from {source}, epoch {pretraining.current_epoch}.")
         pretraining.disable_checkpointing = False  # stage 2 starts from the file, whatever the user wants of its own
         pretraining.run_training()
-        pretraining.perform_actual_validation()
+        if self.local_rank == 0:
+            write_summary(pretraining)
         self.print_to_log_file("Stage 2, fine-tuning")
         return final
 

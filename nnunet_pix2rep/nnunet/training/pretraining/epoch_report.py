@@ -49,11 +49,16 @@ def print_epoch(trainer: nnUNetTrainer, diagnostics: Sequence[str], warnings: Se
 
 
 def write_summary(trainer: Pix2RepTrainer) -> None:
-    """Writes the record and the log of a finished pretraining, and prints how to fine-tune it."""
+    """Writes the record and the log of a finished pretraining."""
     summary = trainer.record() | {"epochs": trainer.current_epoch, "logging": trainer.logger.get_checkpoint()}
     write_json(summary, Path(trainer.output_folder) / SUMMARY_FILE)
+    trainer.print_to_log_file(f"Pretraining complete: {summary['diagnostics']}. Summary in {SUMMARY_FILE}.")
+
+
+def print_next_command(trainer: Pix2RepTrainer) -> None:
+    """How to fine-tune a finished pretraining."""
     trainer.print_to_log_file(
-        f"Pretraining complete: {summary['diagnostics']}. Summary in {SUMMARY_FILE}. Fine-tune with nnUNetv2_train "
-        f"{trainer.plans_manager.dataset_name} {trainer.configuration_name} {trainer.fold} -p "
-        f"{trainer.plans_manager.plans_name} -pretrained_weights {Path(trainer.output_folder) / FINAL}"
+        f"Fine-tune with nnUNetv2_train {trainer.plans_manager.dataset_name} {trainer.configuration_name} "
+        f"{trainer.fold} -p {trainer.plans_manager.plans_name} -tr nnUNetTrainerPix2RepFinetune -pretrained_weights "
+        f"{Path(trainer.output_folder) / FINAL}"
     )

@@ -28,7 +28,12 @@ from nnunet_pix2rep.nnunet.training.nnunet_private import (
     requested_pretrained_weights,
 )
 from nnunet_pix2rep.nnunet.training.out_of_memory import MemoryAdvisingTrainer
-from nnunet_pix2rep.nnunet.training.pretraining.epoch_report import mean_over_processes, print_epoch, write_summary
+from nnunet_pix2rep.nnunet.training.pretraining.epoch_report import (
+    mean_over_processes,
+    print_epoch,
+    print_next_command,
+    write_summary,
+)
 from nnunet_pix2rep.nnunet.training.pretraining.loaders import (
     folder_with_images,
     images_of_fold,
@@ -248,3 +253,4 @@ class PretrainTrainer(MemoryAdvisingTrainer):
         """Writes a summary; there is no segmentation to validate."""
         if self.local_rank == 0:
             write_summary(self)
+            print_next_command(self)
