@@ -9,7 +9,7 @@ from command_line import SHORT, CommandLine
 from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import seen_cases
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 FIRST, SECOND = "Dataset921_HospitalA", "Dataset922_HospitalB"
 INPUT = "encoder.stages.0.0.convs.0.conv.weight"

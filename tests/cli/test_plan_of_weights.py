@@ -6,7 +6,7 @@ import shlex
 import pytest
 from planned_dataset import environment_of, make_planned_dataset
 
-from nnunet_pix2rep.cli import plan
+from nnunet_pix2rep.cli.train import plan
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.checkpoints.files import save_checkpoint_file
