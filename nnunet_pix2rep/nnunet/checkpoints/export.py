@@ -71,10 +71,8 @@ def export_checkpoint(source: Path, file_format: str, target: Path, overwrite: b
             "citations": CITATIONS if record else [],
         }
     else:
-        content |= {
-            "network_weights": transferable_weights(network),
-            "init_args": {name: checkpoint["init_args"][name] for name in INIT_ARGS},
-        }
+        content["network_weights"] = transferable_weights(network)
+        content["init_args"] = {name: checkpoint["init_args"][name] for name in INIT_ARGS}
     save_checkpoint_file(content, target)
     return content
 

@@ -17,10 +17,10 @@ def adopt_plans(
 ) -> tuple[dict[str, Any], bool]:
     """Plans with one configuration of another dataset: its spacing, axes, patch and network.
 
-    nnU-Net's ``move_plans_between_datasets`` does the like; its plans do not preprocess images with more channels, and
-    it takes no dataset without labels. Of one's own plans come the file format and, where the channels are normalized
-    in another way (other modalities, or another number), the normalization; where they are normalized in the same way,
-    so are their intensities: a CT value means the same in both datasets.
+    nnU-Net's ``move_plans_between_datasets`` does much the same, but its plans do not preprocess images with more
+    channels, and it takes no dataset without labels. The file format comes from the dataset's own plans, and so does
+    the normalization where its channels are normalized in another way (other modalities, or another number). Where
+    they are normalized alike, the other dataset's intensities are kept: a CT value means the same in both.
 
     Args:
         own: The dataset's own plans.
