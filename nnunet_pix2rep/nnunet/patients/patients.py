@@ -130,17 +130,17 @@ def _by_regex(cases: list[str], patient_regex: str) -> dict[str, Patient]:
     try:
         expression = re.compile(patient_regex)
     except re.error as error:
-        raise UserError(f"--patient-regex {patient_regex!r} is not a valid regular expression: {error}.") from error
+        raise UserError(f"--patient-regex '{patient_regex}' is not a valid regular expression: {error}.") from error
     if expression.groups != 1:
         raise UserError(
-            f"--patient-regex {patient_regex!r} must have one group in parentheses, the patient, but has "
+            f"--patient-regex '{patient_regex}' must have one group in parentheses, the patient, but has "
             f"{expression.groups}; parentheses that are no group are written (?:...)."
         )
     matches = {case: expression.match(case) for case in cases}
     names = {case: match[1] for case, match in matches.items() if match is not None and match[1]}
     unmatched = [case for case in matches if case not in names]
     if unmatched:
-        raise UserError(f"--patient-regex {patient_regex!r} finds no patient in: {_shorten(unmatched)}.")
+        raise UserError(f"--patient-regex '{patient_regex}' finds no patient in: {_shorten(unmatched)}.")
     return {case: Patient(name) for case, name in names.items()}
 
 

@@ -107,6 +107,13 @@ def test_an_unfit_regular_expression_is_explained(expression, message):
         read_patients(["heart_01"], patient_regex=expression)
 
 
+@pytest.mark.parametrize("expression", [r"heart_\d+", r"(lung_\d+)", r"(\d"])
+def test_a_regular_expression_is_shown_as_it_was_typed(expression):
+    with pytest.raises(UserError) as raised:
+        read_patients(["heart_01"], patient_regex=expression)
+    assert f"'{expression}'" in str(raised.value)
+
+
 def test_the_first_folder_with_a_file_counts(patients_file, tmp_path):
     assert find_patients_file(None, tmp_path / "absent", tmp_path) == patients_file
     assert find_patients_file(None, tmp_path / "absent") is None
