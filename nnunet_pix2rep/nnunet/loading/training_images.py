@@ -15,6 +15,7 @@ from nnunet_pix2rep.nnunet.data.dataset_folders import labeled_cases
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase, has_cases, preprocessed_cases
 from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX, Pool, pool_folder, preprocessing_of, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_of_test_set, patients_with_pool, pool_patients
+from nnunet_pix2rep.nnunet.unlabeled.waiting import waiting_scans
 
 
 def preprocessed_labeled_cases(folder: Path) -> list[ImageCase]:
@@ -49,8 +50,7 @@ def available_images(trainer: nnUNetTrainer) -> dict[str, ImageCase]:
     if not labeled and not unlabeled:
         raise UserError(
             f"{trainer.plans_manager.dataset_name} has no labeled case, and no unlabeled image is preprocessed. Run "
-            f"nnunet_pix2rep preprocess_unlabeled -d {trainer.plans_manager.dataset_name} "
-            f"-c {trainer.configuration_name} -p {trainer.plans_manager.plans_name}."
+            f"{_preprocess_command(trainer)}."
         )
     return {case.identifier: case for case in [*labeled, *unlabeled]}
 
@@ -114,6 +114,28 @@ def draw_probabilities(cases: Sequence[ImageCase], dataset_folder: Path) -> list
     names = [patients[case.identifier].name for case in cases]
     counts = Counter(names)
     return [1 / (len(counts) * counts[name]) for name in names]
+
+
+def describe_waiting(trainer: nnUNetTrainer) -> list[str]:
+    """A line for the log about scans in ``imagesUn`` that were never preprocessed; empty where there are none."""
+    folder = Path(trainer.preprocessed_dataset_folder_base)
+    waiting = waiting_scans(folder, trainer.configuration_manager.data_identifier)
+    if not waiting:
+        return []
+    return [
+        f"WARNING: {len(waiting)} scan(s) in imagesUn, such as {waiting[0]}, are not preprocessed for "
+        f"{trainer.configuration_name}, so this training does not see them. To have them, stop it and run "
+        f"{_preprocess_command(trainer)}"
+    ]
+
+
+def _preprocess_command(trainer: nnUNetTrainer) -> str:
+    """The command that preprocesses the scans in ``imagesUn`` for a trainer's configuration."""
+    plans = trainer.plans_manager
+    return (
+        f"nnunet_pix2rep preprocess_unlabeled -d {plans.dataset_name} -c {trainer.configuration_name} "
+        f"-p {plans.plans_name}"
+    )
 
 
 def describe_held_out(images: Mapping[str, ImageCase], training: Collection[str]) -> list[str]:

@@ -58,11 +58,13 @@ class Pool:
         folder: Folder with the preprocessed images.
         preprocessing: What the result of preprocessing depends on, see :func:`preprocessing_of`.
         images: Identifier -> origin, also of images whose preprocessing is not done.
+        left_out: Raw cases of ``imagesUn`` that were looked at and of which nothing was taken, such as label maps.
     """
 
     folder: Path
     preprocessing: dict[str, Any]
     images: dict[str, PoolImage] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def record_file(self) -> Path:
@@ -82,7 +84,7 @@ class Pool:
         """Writes the record."""
         images = {identifier: asdict(image) for identifier, image in sorted(self.images.items())}
         content = {"format_version": FORMAT_VERSION, "preprocessing": self.preprocessing, "images": images}
-        write_json(content, self.record_file)
+        write_json(content | {"left_out": sorted(self.left_out)}, self.record_file)
 
 
 def pool_folder(dataset_folder: Path, data_identifier: str) -> Path:
@@ -109,7 +111,7 @@ def read_pool(folder: Path) -> Pool | None:
         identifier: PoolImage(**({"dataset": _dataset_in(identifier, image["raw_case"])} | image))
         for identifier, image in content["images"].items()
     }
-    return Pool(folder, content["preprocessing"], images)
+    return Pool(folder, content["preprocessing"], images, content.get("left_out", []))
 
 
 def _dataset_in(identifier: str, raw_case: str) -> str | None:

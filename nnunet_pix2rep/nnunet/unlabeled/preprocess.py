@@ -16,7 +16,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
+from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER, preprocessed_folder, raw_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.plans.plans_file import read_plans, resolve_configuration
 from nnunet_pix2rep.nnunet.unlabeled.label_maps import is_kept, likely_neighbors
@@ -96,6 +96,7 @@ def preprocess_unlabeled(
         ):
             report.failures |= outcome.failures
             _leave_out(outcome.no_scans, pool, selection)
+        _record_left_out(pool, source, dataset_folder)
         report.num_made = sum(pool.is_done(name) for name in todo)
     return report
 
@@ -116,7 +117,7 @@ def _update_record(report: Report, preprocessing: dict[str, Any]) -> Pool:
     Files are deleted before the record says that they are to be made again: a run that is killed then starts over.
     """
     earlier = read_pool(report.folder) or Pool(report.folder, preprocessing)
-    pool = Pool(report.folder, preprocessing)
+    pool = Pool(report.folder, preprocessing, left_out=earlier.left_out)
     for name, image in earlier.images.items():
         reason = _why_invalid(name, image, report.selection)
         if earlier.preprocessing != preprocessing:
@@ -160,6 +161,16 @@ def _leave_out(no_scans: Mapping[str, str], pool: Pool, selection: Selection) ->
         del pool.images[name]
     if no_scans:
         pool.write()
+
+
+def _record_left_out(pool: Pool, source: Source, dataset_folder: Path) -> None:
+    """Notes which scans of ``imagesUn`` were looked at and not taken, so that nothing says later that they wait."""
+    raw = raw_folder(dataset_folder.name)
+    if raw is None or source.folder != (raw / UNLABELED_FOLDER).resolve():
+        return
+    taken = {image.raw_case for image in pool.images.values() if image.dataset is None}
+    pool.left_out = sorted(set(list_raw_cases(source.folder, source.file_ending)) - taken)
+    pool.write()
 
 
 def _by_raw_case(images: Mapping[str, PoolImage]) -> dict[str, dict[str, PoolImage]]:

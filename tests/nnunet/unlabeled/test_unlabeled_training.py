@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planned_dataset import DATASET, environment_of
-from unlabeled_dataset import cine, make_dataset_with_images, write
+from unlabeled_dataset import cine, make_dataset_with_images, volume, write
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
@@ -24,6 +24,7 @@ from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2
 from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_with_pool
 from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.waiting import waiting_scans
 
 PATIENTS = st.lists(st.sampled_from("ABCDEFG"), min_size=1, max_size=12)
 
@@ -193,6 +194,33 @@ def test_without_a_pool_training_is_as_before(make_trainer, root):
     training, validation = make_trainer(nnUNetTrainerPix2RepV2Pretrain, 0).get_cases()
     assert [case.identifier for case in training] == [f"case_0{n}" for n in range(4)]
     assert [case.identifier for case in validation] == ["case_04"]
+
+
+def test_scans_that_are_not_preprocessed_for_the_configuration_are_warned_of(make_trainer, root):
+    trainer = make_trainer(nnUNetTrainerPix2RepV2Pretrain, 0)
+    trainer.get_cases()
+    assert "WARNING" not in log_of(trainer)
+    folder = root / "nnUNet_preprocessed" / DATASET
+    (folder / "nnUNetPlans_2d_unlabeled" / "cine_b_frame02.b2nd").unlink()
+    write(cine([30, 31]), root / "nnUNet_raw" / DATASET / "imagesUn" / "late_0000.nii.gz")
+    command = f"nnunet_pix2rep preprocess_unlabeled -d {DATASET} -c 2d -p nnUNetPlans"
+    trainer.get_cases()
+    assert "WARNING: 2 scan(s) in imagesUn, such as cine_b, are not preprocessed for 2d" in log_of(trainer)
+    assert command in log_of(trainer)
+    (folder / "nnUNetPlans_2d_unlabeled.json").unlink()
+    shutil.rmtree(folder / "nnUNetPlans_2d_unlabeled")
+    trainer.get_cases()
+    assert "WARNING: 4 scan(s) in imagesUn" in log_of(trainer)
+
+
+def test_scans_that_were_left_out_do_not_wait(root):
+    raw, folder = root / "nnUNet_raw" / DATASET, root / "nnUNet_preprocessed" / DATASET
+    write(volume(1) * 0, raw / "imagesUn" / "blank_0000.nii.gz")
+    write(cine([20, 21]), raw / "imagesUn" / "case_00_0000.nii.gz")
+    assert waiting_scans(folder, "nnUNetPlans_2d") == ["blank"]
+    assert preprocess_unlabeled(DATASET, "2d", num_processes=1).selection.left_out
+    assert waiting_scans(folder, "nnUNetPlans_2d") == []
+    assert waiting_scans(folder, "nnUNetPlans_3d_fullres") == ["blank", "cine_a", "cine_b", "cine_c"]
 
 
 def test_the_leak_guard_knows_the_pool(root):

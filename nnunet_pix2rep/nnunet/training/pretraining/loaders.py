@@ -16,6 +16,7 @@ from nnunet_pix2rep.nnunet.loading.training_images import (
     available_images,
     describe_held_out,
     describe_images,
+    describe_waiting,
     draw_probabilities,
 )
 from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
@@ -34,6 +35,8 @@ def images_of_fold(trainer: Pix2RepTrainer) -> tuple[list[ImageCase], list[Image
         UserError: the fold leaves none for one of them.
     """
     images = available_images(trainer)
+    for remark in describe_waiting(trainer):
+        trainer.print_to_log_file(remark)
     if trainer.fold == "all":
         return list(images.values()), list(images.values())
     _, validation = trainer.do_split()
