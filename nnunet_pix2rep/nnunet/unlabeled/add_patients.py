@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ def extend_patients(
         present: The cases that the dataset has already. A new ``patients.json`` must name their patients too.
         patient_regex: As in :func:`nnunet_pix2rep.nnunet.patients.patients.read_patients`.
         table: A CSV file with the columns ``case``, ``patient`` and, if wanted, ``group``.
-        is_new: Whether the dataset is being made, so that the file is wanted and the names of the cases may tell the
-            patients.
+        is_new: Whether the dataset is being made, so that the file is wanted, and the PatientID of DICOM series and the
+            names of the cases may tell the patients.
 
     Returns:
         None instead of a content where no file is needed: without regex or table, in a dataset that has no such file.
@@ -46,7 +47,13 @@ def extend_patients(
     if patient_regex is None and table is None and is_new:
         patients = read_patients(set(names))
         given = {case: {"patient": patient.name, "group": patient.group} for case, patient in patients.items()}
-        return given | records, describe_source(patients, None, None) + "; --patient-regex or --patients says otherwise"
+        by_id = _by_patient_id(images)
+        source = describe_source(patients, None, None)
+        if by_id:
+            dicom = f"PatientID of {len(by_id)} DICOM series: {len(set(by_id.values()))} patient(s)"
+            source = dicom if len(by_id) == len(images) else f"{dicom}; {source}"
+        given |= {case: {"patient": name, "group": None} for case, name in by_id.items()}
+        return given | records, f"{source}; --patient-regex or --patients says otherwise"
     if patient_regex is None and table is None:
         own = "each new case is taken as a patient of its own; --patient-regex or --patients says otherwise"
         new = {name: {"patient": name, "group": None} for name in names if name not in records}
@@ -61,6 +68,23 @@ def extend_patients(
         given = _from_table(table, wanted, {image.label: image.name for image in images})
         source = str(table)
     return _merge(records, given, source), source
+
+
+def _by_patient_id(images: Sequence[FoundImage]) -> dict[str, str]:
+    """Case -> patient by the headers of DICOM series; empty where they do not tell patients apart.
+
+    The patient is named like the first of its cases, since ``patients.json`` and checkpoints are passed on and must not
+    hold a PatientID. Nothing is concluded where a series has no PatientID, or where all series in several folders share
+    one: anonymization often leaves the same word everywhere.
+    """
+    series = [image for image in images if image.is_dicom]
+    cases = defaultdict(list)
+    for image in series:
+        cases[image.patient_id].append(image.name)
+    folders = {image.files[0].parent for image in series}
+    if "" in cases or (len(cases) == 1 and len(folders) > 1):
+        return {}
+    return {name: min(names) for names in cases.values() for name in names}
 
 
 def _from_table(table: Path, wanted: Sequence[str], name_of_label: Mapping[str, str]) -> Records:

@@ -19,7 +19,7 @@ NATURAL_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 DICOM_ENDINGS = (".dcm", ".ima", ".dicom")
 NOT_PERMITTED = "it may not be read (permission denied)"
 MAX_NAME_BYTES = 200  # file names have 255 at most; channel, ending and the name of a dataset are put to a case name
-SERIES_NUMBER = "0020|0011"
+SERIES_NUMBER, PATIENT_ID = "0020|0011", "0010|0020"
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class FoundImage:
         label: The path below the input folder, for messages.
         files: A file per channel, or the slices of a DICOM series in their order.
         is_dicom: Whether it is a DICOM series.
+        patient_id: PatientID of a DICOM series, empty where it has none.
     """
 
     name: str
     label: str
     files: tuple[Path, ...]
     is_dicom: bool = False
+    patient_id: str = ""
 
 
 @dataclass
@@ -184,7 +186,8 @@ def _dicom_series(folder: Path, path: Path) -> list[FoundImage]:
     series = {uid: reader.GetGDCMSeriesFileNames(str(path), uid) for uid in reader.GetGDCMSeriesIDs(str(path))}
     relative = path.relative_to(folder)
     base = relative if relative.parts else Path(folder.name)
-    numbers = {uid: _series_number(Path(files[0])) for uid, files in series.items()}
+    tags = {uid: _read_tags(Path(files[0]), SERIES_NUMBER, PATIENT_ID) for uid, files in series.items()}
+    numbers = {uid: number for uid, (number, _) in tags.items()}
     images = []
     for uid, files in series.items():
         suffix = ""
@@ -192,12 +195,14 @@ def _dicom_series(folder: Path, path: Path) -> list[FoundImage]:
             is_unique = numbers[uid] and list(numbers.values()).count(numbers[uid]) == 1
             suffix = f"_series{numbers[uid]}" if is_unique else f"_{uid}"
         name = case_name(f"{base}{suffix}")
-        images.append(FoundImage(name, f"{relative}{suffix and ' ' + suffix[1:]}", tuple(map(Path, files)), True))
+        label = f"{relative}{suffix and ' ' + suffix[1:]}"
+        images.append(FoundImage(name, label, tuple(map(Path, files)), True, tags[uid][1]))
     return images
 
 
-def _series_number(file: Path) -> str:
+def _read_tags(file: Path, *tags: str) -> tuple[str, ...]:
+    """The values of DICOM tags, empty where the file does not have them."""
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(file))
     reader.ReadImageInformation()
-    return reader.GetMetaData(SERIES_NUMBER).strip() if reader.HasMetaDataKey(SERIES_NUMBER) else ""
+    return tuple(reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else "" for tag in tags)

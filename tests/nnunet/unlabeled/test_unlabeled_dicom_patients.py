@@ -1,0 +1,57 @@
+"""Whose the series of a new dataset are, by the PatientID in their headers."""
+
+import json
+from pathlib import Path
+
+import pytest
+import SimpleITK
+
+from nnunet_pix2rep.nnunet.unlabeled.add_patients import extend_patients
+from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage, find_images
+
+
+def series(*named):
+    """Images of DICOM series, given as path and PatientID."""
+    return [FoundImage(Path(path).name, path, (Path(f"{path}.dcm"),), True, patient) for path, patient in named]
+
+
+def patients_of(folder, images):
+    records, source = extend_patients(folder, images, [], None, None, is_new=True)
+    return {case: record["patient"] for case, record in records.items()}, source
+
+
+def test_series_of_one_patient_id_are_of_one_patient_whose_id_is_not_passed_on(tmp_path):
+    images = series(("a/anna_es", "4711"), ("a/anna_ed", "4711"), ("b/ben", "4712"))
+    patients, source = patients_of(tmp_path, images)
+    assert patients == {"anna_es": "anna_ed", "anna_ed": "anna_ed", "ben": "ben"}
+    assert "PatientID of 3 DICOM series: 2 patient(s); --patient-regex" in source
+    assert "471" not in json.dumps(patients) + source
+
+
+@pytest.mark.parametrize("constant", ["", "ANONYMOUS"])
+def test_what_anonymization_left_in_all_folders_makes_no_one_the_same(tmp_path, constant):
+    patients, source = patients_of(tmp_path, series(("a/anna", constant), ("b/ben", constant)))
+    assert patients == {"anna": "anna", "ben": "ben"}
+    assert "every case is taken as a patient of its own" in source
+
+
+def test_one_patient_in_one_folder_and_files_without_headers(tmp_path):
+    images = [*series(("a/ed", "1"), ("a/es", "1")), FoundImage("carl", "carl.nii.gz", (tmp_path / "carl.nii.gz",))]
+    patients, source = patients_of(tmp_path, images)
+    assert patients == {"ed": "ed", "es": "ed", "carl": "carl"}
+    assert "PatientID of 2 DICOM series: 1 patient(s); case names" in source
+    assert "case names" in patients_of(tmp_path, images[2:])[1]
+
+
+def test_the_id_is_read_from_the_files(tmp_path):
+    writer = SimpleITK.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for number, patient in enumerate(("4711 ", None), start=1):
+        image = SimpleITK.Image(8, 8, SimpleITK.sitkInt16)
+        tags = {"0020|000e": f"1.2.{number}", "0020|0011": str(number), "0008|0018": f"1.2.{number}.1"}
+        for tag, value in (tags | ({"0010|0020": patient} if patient else {})).items():
+            image.SetMetaData(tag, value)
+        writer.SetFileName(str(tmp_path / f"{number}.dcm"))
+        writer.Execute(image)
+    found = {image.name.rpartition("_")[2]: image.patient_id for image in find_images(tmp_path).images}
+    assert found == {"series1": "4711", "series2": ""}
