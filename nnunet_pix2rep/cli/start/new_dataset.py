@@ -69,8 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         print("Dry run: nothing was written.")
     else:
-        configurations = "2d" if made.dimension == 2 else "2d 3d_fullres"
-        print(f"Next: nnunet_pix2rep plan_unlabeled -d {arguments.d} -c {configurations}")
+        in_3d = "" if made.dimension == 2 else "   (or -c 3d_fullres for trainings in 3D)"
+        print(f"Next: nnunet_pix2rep plan_unlabeled -d {arguments.d} -c 2d{in_3d}")
     return 1 if made.report.problems else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from nnunet_pix2rep.cli.next_commands import before_annotating, plans_option
 from nnunet_pix2rep.cli.start.preprocess_unlabeled import positive_number, print_report
 
 if TYPE_CHECKING:
@@ -114,12 +115,11 @@ def _print_next(planned: Planned, arguments: argparse.Namespace) -> None:
     from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
 
     number = convert_dataset_name_to_id(planned.plans_file.parent.name)  # nnUNetv2_preprocess takes no name
-    plans = "" if planned.plans_file.stem == "nnUNetPlans" else f" -p {planned.plans_file.stem}"
+    plans_name = planned.plans_file.stem
     print("Next:")
     if planned.num_labeled and planned.is_new:
-        print(f"  nnUNetv2_preprocess -d {number} -plans_name {planned.plans_file.stem} -c {' '.join(arguments.c)}")
+        print(f"  nnUNetv2_preprocess -d {number} -plans_name {plans_name} -c {' '.join(arguments.c)}")
     if arguments.no_pp:
         for configuration in arguments.c:
-            print(f"  nnunet_pix2rep preprocess_unlabeled -d {number} -c {configuration}{plans}")
-    for configuration in arguments.c:
-        print(f"  nnUNetv2_train {number} {configuration} all{plans} -tr nnUNetTrainerPix2RepV2Pretrain")
+            print(f"  nnunet_pix2rep preprocess_unlabeled -d {number} -c {configuration}{plans_option(plans_name)}")
+    print("\n".join(before_annotating(number, arguments.c, plans_name, arguments.c[0])))
