@@ -6,8 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_pix2rep.cli.next_commands import device_option, plans_option
+
 if TYPE_CHECKING:
     from nnunet_pix2rep.annotation.collect.run import CollectReport
+    from nnunet_pix2rep.annotation.work_folder import Suggestion
 
 HELP = "Check finished labels and take them into imagesTr and labelsTr of a dataset."
 
@@ -70,6 +73,21 @@ def _next_command(report: CollectReport, dataset: str) -> str:
     if not report.preprocessed:
         return f"nnUNetv2_plan_and_preprocess -d {dataset}"
     suggestion = report.suggestion
-    configuration = suggestion.configuration if suggestion is not None else "CONFIGURATION"
-    plans = f" -p {suggestion.plans}" if suggestion is not None and suggestion.plans != "nnUNetPlans" else ""
-    return f"nnUNetv2_train {dataset} {configuration} all -tr nnUNetTrainerPix2RepFinetune{plans}"
+    trainer, configuration, plans = "nnUNetTrainerPix2RepV2", "CONFIGURATION", ""
+    if suggestion is not None:
+        configuration, plans = suggestion.configuration, plans_option(suggestion.plans)
+        if _is_pretrained(report.dataset, suggestion):
+            trainer = "nnUNetTrainerPix2RepFinetune"
+    return f"nnUNetv2_train {dataset} {configuration} all -tr {trainer}{plans}{device_option()}"
+
+
+def _is_pretrained(dataset_name: str, suggestion: Suggestion) -> bool:
+    """Whether a fine-tuning in fold all finds a pretraining by itself."""
+    from nnunetv2.paths import nnUNet_results
+
+    from nnunet_pix2rep.nnunet.checkpoints.transfer import finished_pretrainings
+
+    if not nnUNet_results.is_set():
+        return False
+    results = Path(nnUNet_results) / dataset_name
+    return bool(finished_pretrainings(results, suggestion.plans, suggestion.configuration, "all"))

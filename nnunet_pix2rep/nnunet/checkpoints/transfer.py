@@ -52,14 +52,12 @@ def find_pretraining(
     Raises:
         UserError: there is none, or there are several.
     """
-    result = f"{PRETRAINING_SUFFIX}__{plans_name}__{configuration}"
-    folders = sorted(folder for folder in results_folder.glob("*") if folder.name.endswith(result))
-    candidates = [folder / f"fold_{fold}" / FINAL for folder in folders]
-    found = [file for file in candidates if file.is_file()]
+    found = finished_pretrainings(results_folder, plans_name, configuration, fold)
     if not found:
+        folder = results_folder / f"*{_result_name(plans_name, configuration)}" / f"fold_{fold}"
         raise UserError(
             f"There is no finished pretraining of plans {plans_name}, configuration {configuration}, fold {fold}: "
-            f"looked for {results_folder / f'*{result}' / f'fold_{fold}' / FINAL}. Run nnUNetv2_train with -tr "
+            f"looked for {folder / FINAL}. Run nnUNetv2_train with -tr "
             f"{' or '.join(pretraining_trainers())} first, or name a checkpoint with {option}."
         )
     if len(found) > 1:
@@ -67,6 +65,19 @@ def find_pretraining(
             f"There are several pretrainings to start from: {', '.join(map(str, found))}. Choose one with {option}."
         )
     return found[0]
+
+
+def finished_pretrainings(results_folder: Path, plans_name: str, configuration: str, fold: int | str) -> list[Path]:
+    """The checkpoints that :func:`find_pretraining` chooses from, sorted; the arguments are its own."""
+    name = _result_name(plans_name, configuration)
+    folders = sorted(folder for folder in results_folder.glob("*") if folder.name.endswith(name))
+    candidates = [folder / f"fold_{fold}" / FINAL for folder in folders]
+    return [file for file in candidates if file.is_file()]
+
+
+def _result_name(plans_name: str, configuration: str) -> str:
+    """What nnU-Net's name of the folder of a pretraining's results ends with."""
+    return f"{PRETRAINING_SUFFIX}__{plans_name}__{configuration}"
 
 
 @dataclass(frozen=True)

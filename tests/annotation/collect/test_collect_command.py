@@ -12,7 +12,8 @@ from nnunet_pix2rep.files import read_json, write_json
 CHOSEN = {"case_00": [6], "case_03": [3, 7]}
 
 
-def test_it_says_what_was_taken_and_what_comes_next(scans, capsys):
+def test_it_says_what_was_taken_and_what_comes_next(scans, capsys, monkeypatch):
+    monkeypatch.setattr("nnunet_pix2rep.devices.usable_devices", lambda: ("cpu",))
     scans.prepare(CHOSEN)
     assert main(["collect", "-d", "901", "-i", str(scans.labels), "--dry-run"]) == 0
     assert "3 slices of 2 cases can be taken" in capsys.readouterr().out
@@ -21,9 +22,15 @@ def test_it_says_what_was_taken_and_what_comes_next(scans, capsys):
     assert "case_03: slice 3, 7\n" in printed
     assert f"{PLANS}_2d: 2 case(s) preprocessed" in printed
     assert "3 slices of 2 cases taken, 2 cases with new labels" in printed
-    assert f"Next: nnUNetv2_train 901 2d all -tr nnUNetTrainerPix2RepFinetune -p {PLANS}" in printed
+    assert f"Next: nnUNetv2_train 901 2d all -tr nnUNetTrainerPix2RepV2 -p {PLANS} -device cpu\n" in printed
+    name = f"nnUNetTrainerPix2RepPretrain__{PLANS}__2d"
+    final = scans.root / "nnUNet_results" / DATASET / name / "fold_all" / "checkpoint_final.pth"
+    final.parent.mkdir(parents=True)
+    final.touch()
     assert main(["collect", "-d", "901", "-i", str(scans.labels)]) == 0
-    assert "case_03: slice 3, 7, nothing new" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "case_03: slice 3, 7, nothing new" in printed
+    assert f"Next: nnUNetv2_train 901 2d all -tr nnUNetTrainerPix2RepFinetune -p {PLANS}" in printed
 
 
 def test_a_refusal_ends_with_code_1_and_the_reasons(scans, capsys):
