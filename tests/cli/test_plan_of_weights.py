@@ -43,7 +43,8 @@ def weights_of(dataset):
     return dataset.parents[1] / "weights.pth"
 
 
-def test_it_says_where_the_plans_are_from_what_is_not_set_and_what_comes_next(dataset, capsys):
+def test_it_says_where_the_plans_are_from_what_is_not_set_and_what_comes_next(dataset, capsys, monkeypatch):
+    monkeypatch.setattr("nnunet_pix2rep.devices.usable_devices", lambda: ("cpu", "cuda"))
     weights = weights_of(dataset)
     assert run(f"-d 900 -c 2d -o Large --weights {weights}") == 0
     lines = capsys.readouterr().out.splitlines()

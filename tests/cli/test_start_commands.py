@@ -57,12 +57,13 @@ def test_each_command_names_the_next(root, scans, capsys, in_this_process):
     printed = capsys.readouterr().out
     assert "Labels: background 0, LV 1, RV 2, ignore 3" in printed
     assert "Channels: MRI (the default: give --channels CT" in printed
-    assert "Next: nnunet_pix2rep plan_unlabeled -d 512 -c 2d 3d_fullres" in printed
+    assert "Next: nnunet_pix2rep plan_unlabeled -d 512 -c 2d   (or -c 3d_fullres" in printed
     assert plan() == 0
     printed = capsys.readouterr().out
     assert "5 images preprocessed" in printed
     assert "those of the body" in printed
     assert "nothing needs to be planned again when labels come" in printed
+    assert "  nnunet_pix2rep suggest -d 512 -c 2d --slices 20 -o to_annotate\n" in printed
     assert "  nnUNetv2_train 512 2d all -tr nnUNetTrainerPix2RepV2Pretrain" in printed
     assert plan() == 0
     assert "Kept the plans that are there" in capsys.readouterr().out
@@ -70,7 +71,8 @@ def test_each_command_names_the_next(root, scans, capsys, in_this_process):
     printed = capsys.readouterr().out
     assert "  nnunet_pix2rep preprocess_unlabeled -d 512 -p Pix2RepPlans -c 2d_compact\n" in printed
     assert "preprocess_unlabeled -d 512 -p Pix2RepPlans -c 2d\n" not in printed  # done
-    assert "  nnUNetv2_train 512 2d_compact all -p Pix2RepPlans" in printed
+    assert "  nnunet_pix2rep suggest -d 512 -c 2d_compact -p Pix2RepPlans --slices 20" in printed
+    assert "  nnUNetv2_train 512 2d_compact all -p Pix2RepPlans -tr nnUNetTrainerPix2RepV2Pretrain" in printed
 
 
 def test_ct_is_told_from_mri_by_its_values_and_replanning_by_its_name(root, scans, capsys, in_this_process):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nnunet_pix2rep.cli.next_commands import before_annotating, device_option
+
 HELP = "Write plans with Pix2Rep's settings, and optionally a compact configuration for small machines."
 
 PREPROCESS = "nnUNetv2_preprocess -d {} -plans_name {}"
@@ -121,27 +123,45 @@ def _print_settings(plans: dict, configurations: list[str]) -> None:
 
 
 def _print_next_commands(arguments: argparse.Namespace, folder: Path, plans: dict, configurations: list[str]) -> None:
+    from nnunet_pix2rep.files import read_json
+    from nnunet_pix2rep.nnunet.data.annotation_record import read_annotations
     from nnunet_pix2rep.nnunet.data.dataset_folders import is_without_labels
-    from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
-    from nnunet_pix2rep.nnunet.unlabeled.pool import pool_folder
+    from nnunet_pix2rep.nnunet.unlabeled.waiting import unlabeled_scans
 
     without_labels = is_without_labels(folder.name)
-    preprocess = PREPROCESS_UNLABELED if without_labels else PREPROCESS
-    print("Next:")
-    for configuration in configurations:
-        # A folder of the compact configuration may be left from other plans, with another spacing.
-        is_compact = configuration != arguments.c
-        data = folder / resolve_configuration(plans, configuration)["data_identifier"]
-        done = pool_folder(folder, data.name) if without_labels else data
-        if is_compact or not done.is_dir():
-            print(f"  {preprocess.format(_number(folder), arguments.o)} -c {configuration}")
-    trainer, start = "nnUNetTrainerPix2RepPretrain", ""
+    commands = [command for name in configurations for command in _preprocessing(arguments, folder, plans, name)]
+    if read_annotations(folder) and any(command.startswith("nnUNetv2") for command in commands):
+        # nnU-Net's preprocessing does not know what to do with single annotated slices
+        commands.append(f"nnunet_pix2rep collect -d {_number(folder)}")
+    print("\n  ".join(["Next:", *commands]))
+    if without_labels and arguments.weights is None:
+        print("\n".join(before_annotating(_number(folder), configurations, arguments.o, configurations[-1])))
+        return
+    is_sparse = "ignore" in read_json(folder / "dataset.json")["labels"] or bool(unlabeled_scans(folder))
+    trainer, start = "nnUNetTrainerPix2RepV2" if is_sparse else "nnUNetTrainerPix2RepPretrain", ""
     if arguments.weights is not None:
         trainer = "nnUNetTrainerPix2RepV2Pretrain" if without_labels else "nnUNetTrainerPix2RepFinetune"
         start = f" -pretrained_weights {arguments.weights.resolve()}"
     for configuration in configurations:
-        fold = f"{configuration} {'all' if without_labels else 0}"
-        print(f"  nnUNetv2_train {_number(folder)} {fold} -p {arguments.o} -tr {trainer}{start}")
+        fold = f"{configuration} {'all' if is_sparse else 0}"
+        print(f"  nnUNetv2_train {_number(folder)} {fold} -p {arguments.o} -tr {trainer}{start}{device_option()}")
+
+
+def _preprocessing(arguments: argparse.Namespace, folder: Path, plans: dict, configuration: str) -> list[str]:
+    """Commands for what is not preprocessed under the new plans."""
+    from nnunet_pix2rep.nnunet.data.dataset_folders import is_without_labels
+    from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
+    from nnunet_pix2rep.nnunet.unlabeled.waiting import unlabeled_scans, waiting_scans
+
+    # A folder of the compact configuration may be left from other plans, with another spacing.
+    is_compact = configuration != arguments.c
+    data = folder / resolve_configuration(plans, configuration)["data_identifier"]
+    commands = []
+    if not is_without_labels(folder.name) and (is_compact or not data.is_dir()):
+        commands.append(PREPROCESS)
+    if unlabeled_scans(folder) if is_compact else waiting_scans(folder, data.name):
+        commands.append(PREPROCESS_UNLABELED)
+    return [f"{command.format(_number(folder), arguments.o)} -c {configuration}" for command in commands]
 
 
 def _number(folder: Path) -> int:
