@@ -77,7 +77,7 @@ def test_a_comparison_uses_the_draws_that_both_methods_have(script, monkeypatch)
     monkeypatch.setattr(shown, "scores", lambda _folder, method, _setting: tables[method])
     assert shown.mean_dice("any", "first", shown.Setting(1)) == pytest.approx(0.7)
     assert shown.mean_dice("any", "first", shown.Setting(1), beside=("second",)) == pytest.approx(0.6)
-    assert shown.gain("first", "second", shown.Setting(1)) == pytest.approx(0.2)
+    assert shown.gain("any", "first", "second", shown.Setting(1)) == pytest.approx(0.2)
 
 
 def test_what_was_not_run_is_an_error_and_no_empty_cell(script):
