@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -55,18 +55,47 @@ def select_one_per_patient(pool: SlicePool, budget: int, generator: torch.Genera
 def _in_turns(
     pool: SlicePool, budget: int, generator: torch.Generator, wanted_position: Callable[[int], float]
 ) -> list[int]:
-    """Patients take turns; each gives the free slice that is nearest to the position wanted in this turn."""
+    """Patients take turns, and so do the scans of each, such as the two phases of a heart.
+
+    Each gives the free slice that is nearest to the position wanted in this turn.
+    """
     free_of = _free_by_patient(pool, budget)
     order = patients_in_turn(pool, generator)
+    sizes = Counter(pool.cases)
+    annotated = Counter(pool.cases[index] for index in pool.annotated.nonzero().flatten().tolist())
+    scans_of = {}
+    for patient in order:
+        places = torch.randperm(len(free_of[patient]), generator=generator).tolist()
+        shuffled = [free_of[patient][place] for place in places]
+        scans_of[patient] = _scans_in_turn(pool.cases, shuffled, sizes, annotated)
     chosen: list[int] = []
     while len(chosen) < budget:
         for patient in order:
-            if free_of[patient] and len(chosen) < budget:
+            if scans_of[patient] and len(chosen) < budget:
                 wanted = wanted_position(len(chosen))
-                best = min(free_of[patient], key=lambda index: abs(float(pool.positions[index]) - wanted))
-                free_of[patient].remove(best)
+                scan = scans_of[patient].popleft()
+                best = min(scan, key=lambda index: abs(float(pool.positions[index]) - wanted))
+                scan.remove(best)
                 chosen.append(best)
+                if scan:
+                    scans_of[patient].append(scan)
     return chosen
+
+
+def _scans_in_turn(
+    cases: Sequence[str], slices: Sequence[int], sizes: Mapping[str, int], annotated: Mapping[str, int]
+) -> deque[list[int]]:
+    """The slices of a patient by scan: scans with the fewest annotated slices first, else in the order given.
+
+    Scans of a single slice are taken together: they are slices of a volume, whose positions tell them apart, or stand
+    for whole scans, of which none comes first.
+    """
+    slices_of: dict[str | None, list[int]] = {}
+    for index in slices:
+        case = cases[index]
+        slices_of.setdefault(case if sizes[case] > 1 else None, []).append(index)
+    in_order = sorted(slices_of, key=lambda case: 0 if case is None else annotated[case])
+    return deque(slices_of[case] for case in in_order)
 
 
 def _free_by_patient(pool: SlicePool, budget: int) -> dict[str, list[int]]:

@@ -96,6 +96,35 @@ def test_one_per_patient_spreads_positions(seed):
     assert float(positions[-1]) > 0.8
 
 
+def phases(pool):
+    """The pool with its slices, by turns, in two scans of each patient whose positions are the same."""
+    first = [index % 2 == 0 for index in range(len(pool))]
+    cases = [f"{patient}_{'ED' if one else 'ES'}" for patient, one in zip(pool.patients, first, strict=True)]
+    return replace(pool, cases=tuple(cases), positions=pool.positions - 0.1 * (~torch.tensor(first)))
+
+
+@pytest.mark.parametrize("name", ["one_per_patient", "middle"])
+def test_no_phase_of_a_heart_is_preferred_and_each_has_its_turn(name):
+    pool = phases(make_pool(patients=30, slices=10))
+    chosen = SELECTORS[name](pool, 60, seeded())
+    first = [pool.cases[index].endswith("ED") for index in chosen[:30]]
+    assert 8 <= sum(first) <= 22
+    assert len({pool.cases[index] for index in chosen}) == 60
+
+
+def test_a_second_round_begins_with_the_phase_that_has_no_annotation():
+    pool = phases(make_pool(patients=6, slices=10, annotated=range(0, 60, 10)))  # a slice of ED of each patient
+    chosen = SELECTORS["one_per_patient"](pool, 6, seeded())
+    assert all(pool.cases[index].endswith("ES") for index in chosen)
+
+
+def test_slices_in_files_of_their_own_keep_their_spread_positions():
+    pool = make_pool(patients=10, slices=20)
+    pool = replace(pool, cases=tuple(f"image_{index}" for index in range(len(pool))))
+    positions = pool.positions[SELECTORS["one_per_patient"](pool, 10, seeded())].sort().values
+    assert float(positions.diff().max()) < 0.25
+
+
 def test_features_of_another_number_of_slices_are_refused():
     pool = make_pool()
     with pytest.raises(ValueError, match="positions"):
