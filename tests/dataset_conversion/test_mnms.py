@@ -124,11 +124,11 @@ def rewrite(source, name, content):
         (lambda s: (s / TABLE).unlink(), "holds no table"),
         (lambda s: rewrite(s, TABLE, "External code,Vendor,ED,ES\nA0S9V9,A,0,2\n"), "csv has no column 'Centre'"),
         (
-            lambda s: rewrite(s, TABLE, "External code,Vendor,Center,ED,ES\nA0S9V9,A,1,0,2\nA0S9V9,A,1,0,2\n"),
+            lambda s: rewrite(s, TABLE, "External code,Vendor,Centre,ED,ES\nA0S9V9,A,1,0,2\nA0S9V9,A,1,0,2\n"),
             "csv has two rows for A0S9V9",
         ),
         (
-            lambda s: rewrite(s, TABLE, "External code,Vendor,Center,ED,ES\nA0S9V9,A,1,zero,2\n"),
+            lambda s: rewrite(s, TABLE, "External code,Vendor,Centre,ED,ES\nA0S9V9,A,1,zero,2\n"),
             "csv: ED of A0S9V9 must be a whole number, but is 'zero'",
         ),
         (lambda s: (s / "Testing/E9V4Z8/E9V4Z8_sa.nii.gz").unlink(), r"E9V4Z8_sa_gt\.nii\.gz has no image"),
