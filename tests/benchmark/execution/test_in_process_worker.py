@@ -99,9 +99,9 @@ def test_a_worker_ends_when_it_is_closed(worker, tmp_path):
 
 def test_a_command_keeps_its_lock_when_the_benchmark_is_killed_and_frees_it_when_it_is_done(tmp_path):
     lock, log, go_on = tmp_path / "lock", tmp_path / "log", tmp_path / "go_on"
-    command = (
-        "import os, pathlib, time\nprint(os.getpid(), flush=True)\n"
-        f"while not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.02)"
+    command = (  # on one line, as lines_of wants it: the log begins with the command
+        "import os, pathlib, time; print(os.getpid(), flush=True); "
+        f"[time.sleep(0.02) for _ in iter(pathlib.Path({str(go_on)!r}).exists, True)]"
     )
     code = (
         "import os, pathlib, sys\n"
