@@ -11,12 +11,12 @@ from nnunet_pix2rep.annotation.start.fingerprint import FINGERPRINT_FILE, FROM_B
 from nnunet_pix2rep.doctor.findings import Finding, error, ok, warning
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER, is_without_labels, labeled_cases, raw_folder
-from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
+from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER, is_without_labels, labeled_cases
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
 from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
 from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
 from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX
+from nnunet_pix2rep.nnunet.unlabeled.waiting import waiting_scans
 
 SUBJECT = "unlabeled images"
 INTENSITIES = "foreground_intensity_properties_per_channel"
@@ -49,24 +49,22 @@ def check_pool(
         remedy: The command that preprocesses unlabeled images.
     """
     manager = PlansManager(planned.plans)
+    planned_configuration = manager.get_configuration(configuration)
     try:
-        images, remarks = usable_pool_cases(folder, manager, manager.get_configuration(configuration), labeled)
+        images, remarks = usable_pool_cases(folder, manager, planned_configuration, labeled)
+        waiting = waiting_scans(folder, planned_configuration.data_identifier)
     except UserError as problem:
         return [error(SUBJECT, str(problem), remedy)]
     findings = [warning(SUBJECT, f"{remark}.", remedy) for remark in remarks]
-    if images:
-        return [*findings, ok(SUBJECT, f"{len(images)} take part in the pretraining")]
-    if not labeled_cases(folder.name):
+    if not images and not labeled_cases(folder.name):
         message = "There is neither a labeled case nor a preprocessed image without label: nothing can be trained."
         return [*findings, error(SUBJECT, message, remedy)]
-    if findings:
-        return [*findings, ok(SUBJECT, "0 take part in the pretraining")]
-    raw = raw_folder(folder.name)
-    if raw is None or not (raw / UNLABELED_FOLDER).is_dir():
+    if waiting:
+        message = f"{len(waiting)} scan(s) in {UNLABELED_FOLDER}, such as {waiting[0]}, are not preprocessed, so no "
+        findings.append(warning(SUBJECT, f"{message}training uses them.", remedy))
+    if not images and not findings:
         return [ok(SUBJECT, "none")]
-    waiting = list_raw_cases(raw / UNLABELED_FOLDER, read_json(raw / "dataset.json")["file_ending"])
-    message = f"{len(waiting)} cases in {raw / UNLABELED_FOLDER} are not preprocessed, so no training uses them."
-    return [warning(SUBJECT, message, remedy)] if waiting else [ok(SUBJECT, "none")]
+    return [*findings, ok(SUBJECT, f"{len(images)} take part in the pretraining")]
 
 
 def check_intensities(folder: Path, planned: PlannedNetwork, plan_command: str) -> list[Finding]:

@@ -155,8 +155,17 @@ def test_unlabeled_images_that_wait_for_preprocessing(dataset):
     unlabeled.mkdir()
     shutil.copy(raw_of(dataset) / "imagesTr" / f"{CASES[0]}_0000.nii.gz", unlabeled / "new_0000.nii.gz")
     problem = only_problem(check(dataset), Level.WARNING)
-    assert "1 cases in" in problem.message
+    assert "1 scan(s) in imagesUn, such as new," in problem.message
     assert problem.remedy == f"nnunet_pix2rep preprocess_unlabeled -d 901 -c 2d -p {PLANS}"
+
+
+def test_a_scan_that_came_after_the_others_were_preprocessed(dataset):
+    from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
+
+    test_unlabeled_images_that_wait_for_preprocessing(dataset)
+    preprocess_unlabeled(dataset.name, "2d", PLANS, num_processes=1)
+    shutil.copy(raw_of(dataset) / "imagesTr" / f"{CASES[1]}_0000.nii.gz", raw_of(dataset) / "imagesUn/late_0000.nii.gz")
+    assert "1 scan(s) in imagesUn, such as late," in only_problem(check(dataset), Level.WARNING).message
 
 
 def test_a_pool_of_other_plans_or_without_a_record(dataset):
