@@ -49,6 +49,9 @@ def test_both_stages_run_in_one_training(tiny, trainer_class):
     record = load_checkpoint_file(start_of(trainer))[RECORD_KEY]
     assert record["trainer"] == trainer_class.pretraining_class.__name__
     assert set(record["cases"]) == set(CASES[:4])
+    (log,) = Path(start_of(trainer)).parent.glob("training_log_*.txt")
+    assert "Pretraining complete" in log.read_text()
+    assert "Fine-tune with" not in log.read_text()  # which is what happens next
 
 
 def test_folds_with_the_same_validation_patients_share_a_pretraining(tiny):
