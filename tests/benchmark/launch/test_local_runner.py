@@ -102,7 +102,8 @@ def test_cells_that_need_no_pretraining_are_trained_beside_it(make, fake):
 
     fake.wait = wait
     assert Runner(benchmark, [Slot("cuda", "0", 2)] * 2).run() == {}
-    assert fake.trainers()[0] == "nnUNetTrainerPix2RepPretrain"
+    # The two places start at the same time: which of them is noted first is chance.
+    assert "nnUNetTrainerPix2RepPretrain" in fake.trainers()[:2]
     assert fake.trainers()[-2:] == ["nnUNetTrainerPix2RepFinetune"] * 2
 
 
