@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_pix2rep.demo import DEFAULT_SEED
 from nnunet_pix2rep.demo.phantom import DATASET_ID as PHANTOM_ID
 from nnunet_pix2rep.demo.phantom import DEFAULT_PATIENTS
 from nnunet_pix2rep.demo.phantom import DESCRIPTION as PHANTOM
@@ -45,7 +46,7 @@ class DemoSettings:
         plan_settings: For ``nnunet_pix2rep plan --set``.
     """
 
-    seed: int = 0
+    seed: int = DEFAULT_SEED
     data: Path | None = None
     num_patients: int = DEFAULT_PATIENTS
     num_test: int = 10

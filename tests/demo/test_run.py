@@ -120,5 +120,5 @@ def test_the_whole_demo_on_a_tiny_scale(tmp_path, capsys):
 
     assert run_demo(output, TINY) == summary
     assert capsys.readouterr().out.count("done before") == len(summary["commands"])
-    with pytest.raises(UserError, match="seed was 0 and is now 1"):
+    with pytest.raises(UserError, match=f"seed was {TINY.seed} and is now 1"):
         run_demo(output, DemoSettings(seed=1, num_patients=4, num_test=1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nnunet_pix2rep.demo import DEFAULT_SEED
+
 HELP = (
     "Run the whole job on synthetic cardiac MRI, or on Sunnybrook: pretrain, suggest slices, annotate them, fine-tune; "
     "beside it one patient with as many slices, with and without Pix2Rep."
@@ -23,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed",
         type=_seed,
-        default=0,
+        default=DEFAULT_SEED,
         metavar="S",
-        help="Seed of the phantom, of whom and what is annotated, and of the pretraining. Default: 0.",
+        help="Seed of the phantom, of whom and what is annotated, and of the pretraining. Default: %(default)s.",
     )
     parser.add_argument(
         "--data",
