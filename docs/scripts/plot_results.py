@@ -18,10 +18,12 @@ from results_shown import (
     RANDOM,
     SCHEDULE,
     SLICES,
+    SLICES_OF_A_PATIENT,
     SPREAD,
     STOCK,
     WHOLE,
     Setting,
+    budgets_of,
     mean_dice,
     scores,
 )
@@ -62,7 +64,12 @@ def describe_results() -> str:
         for method, folder, shots, *_ in LINES
         for number in shots
     ]
-    return "; ".join([*slices, *patients])
+    spread = [
+        f"{method} {budget} slices {mean_dice(SLICES, method, Setting(selector=SPREAD, budget=budget)):.4f}"
+        for method in (SCHEDULE, PIX2REP)
+        for budget in budgets_of(SLICES, method, SPREAD)
+    ]
+    return "; ".join([*slices, *patients, *spread])
 
 
 def plot_slices(axis: Axes) -> None:
@@ -83,17 +90,23 @@ def plot_slices(axis: Axes) -> None:
     axis.grid(axis="x", **GRID)
 
 
-def plot_patients(axis: Axes) -> None:
-    """Mean Dice over the number of patients that are labeled as a whole."""
+def plot_effort(axis: Axes) -> None:
+    """Mean Dice over annotated slices: whole patients, and a slice of each patient."""
     for method, folder, shots, color, line in LINES:
         means = [mean_dice(folder, method, Setting(number)) for number in shots]
-        axis.plot(shots, means, line, color=color, ms=4.5, lw=1.7, zorder=3, mfc="white" if line == "--D" else color)
+        slices = [number * SLICES_OF_A_PATIENT for number in shots]
+        axis.plot(slices, means, line, color=color, ms=4.5, lw=1.7, zorder=3, mfc="white" if line == "--D" else color)
+    for method, color in ((SCHEDULE, BLUE), (PIX2REP, ORANGE)):
+        budgets = budgets_of(SLICES, method, SPREAD)
+        means = [mean_dice(SLICES, method, Setting(selector=SPREAD, budget=budget)) for budget in budgets]
+        axis.plot(budgets, means, "-*", color=color, ms=11, lw=1.7, zorder=4)
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(FixedLocator(SHOTS))
+    ticks = (6, 18, 36, 85, 337)
+    axis.xaxis.set_major_locator(FixedLocator(ticks))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xticklabels(str(number) for number in SHOTS)
-    axis.set(ylim=LIMITS, xlabel="patients labeled as a whole", ylabel="Dice")
-    axis.set_title("Whole patients: the schedule matters", loc="left", fontsize=11, fontweight="bold")
+    axis.set_xticklabels(str(number) for number in ticks)
+    axis.set(ylim=LIMITS, xlabel="annotated slices (a patient has 17)", ylabel="Dice")
+    axis.set_title("Dice over annotated slices", loc="left", fontsize=11, fontweight="bold")
     axis.grid(axis="y", **GRID)
 
 
@@ -102,7 +115,7 @@ def plot_results() -> Figure:
     figure = Figure(figsize=(11.5, 4.1))
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1.25, 1)})
     plot_slices(left)
-    plot_patients(right)
+    plot_effort(right)
     for axis in (left, right):
         axis.spines[["top", "right"]].set_visible(False)
         axis.set_axisbelow(True)
@@ -115,7 +128,8 @@ def plot_results() -> Figure:
             [], [], color=ORANGE, marker="D", mfc="white", ls="--", ms=4.5, label="after four times the pretraining"
         ),
     ]
-    figure.legend(handles=handles, loc="lower center", ncols=4, frameon=False, fontsize=9.5)
+    handles.insert(3, Line2D([], [], color="0.3", marker="*", ms=9, ls="", label="a slice of each patient"))
+    figure.legend(handles=handles, loc="lower center", ncols=5, frameon=False, fontsize=9.5)
     figure.subplots_adjust(left=0.185, right=0.985, top=0.91, bottom=0.22, wspace=0.2)
     return figure
 

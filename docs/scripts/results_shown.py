@@ -18,6 +18,8 @@ PATIENTS, LONGER, SLICES = "sunnybrook_4.5mm", "sunnybrook_4.5mm_30000", "sunnyb
 ACDC_SLICES = "acdc_3mm_slices"
 """Folders in docs/benchmarks: whole patients, the same after four times the pretraining, single slices of both sets."""
 BUDGET = 18
+SLICES_OF_A_PATIENT = 337 / 20
+"""Of the twenty Sunnybrook patients that are no test patients, on average."""
 WHOLE, RANDOM, SPREAD = "random_patients", "random", "one_per_patient"
 STOCK, SCHEDULE, PIX2REP = "scratch", "scratch_same_schedule", "pix2rep_v2"
 NAMES = {SLICES: {PIX2REP: "weights:pix2rep_v2_7500.pth"}}
@@ -25,10 +27,11 @@ NAMES = {SLICES: {PIX2REP: "weights:pix2rep_v2_7500.pth"}}
 
 
 class Setting(NamedTuple):
-    """What was annotated: whole patients (``shots``), or ``BUDGET`` slices that a selector chose."""
+    """What was annotated: whole patients (``shots``), or ``budget`` slices that a selector chose."""
 
     shots: int | None = None
     selector: str | None = None
+    budget: int = BUDGET
 
 
 @cache
@@ -53,7 +56,7 @@ def scores(folder: str, method: str, setting: Setting) -> pd.DataFrame:
     if setting.selector is None:
         rows = rows[rows.shots == setting.shots]
     else:
-        rows = rows[(rows.selector == setting.selector) & (rows.budget == BUDGET)]
+        rows = rows[(rows.selector == setting.selector) & (rows.budget == setting.budget)]
     if rows.empty:
         raise KeyError(f"{folder} has no {method} with {setting}")
     return rows.pivot(index="draw", columns="patient", values="dice")
@@ -66,6 +69,13 @@ def mean_dice(folder: str, method: str, setting: Setting, *, beside: tuple[str, 
     for other in beside:
         draws = draws.intersection(scores(folder, other, setting).index)
     return float(dice.loc[draws].mean(axis=None))
+
+
+def budgets_of(folder: str, method: str, selector: str) -> list[int]:
+    """The numbers of slices that a method was trained with."""
+    rows = table(folder)
+    rows = rows[(rows.method == NAMES.get(folder, {}).get(method, method)) & (rows.selector == selector)]
+    return sorted(rows.budget.astype(int).unique().tolist())
 
 
 def gain(folder: str, method: str, over: str, setting: Setting) -> float:
@@ -162,13 +172,13 @@ def findings() -> str:
         f"patients, in the same training: better in {better} of {patients} test patients. `suggest` spreads them for "
         "you.",
         f"**How you fine-tune: {schedule[0]:+.2f} with one labeled patient, {schedule[1]:+.2f} with twenty,** over "
-        "nnU-Net's own trainer in equally short trainings. On spread slices that trainer learned nothing in "
-        f"{(stock_draws < 0.01).sum()} of {len(stock_draws)} draws.",
-        f"**The pretraining adds to slices of few patients, and not always:** with {BUDGET} slices of one or two "
-        f"patients {whole[0]:+.2f} on Sunnybrook and {whole[1]:+.2f} on ACDC; with spread slices {spread[0]:+.2f} and "
-        f"{spread[1]:+.2f}; in other draws, of one to twenty whole patients, {min(by_patients):+.2f} to "
-        f"{max(by_patients):+.2f}. Compare on your own data: `nnUNetTrainerPix2RepFinetuneScratch` starts from random "
-        "weights.",
+        "nnU-Net's own trainer in equally short trainings. On spread slices that trainer learned next to nothing in "
+        f"{(stock_draws < 0.1).sum()} of {len(stock_draws)} draws.",
+        f"**The pretraining: {spread[0]:+.2f} and {spread[1]:+.2f} with spread slices, {whole[0]:+.2f} and "
+        f"{whole[1]:+.2f} with slices of one or two patients,** on Sunnybrook and ACDC, over random weights in the "
+        "same training. It did not pay everywhere: in other draws, of one to twenty whole patients, "
+        f"{min(by_patients):+.2f} to {max(by_patients):+.2f}. Compare on your own data: "
+        "`nnUNetTrainerPix2RepFinetuneScratch` starts from random weights.",
     )
     return "\n".join(
         textwrap.fill(
