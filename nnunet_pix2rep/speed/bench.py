@@ -15,16 +15,16 @@ import torch
 from nnunet_pix2rep.config import Pix2RepConfig, PretrainingConfig
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
-from nnunet_pix2rep.speed.costs import NARROW_CHANNELS, MapShapes, measure_head_and_loss, measure_scaling
-from nnunet_pix2rep.speed.dataset import CONFIGURATIONS, environment, make_synthetic_dataset, nnunet_folders
-from nnunet_pix2rep.speed.default_plans import make_default_datasets
-from nnunet_pix2rep.speed.loops import measure_fine_tuning, measure_loader
-from nnunet_pix2rep.speed.pretraining import measure_pretraining
+from nnunet_pix2rep.speed.measurements.costs import NARROW_CHANNELS, MapShapes, measure_head_and_loss, measure_scaling
+from nnunet_pix2rep.speed.measurements.loops import measure_fine_tuning, measure_loader
+from nnunet_pix2rep.speed.measurements.pretraining import measure_pretraining
+from nnunet_pix2rep.speed.measurements.step import measure_step_overhead
 from nnunet_pix2rep.speed.settings import PRETRAININGS, SpeedSettings
-from nnunet_pix2rep.speed.step import measure_step_overhead
-from nnunet_pix2rep.speed.time_limit import TimeLimit
-from nnunet_pix2rep.speed.timer import make_timer
-from nnunet_pix2rep.speed.trainers import PRETRAINERS, PlannedDataset, make_trainer, quiet
+from nnunet_pix2rep.speed.subjects.dataset import CONFIGURATIONS, environment, make_synthetic_dataset, nnunet_folders
+from nnunet_pix2rep.speed.subjects.default_plans import make_default_datasets
+from nnunet_pix2rep.speed.subjects.trainers import PRETRAINERS, PlannedDataset, make_trainer, quiet
+from nnunet_pix2rep.speed.timing.time_limit import TimeLimit
+from nnunet_pix2rep.speed.timing.timer import make_timer
 
 LARGEST_BATCH, LARGEST_PATCH = 8, 128  # of head_and_loss: the dense path of a whole batch of nnU-Net's fits nowhere
 LARGEST_BATCH_3D, LARGEST_PATCH_3D = 2, 32

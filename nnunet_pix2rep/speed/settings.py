@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnunet_pix2rep.speed.dataset import CONFIGURATIONS
-from nnunet_pix2rep.speed.default_plans import PLANNED_CASES, SHAPE
+from nnunet_pix2rep.speed.subjects.dataset import CONFIGURATIONS
+from nnunet_pix2rep.speed.subjects.default_plans import PLANNED_CASES, SHAPE
 
 RATIOS = ("step_overhead", "head_and_loss", "scaling", "fine_tuning", "loader")
 PRETRAININGS = ("pretraining", "pretraining_compiled")

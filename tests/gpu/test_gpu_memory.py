@@ -6,8 +6,8 @@ from gpu_training import PRETRAINERS
 from tiny_training import make_trainer
 
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.speed.measure import peak_memory
-from nnunet_pix2rep.speed.step import bare_step
+from nnunet_pix2rep.speed.measurements.step import bare_step
+from nnunet_pix2rep.speed.timing.measure import peak_memory
 
 pytestmark = pytest.mark.gpu
 

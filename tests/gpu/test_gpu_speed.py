@@ -7,9 +7,9 @@ import torch
 from tiny_training import PLANS
 
 from nnunet_pix2rep.nnunet.training.nnunet_private import stop_workers
-from nnunet_pix2rep.speed.pretraining import measure_pretraining
-from nnunet_pix2rep.speed.timer import CudaEventTimer, HostTimer, make_timer
-from nnunet_pix2rep.speed.trainers import PRETRAINERS, PlannedDataset, make_trainer
+from nnunet_pix2rep.speed.measurements.pretraining import measure_pretraining
+from nnunet_pix2rep.speed.subjects.trainers import PRETRAINERS, PlannedDataset, make_trainer
+from nnunet_pix2rep.speed.timing.timer import CudaEventTimer, HostTimer, make_timer
 
 pytestmark = pytest.mark.gpu
 

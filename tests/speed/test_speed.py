@@ -11,11 +11,11 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 from nnunet_pix2rep.speed import bench, run
 from nnunet_pix2rep.speed.bench import map_shapes
-from nnunet_pix2rep.speed.dataset import environment, make_synthetic_dataset, nnunet_folders
 from nnunet_pix2rep.speed.run import run_speed
 from nnunet_pix2rep.speed.settings import PARTS, RATIOS, SpeedSettings
+from nnunet_pix2rep.speed.subjects.dataset import environment, make_synthetic_dataset, nnunet_folders
+from nnunet_pix2rep.speed.subjects.trainers import PRETRAINERS, make_trainer, quiet
 from nnunet_pix2rep.speed.summary import summary_lines
-from nnunet_pix2rep.speed.trainers import PRETRAINERS, make_trainer, quiet
 
 CPU = torch.device("cpu")
 TINY = (

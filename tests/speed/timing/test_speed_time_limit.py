@@ -1,4 +1,4 @@
-from nnunet_pix2rep.speed.time_limit import EXPECTED_OTHERWISE, EXPECTED_SECONDS, TimeLimit
+from nnunet_pix2rep.speed.timing.time_limit import EXPECTED_OTHERWISE, EXPECTED_SECONDS, TimeLimit
 
 
 class Clock:

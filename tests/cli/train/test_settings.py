@@ -2,7 +2,7 @@ from pathlib import Path
 
 from nnunet_pix2rep.cli.train.settings import settings_page
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "settings.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "settings.md"
 
 
 def test_the_documentation_lists_the_settings_as_they_are():

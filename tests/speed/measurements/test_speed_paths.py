@@ -6,7 +6,7 @@ import torch
 from nnunet_pix2rep.geometry.grids import identity_grid
 from nnunet_pix2rep.losses.info_nce import InfoNCELoss
 from nnunet_pix2rep.projection_head import ProjectionHead
-from nnunet_pix2rep.speed.paths import Pairs, dense_path, draw_pairs, project_all, sampled_path
+from nnunet_pix2rep.speed.measurements.paths import Pairs, dense_path, draw_pairs, project_all, sampled_path
 
 SIZES = pytest.mark.parametrize("size", [(8, 12), (4, 6, 8)])
 

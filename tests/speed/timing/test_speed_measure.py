@@ -3,8 +3,8 @@ import time
 import pytest
 import torch
 
-from nnunet_pix2rep.speed.measure import alternate, fit_exponent, median_ratio, medians, peak_memory
-from nnunet_pix2rep.speed.timer import HostTimer
+from nnunet_pix2rep.speed.timing.measure import alternate, fit_exponent, median_ratio, medians, peak_memory
+from nnunet_pix2rep.speed.timing.timer import HostTimer
 
 CPU = torch.device("cpu")
 MEGABYTE = 2**20

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.plans.compact import COMPACT_SUFFIX, add_compact_configuration
-from nnunet_pix2rep.speed.trainers import PlannedDataset
+from nnunet_pix2rep.speed.subjects.trainers import PlannedDataset
 
 DATASET = "Dataset999_Speed"
 PLANS = "Pix2RepPlans"

@@ -11,9 +11,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
 from nnunet_pix2rep.nnunet.training.nnunet_private import is_compiled, stop_workers
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
-from nnunet_pix2rep.speed.measure import alternate, median_ratio, medians
-from nnunet_pix2rep.speed.timer import Timer
-from nnunet_pix2rep.speed.trainers import PRETRAINERS, PlannedDataset, make_trainer, quiet
+from nnunet_pix2rep.speed.subjects.trainers import PRETRAINERS, PlannedDataset, make_trainer, quiet
+from nnunet_pix2rep.speed.timing.measure import alternate, median_ratio, medians
+from nnunet_pix2rep.speed.timing.timer import Timer
 
 
 def measure_step_overhead(

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nnunet_pix2rep.config import HeadConfig, InfoNCEConfig, PretrainingConfig, SamplingConfig
-from nnunet_pix2rep.speed.costs import losses_of, measure_head_and_loss, measure_scaling
-from nnunet_pix2rep.speed.timer import HostTimer
+from nnunet_pix2rep.speed.measurements.costs import losses_of, measure_head_and_loss, measure_scaling
+from nnunet_pix2rep.speed.timing.timer import HostTimer
 
 CPU = torch.device("cpu")
 SMALL = PretrainingConfig(

@@ -11,14 +11,14 @@ from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_en
 )
 
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.speed.dataset import (
+from nnunet_pix2rep.speed.subjects.dataset import (
     dataset_json_of,
     environment,
     fingerprint_of,
     preprocess,
     write_cases,
 )
-from nnunet_pix2rep.speed.trainers import PlannedDataset
+from nnunet_pix2rep.speed.subjects.trainers import PlannedDataset
 
 DATASET = "Dataset998_SpeedDefault"
 SHAPE = (128, 256, 256)  # voxels of 1 mm: 2d is planned with patches of 256 x 256, 3d_fullres of 96 x 160 x 160
@@ -38,7 +38,8 @@ def make_default_datasets(
 ) -> dict[str, PlannedDataset]:
     """Writes, plans and preprocesses volumes of smooth noise, by nnU-Net's default planner and by that of ResEnc M.
 
-    nnU-Net's variables must lead to folders below ``root``, see :func:`nnunet_pix2rep.speed.dataset.nnunet_folders`.
+    nnU-Net's variables must lead to folders below ``root``, see
+    :func:`nnunet_pix2rep.speed.subjects.dataset.nnunet_folders`.
 
     Args:
         root: Gets nnU-Net's folders.

@@ -15,11 +15,11 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
 from nnunet_pix2rep.nnunet.training.nnunet_private import is_compiled, stop_workers
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
-from nnunet_pix2rep.speed.loops import num_cached_batches
-from nnunet_pix2rep.speed.measure import alternate, median_ratio, medians, peak_memory
-from nnunet_pix2rep.speed.step import bare_step
-from nnunet_pix2rep.speed.timer import Timer, synchronize
-from nnunet_pix2rep.speed.trainers import PRETRAINERS, PlannedDataset, make_trainer, quiet
+from nnunet_pix2rep.speed.measurements.loops import num_cached_batches
+from nnunet_pix2rep.speed.measurements.step import bare_step
+from nnunet_pix2rep.speed.subjects.trainers import PRETRAINERS, PlannedDataset, make_trainer, quiet
+from nnunet_pix2rep.speed.timing.measure import alternate, median_ratio, medians, peak_memory
+from nnunet_pix2rep.speed.timing.timer import Timer, synchronize
 
 LOSS = "barlow_twins"  # of the trainer that README recommends; step_overhead has both losses
 WARM_UP = 3  # calls in which cuDNN chooses its algorithms, AMP its scale, and torch.compile compiles

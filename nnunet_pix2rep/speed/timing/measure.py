@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
-from nnunet_pix2rep.speed.timer import Timer, synchronize
+from nnunet_pix2rep.speed.timing.timer import Timer, synchronize
 
 Contestants = Mapping[str, Callable[[], Any]]
 

@@ -13,15 +13,15 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
 from nnunet_pix2rep.nnunet.training.nnunet_private import stop_workers
-from nnunet_pix2rep.speed.measure import alternate, median_ratio, medians
-from nnunet_pix2rep.speed.timer import HostTimer
-from nnunet_pix2rep.speed.trainers import (
+from nnunet_pix2rep.speed.subjects.trainers import (
     PRETRAINERS,
     FinetuneFromScratch,
     PlannedDataset,
     make_trainer,
     quiet,
 )
+from nnunet_pix2rep.speed.timing.measure import alternate, median_ratio, medians
+from nnunet_pix2rep.speed.timing.timer import HostTimer
 
 
 def measure_loader(dataset: PlannedDataset, repetitions: int, num_batches: int, device: torch.device) -> dict[str, Any]:

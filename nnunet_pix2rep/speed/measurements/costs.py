@@ -13,9 +13,9 @@ from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
 from nnunet_pix2rep.losses.info_nce import InfoNCELoss
 from nnunet_pix2rep.losses.pairs import PairLoss
 from nnunet_pix2rep.projection_head import ProjectionHead
-from nnunet_pix2rep.speed.measure import alternate, fit_exponent, median_ratio, medians, peak_memory
-from nnunet_pix2rep.speed.paths import dense_path, draw_pairs, sampled_path
-from nnunet_pix2rep.speed.timer import Timer
+from nnunet_pix2rep.speed.measurements.paths import dense_path, draw_pairs, sampled_path
+from nnunet_pix2rep.speed.timing.measure import alternate, fit_exponent, median_ratio, medians, peak_memory
+from nnunet_pix2rep.speed.timing.timer import Timer
 
 NARROW_CHANNELS = 32  # features of nnU-Net's last decoder stage
 EXACT_LOSS_MAX_POINTS = 16384  # InfoNCE with all negatives takes minutes beyond

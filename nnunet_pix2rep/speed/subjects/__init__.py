@@ -1,0 +1,1 @@
+"""What it is measured on: synthetic datasets, planned by nnU-Net, and trainers on them."""
