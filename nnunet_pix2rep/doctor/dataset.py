@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from batchgenerators.utilities.file_and_folder_operations import subfiles
-from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
+from nnunetv2.paths import nnUNet_preprocessed
 from torch import nn
 
 from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.doctor.case_names import check_case_names, hidden_cases
-from nnunet_pix2rep.doctor.findings import Finding, Level, error, ok, shorten, warning
+from nnunet_pix2rep.doctor.findings import Finding, Level, error, ok, problem_of, shorten, warning
+from nnunet_pix2rep.doctor.folds import check_folds
 from nnunet_pix2rep.doctor.plans import PlansCheck
 from nnunet_pix2rep.doctor.sparse_labels import check_sparse_labels
 from nnunet_pix2rep.doctor.unlabeled import check_fold_without_labels, check_intensities, check_pool, has_pool
@@ -30,10 +29,7 @@ from nnunet_pix2rep.nnunet.data.dataset_folders import (
     training_cases,
 )
 from nnunet_pix2rep.nnunet.data.preprocessed_images import preprocessed_cases
-from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
 from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
-from nnunet_pix2rep.nnunet.patients.patients import cases_by_patient, check_patient_leak
-from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, known_patients
 
 PLAN_UNLABELED = "nnunet_pix2rep plan_unlabeled -d {d} -c {c}"
 WITHOUT_LABELS = (
@@ -89,7 +85,7 @@ class DatasetCheck:
 
     def _planning(self, with_labels: str) -> str:
         """The command that plans the dataset, by its images alone if it has no labels."""
-        without_labels = not _problem(lambda: dataset_name_of(self.dataset)) and is_without_labels(
+        without_labels = not problem_of(lambda: dataset_name_of(self.dataset)) and is_without_labels(
             dataset_name_of(self.dataset)
         )
         return self.command(PLAN_UNLABELED if without_labels else with_labels)
@@ -116,16 +112,16 @@ class DatasetCheck:
         return [found]
 
     def _remedy_of_no_folder(self) -> str:
-        if nnUNet_preprocessed.is_set() and _problem(lambda: dataset_name_of(self.dataset)) is not None:
+        if nnUNet_preprocessed.is_set() and problem_of(lambda: dataset_name_of(self.dataset)) is not None:
             return self.command("nnunet_pix2rep new_dataset -i SCANS -d {d} ..., or put the dataset into nnUNet_raw")
         return self._planning("nnUNetv2_plan_and_preprocess -d {d}")
 
     def _remedy_of_dataset(self, folder: Path) -> str:
         """Planning again would replace the plans, so that what is missing or damaged is restored by itself."""
         raw = raw_folder(folder.name)
-        if _problem(lambda: read_json(folder / "dataset.json")) is None:
+        if problem_of(lambda: read_json(folder / "dataset.json")) is None:
             return self._planning("nnUNetv2_plan_and_preprocess -d {d}")
-        if raw is not None and _problem(lambda: read_json(raw / "dataset.json")) is None:
+        if raw is not None and problem_of(lambda: read_json(raw / "dataset.json")) is None:
             return f"cp {shlex.quote(str(raw / 'dataset.json'))} {shlex.quote(str(folder))}"
         return f"restore {folder / 'dataset.json'}; every nnU-Net checkpoint of the dataset has a copy beside it"
 
@@ -160,7 +156,7 @@ class DatasetCheck:
         if unknown := sorted(set(self.cases) - set(wanted)):
             message = f"{len(unknown)} preprocessed cases are no training cases (any more): {shorten(unknown)}."
             findings.append(warning("preprocessing", message, remedy))
-        broken = [text for text in (_problem(partial(self._open, image)) for image in images) if text]
+        broken = [text for text in (problem_of(partial(self._open, image)) for image in images) if text]
         findings += [error("preprocessing", text, remedy) for text in broken[:3]]
         findings += self._check_ground_truth(wanted)
         return findings or [ok("preprocessing", f"all {len(wanted)} cases in {data.name}")]
@@ -186,68 +182,10 @@ class DatasetCheck:
 
     def check_splits(self) -> list[Finding]:
         """Folds against the preprocessed cases, the patients and the results that are there."""
+        assert self.folder is not None
         if not self.has_labels:
-            assert self.folder is not None
             return check_fold_without_labels(self.folder, self.fold)
         if not self.cases:
             return []
-        assert self.folder is not None
-        file = self.folder / SPLITS_FILE
         remedy = self.command("nnunet_pix2rep split -d {d} --cross-validation")
-        if not file.is_file():
-            return self._check_without_splits(remedy)
-        try:
-            splits = read_json(file)
-            folds = range(len(splits)) if self.fold in (None, "all") else [self.fold]
-            for fold in folds:
-                check_fold(fold, self.folder, self.cases)
-            names = sorted({case for split in splits for side in ("train", "val") for case in split[side]})
-            leaks = check_patient_leak(splits, known_patients(self.folder, names))
-        except UserError as problem:
-            return [error("splits", str(problem), remedy)]
-        except (KeyError, TypeError) as problem:
-            return [error("splits", f'{file} is no list of folds with "train" and "val": {problem!r}', remedy)]
-        findings = [error("splits", leak, remedy) for leak in leaks[:3]]
-        if len(leaks) > 3:
-            findings.append(error("splits", f"{len(leaks) - 3} more patients are on both sides of a fold.", remedy))
-        findings += self._check_results(len(splits))
-        return findings or [ok("splits", f"{len(splits)} folds in {SPLITS_FILE}, patients kept apart")]
-
-    def _check_without_splits(self, remedy: str) -> list[Finding]:
-        assert self.folder is not None
-        if problem := _problem(partial(check_fold, 0 if self.fold is None else self.fold, self.folder, self.cases)):
-            return [error("splits", problem, remedy)]
-        several = [
-            cases for cases in cases_by_patient(known_patients(self.folder, self.cases)).values() if len(cases) > 1
-        ]
-        if several:
-            message = f"There is no {SPLITS_FILE}: nnU-Net will split cases, and {len(several)} patients have several."
-            return [warning("splits", message, remedy)]
-        return [ok("splits", f"no {SPLITS_FILE} yet: nnU-Net will make five folds")]
-
-    def _check_results(self, num_folds: int) -> list[Finding]:
-        """Results of folds that the splits file does not have: nnU-Net made up a random split for them."""
-        assert self.folder is not None
-        if not nnUNet_results.is_set():
-            return []
-        folders = Path(os.fspath(nnUNet_results)).glob(f"{self.folder.name}/*__{self.plans_name}__*/fold_*")
-        numbers = {folder: folder.name.removeprefix("fold_") for folder in sorted(folders)}
-        beyond = [str(folder) for folder, number in numbers.items() if number.isdigit() and int(number) >= num_folds]
-        if not beyond:
-            return []
-        message = (
-            f"{SPLITS_FILE} has the folds 0 to {num_folds - 1}, but there are results of others, for which nnU-Net "
-            f"made up a random split: {shorten(beyond)}."
-        )
-        return [
-            warning("splits", message, "train these folds again, or restore the splits file that they were made with")
-        ]
-
-
-def _problem(check: Callable[[], Any]) -> str | None:
-    """The message of a check that fails."""
-    try:
-        check()
-    except UserError as problem:
-        return str(problem)
-    return None
+        return check_folds(self.folder, self.fold, self.cases, self.plans_name, remedy)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
+
+from nnunet_pix2rep.errors import UserError
 
 
 class Level(Enum):
@@ -51,3 +54,12 @@ def shorten(names: Sequence[str], limit: int = 5) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def problem_of(check: Callable[[], Any]) -> str | None:
+    """The message of a check that raises a UserError; None: it passes."""
+    try:
+        check()
+    except UserError as problem:
+        return str(problem)
+    return None

@@ -1,8 +1,11 @@
 import pytest
+from fake_nnunet import FakeNnunet
 from planned_dataset import environment_of
 from tiny_training import DATASET, PLANS, make_tiny_dataset
 
 from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
+from nnunet_pix2rep.benchmark.execution import executor
+from nnunet_pix2rep.benchmark.launch.setup import set_up
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +32,17 @@ def settings():
         return BenchmarkSettings(DATASET, "2d", PLANS, **given)
 
     return make
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Stands for nnU-Net's commands."""
+    fake = FakeNnunet()
+    monkeypatch.setattr(executor, "run_command", fake)
+    return fake
+
+
+@pytest.fixture
+def make(dataset, settings, tmp_path):
+    """Sets a benchmark up, with settings changed."""
+    return lambda **changes: set_up(tmp_path / "out", settings(**changes))

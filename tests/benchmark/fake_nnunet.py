@@ -1,5 +1,6 @@
 """Stands for nnU-Net's commands: leaves the files that they leave, in no time."""
 
+import csv
 import shutil
 import threading
 from pathlib import Path
@@ -75,3 +76,15 @@ class FakeNnunet:
     def trainers(self):
         """The trainers of the commands in their order."""
         return [command[command.index("-tr") + 1] for command in self.commands]
+
+
+def rows_of_table(file: Path) -> list[dict[str, str]]:
+    """What a table of the benchmark's folder says, a row each."""
+    with file.open(encoding="utf-8", newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def status_of(benchmark) -> dict[tuple[str, str, str], str]:
+    """(method, shots, seed) -> status."""
+    rows = rows_of_table(benchmark.folder.runs_file)
+    return {(row["method"], row["shots"], row["seed"]): row["status"] for row in rows}

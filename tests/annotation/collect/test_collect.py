@@ -1,17 +1,13 @@
-import itertools
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from tiny_training import CASES, DATASET, PLANS, SHAPE, make_trainer
-from work_folders import IGNORE
+from work_folders import CHOSEN, FOLDERS, IGNORE, names_in
 
-from nnunet_pix2rep.annotation.collect import run, take
-from nnunet_pix2rep.annotation.collect.run import collect, preprocess_again
-from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.annotation.collect.run import collect
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
 from nnunet_pix2rep.nnunet.data.annotation_record import read_annotations
@@ -22,16 +18,9 @@ from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2
 from nnunet_pix2rep.nnunet.unlabeled.pool import pool_folder, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
-CHOSEN = {"case_00": [6], "case_03": [3, 7]}
-FOLDERS = (f"{PLANS}_2d", f"{PLANS}_3d_fullres")
-
 
 class FromScratch(Pix2RepFinetuneTrainer):
     needs_pretrained_weights = False
-
-
-def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
 def expected(scans, case, slices):
@@ -143,77 +132,6 @@ def test_slices_across_another_axis(scans, axis):
     assert (np.delete(labels, 15, axis=0) == IGNORE).all()
 
 
-STEPS = ("move_images", "add_patients", "update_dataset_json", "preprocess_cases", "remove_from_pools", "_write_record")
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_run_that_is_killed_before_a_step_is_completed_by_the_same_command(scans, monkeypatch, step):
-    check_killed(scans, monkeypatch, run, step)
-
-
-@pytest.mark.parametrize(
-    ("module", "function", "calls"),
-    [(take, "_link_or_copy", 1), (take, "preprocess_case", 1), (take, "preprocess_case", 3), (take, "write_json", 0)],
-)
-def test_a_run_that_is_killed_within_a_step_is_completed_too(scans, monkeypatch, module, function, calls):
-    check_killed(scans, monkeypatch, module, function, calls)
-
-
-def check_killed(scans, monkeypatch, module, function, calls=0):
-    uninterrupted = scans.root.parent / "uninterrupted"
-    scans.prepare(CHOSEN)
-    shutil.copytree(scans.root, uninterrupted)
-    original, counter = getattr(module, function), itertools.count()
-
-    def killed(*arguments, **options):
-        if next(counter) == calls:
-            raise Killed
-        return original(*arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, function, killed)
-        with pytest.raises(Killed):
-            scans.collect()
-    for case in names_in(scans.raw / "imagesTr"):  # whatever nnU-Net takes for a case has its label
-        assert (scans.raw / "labelsTr" / case.replace("_0000", "")).is_file()
-    scans.collect()
-    broken = scans.contents()
-    for name in ("nnUNet_raw", "nnUNet_preprocessed"):
-        shutil.rmtree(scans.root / name)
-        shutil.copytree(uninterrupted / name, scans.root / name)
-    scans.collect()
-    assert broken == scans.contents()
-
-
-def test_what_nnunet_preprocessed_itself_is_made_again(scans):
-    scans.prepare(CHOSEN)
-    scans.collect()
-    before = scans.contents()
-    properties = scans.preprocessed / FOLDERS[0] / "case_00.pkl"
-    shutil.copy(scans.preprocessed / f"{FOLDERS[0]}_unlabeled" / "case_01.pkl", properties)
-    report = preprocess_again(DATASET)
-    assert report.preprocessed == {FOLDERS[0]: ["case_00"], FOLDERS[1]: []}
-    assert scans.contents().keys() == before.keys()
-
-
-def test_partly_annotated_cases_that_were_not_collected_are_made_again_too(scans):
-    scans.prepare({"case_00": [14]}, axis=2)
-    scans.collect()
-    for file in ("annotations.json", "patients.json"):
-        (scans.raw / file).unlink(missing_ok=True)
-    (scans.preprocessed / FOLDERS[0] / "case_00.pkl").unlink()
-    assert preprocess_again(DATASET).preprocessed == {FOLDERS[0]: ["case_00"], FOLDERS[1]: []}
-
-
-def test_a_dataset_without_partly_annotated_cases(scans):
-    with pytest.raises(UserError, match="has no partly annotated case"):
-        preprocess_again(DATASET)
-
-
 def test_without_preprocessed_data_only_the_raw_dataset_is_touched(scans):
     shutil.rmtree(scans.preprocessed)
     scans.prepare(CHOSEN)
@@ -237,21 +155,6 @@ def test_patients_of_new_cases_are_added_where_patients_are_listed(scans):
         "case_00": {"patient": "Anna", "group": "A"},
         "case_03": {"patient": "patient_of_case_03", "group": None},
     }
-
-
-def test_a_dataset_json_that_lists_its_cases_is_refused(scans):
-    scans.prepare(CHOSEN)
-    write_json(read_json(scans.raw / "dataset.json") | {"dataset": {}}, scans.raw / "dataset.json")
-    with pytest.raises(UserError, match='under the key "dataset"'):
-        scans.collect()
-
-
-def test_a_suggestion_for_another_dataset_is_refused(scans):
-    scans.prepare(CHOSEN)
-    content = read_json(scans.work / "suggestion.json")
-    write_json(content | {"dataset": "Dataset002_Other"}, scans.work / "suggestion.json")
-    with pytest.raises(UserError, match="Dataset002_Other, not for"):
-        scans.collect()
 
 
 def test_the_work_folder_may_be_named_instead_of_its_labels(scans):
@@ -282,12 +185,3 @@ def test_several_channels_move_together(scans):
     scans.prepare(CHOSEN)
     scans.collect()
     assert names_in(scans.raw / "imagesTr") == [f"{case}_000{channel}.nii.gz" for case in CHOSEN for channel in (0, 1)]
-
-
-def test_a_4d_image_is_refused(scans):
-    scans.prepare(CHOSEN)
-    file = scans.raw / "imagesUn" / "case_00_0000.nii.gz"
-    volume = SimpleITK.ReadImage(str(file))
-    SimpleITK.WriteImage(SimpleITK.JoinSeries([volume, volume]), str(file))
-    with pytest.raises(UserError, match="case_00 is a 4D file"):
-        scans.collect()

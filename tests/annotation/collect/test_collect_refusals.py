@@ -3,11 +3,11 @@
 import nibabel
 import numpy as np
 import pytest
-from work_folders import IGNORE
+import SimpleITK
+from work_folders import CHOSEN, IGNORE
 
 from nnunet_pix2rep.errors import UserError
-
-CHOSEN = {"case_00": [6], "case_03": [3, 7]}
+from nnunet_pix2rep.files import read_json, write_json
 
 
 @pytest.fixture
@@ -114,3 +114,27 @@ def test_a_slice_more_than_was_asked_for_is_said(scans):
     assert report.slices == {"case_00": [5, 6]}
     assert report.notes == ["case_00.nii.gz, slice 5: annotated though not chosen; taken too"]
     assert (np.delete(scans.taken("case_00"), [5, 6], axis=0) == IGNORE).all()
+
+
+def test_a_dataset_json_that_lists_its_cases_is_refused(scans):
+    scans.prepare(CHOSEN)
+    write_json(read_json(scans.raw / "dataset.json") | {"dataset": {}}, scans.raw / "dataset.json")
+    with pytest.raises(UserError, match='under the key "dataset"'):
+        scans.collect()
+
+
+def test_a_suggestion_for_another_dataset_is_refused(scans):
+    scans.prepare(CHOSEN)
+    content = read_json(scans.work / "suggestion.json")
+    write_json(content | {"dataset": "Dataset002_Other"}, scans.work / "suggestion.json")
+    with pytest.raises(UserError, match="Dataset002_Other, not for"):
+        scans.collect()
+
+
+def test_a_4d_image_is_refused(scans):
+    scans.prepare(CHOSEN)
+    file = scans.raw / "imagesUn" / "case_00_0000.nii.gz"
+    volume = SimpleITK.ReadImage(str(file))
+    SimpleITK.WriteImage(SimpleITK.JoinSeries([volume, volume]), str(file))
+    with pytest.raises(UserError, match="case_00 is a 4D file"):
+        scans.collect()

@@ -17,7 +17,13 @@ from nnunet_pix2rep.annotation.work_folder import SuggestedSlice, Suggestion, wr
 from nnunet_pix2rep.files import read_json
 
 IGNORE = 3
+CHOSEN = {"case_00": [6], "case_03": [3, 7]}
+FOLDERS = (f"{PLANS}_2d", f"{PLANS}_3d_fullres")
 IGNORE_LABELS = {"background": 0, "ring": 1, "core": 2, "ignore": IGNORE}
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
 class Scans:

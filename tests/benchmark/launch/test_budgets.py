@@ -1,17 +1,15 @@
 """A benchmark whose effort is counted in annotated slices, with a fake nnU-Net."""
 
-import csv
 import shutil
 
 import blosc2
 import numpy as np
 import pytest
 from batchgenerators.utilities.file_and_folder_operations import load_pickle
-from fake_nnunet import FakeNnunet
+from fake_nnunet import rows_of_table
 from tiny_training import CASES, DATASET, PLANS, make_trainer, prepare_for_training
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
-from nnunet_pix2rep.benchmark.execution import executor
 from nnunet_pix2rep.benchmark.execution.machine import Slot
 from nnunet_pix2rep.benchmark.launch.local_runner import Runner
 from nnunet_pix2rep.benchmark.launch.setup import set_up
@@ -23,13 +21,6 @@ from nnunet_pix2rep.trainers.nnUNetTrainerPix2RepV2Pretrain import nnUNetTrainer
 
 IGNORED = 3
 SELECTORS = ("random_patients", "one_per_patient")
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    fake = FakeNnunet()
-    monkeypatch.setattr(executor, "run_command", fake)
-    return fake
 
 
 @pytest.fixture
@@ -50,11 +41,6 @@ def untrained_checkpoint(folder, results):
         return trainer.checkpoint_content(1)
 
 
-def rows_of(file):
-    with file.open(encoding="utf-8", newline="") as opened:
-        return list(csv.DictReader(opened))
-
-
 def run(benchmark):
     assert Runner(benchmark, [Slot("cpu")]).run() == {}
 
@@ -69,7 +55,7 @@ def test_all_methods_are_trained_on_the_slices_of_a_selector_and_tested_on_full_
     run(benchmark)
     assert state_of(dataset.parents[1]) == before
     assert len(fake.commands) == 1 + 2 * 2 * 2
-    rows = rows_of(benchmark.folder.results_file)
+    rows = rows_of_table(benchmark.folder.results_file)
     assert {(row["method"], row["selector"], row["budget"], row["seed"], row["shots"]) for row in rows} == {
         (method, selector, budget, "0", "")
         for method in ("scratch", "pix2rep")
@@ -77,7 +63,7 @@ def test_all_methods_are_trained_on_the_slices_of_a_selector_and_tested_on_full_
         for budget in ("3", "14")
     }
     assert {row["dice"] for row in rows} == {"1.0"}  # the fake predicts the full labels
-    assert {row["status"] for row in rows_of(benchmark.folder.runs_file)} == {"finished"}
+    assert {row["status"] for row in rows_of_table(benchmark.folder.runs_file)} == {"finished"}
     folders = {str(cell.annotation_set.folder) for cell in benchmark.matrix.cells}
     assert len(folders) == 4
     used = {environment["nnUNet_preprocessed"] for environment in fake.environments[1:]}

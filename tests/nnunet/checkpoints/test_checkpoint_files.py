@@ -1,4 +1,3 @@
-import pickle
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -79,80 +78,6 @@ def test_the_checkpoint_before_is_kept_when_asked_for(tmp_path):
     assert load_checkpoint_file(path)["epoch"] == 2
     assert load_checkpoint_file(tmp_path / PREVIOUS)["epoch"] == 1
     assert len(list(tmp_path.iterdir())) == 2
-
-
-class RunsCode:
-    def __reduce__(self):
-        return print, ("code from a checkpoint was run",)
-
-
-def write_checkpoint(path):
-    save_checkpoint_file({"network_weights": small_network().state_dict()}, path)
-    return path.read_bytes()
-
-
-def truncated(path):
-    path.write_bytes(write_checkpoint(path)[:-1000])
-
-
-def cut_to_a_few_bytes(path):
-    path.write_bytes(write_checkpoint(path)[:10])
-
-
-def empty(path):
-    path.touch()
-
-
-def random_bytes(path):
-    path.write_bytes(np.random.default_rng(0).bytes(5000))
-
-
-def pickle_that_runs_code(path):
-    path.write_bytes(pickle.dumps({"network_weights": RunsCode()}))
-
-
-def torch_file_that_runs_code(path):
-    torch.save({"network_weights": RunsCode()}, path)
-
-
-def no_weights(path):
-    torch.save({"state_dict": {}}, path)
-
-
-def no_dict(path):
-    torch.save([1, 2], path)
-
-
-def missing(_path):
-    pass
-
-
-def folder(path):
-    path.mkdir()
-
-
-BAD_FILES = [truncated, cut_to_a_few_bytes, empty, random_bytes, pickle_that_runs_code, torch_file_that_runs_code]
-BAD_FILES += [no_weights, no_dict, missing, folder]
-
-
-@pytest.mark.parametrize("make", BAD_FILES, ids=lambda make: make.__name__)
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_bad_files_are_named_and_run_no_code(tmp_path, capsys, make):
-    path = tmp_path / "checkpoint_bad.pth"
-    make(path)
-    with pytest.raises(UserError, match=r"checkpoint_bad\.pth"):
-        load_checkpoint_file(path)
-    assert "was run" not in capsys.readouterr().out
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_any_random_bytes_are_refused_alike(tmp_path):
-    path = tmp_path / "checkpoint_bad.pth"
-    for seed in range(200):
-        generator = np.random.default_rng(seed)
-        path.write_bytes(b"\x80\x02" * (seed % 2) + generator.bytes(int(generator.integers(1, 60))))
-        with pytest.raises(UserError, match=r"checkpoint_bad\.pth"):
-            load_checkpoint_file(path)
 
 
 def test_a_checkpoint_as_nnunet_writes_it_is_read(tmp_path):
