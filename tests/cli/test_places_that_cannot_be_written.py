@@ -150,6 +150,7 @@ def test_every_command_is_tried():
     assert {*WRITE, *ONLY_READ} == set(SUBCOMMANDS), "add new commands to WRITE or ONLY_READ"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITE)
 def test_a_folder_of_another_user_is_one_sentence(name, outcome, place):
     result = outcome[0][name]
@@ -161,6 +162,7 @@ def test_a_folder_of_another_user_is_one_sentence(name, outcome, place):
     assert "ermi" in lines[0], "the message says that it is about permissions"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONLY_READ)
 def test_commands_that_only_read_need_no_permission(name, outcome):
     result = outcome[0][name]
@@ -168,6 +170,7 @@ def test_commands_that_only_read_need_no_permission(name, outcome):
     assert "Traceback" not in result["err"]
 
 
+@pytest.mark.slow
 def test_nothing_is_written_by_another_user(outcome, place):
     assert tree(place) == outcome[1]
 

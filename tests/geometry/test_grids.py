@@ -48,12 +48,14 @@ def inverse(transform, points):
     """Points of view 1 to points of view 2, by fixed-point iteration.
 
     It contracts by the largest slope of the displacement, which stays below 0.8 even at the largest amplitudes that the
-    configuration allows, so 100 steps reach float precision.
+    configuration allows, so at most 100 steps reach float precision.
     """
     undisplaced = torch.linalg.solve(transform.matrix.to(points.dtype), (points - transform.shift.to(points.dtype)).T).T
     solution = undisplaced
     for _ in range(100 if transform.splines else 0):
-        solution = undisplaced - transform.displacement(solution)
+        before, solution = solution, undisplaced - transform.displacement(solution)
+        if (solution - before).abs().max() < 1e-8:
+            break
     return solution
 
 

@@ -5,8 +5,9 @@ from functools import partial
 import pytest
 import torch
 from embeddings import all_losses, random_pairs
-from torch import distributed, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from two_processes import run_in_two_processes
 
 from nnunet_pix2rep.losses.barlow_twins import plain_barlow_twins
 from nnunet_pix2rep.losses.distributed import all_reduce_sum, gather_rows, numbers_of_rows, process_rank
@@ -59,22 +60,18 @@ def run(loss, z_1, z_2, wrap):
     }
 
 
-def work(rank, init_file, results_folder):
-    distributed.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=2)
+def work(rank):
     results = {}
     for loss, rows in SCENARIOS:
         start = sum(ROWS[rows][:rank])
         local = [z[start : start + ROWS[rows][rank]] for z in random_pairs(16, 6, torch.float64)]
         results[loss, rows] = run(LOSSES[loss], *local, DistributedDataParallel)
-    torch.save(results, f"{results_folder}/{rank}.pth")
-    distributed.destroy_process_group()
+    return results
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("two_processes")
-    torch.multiprocessing.spawn(work, (str(folder / "init"), str(folder)), nprocs=2)
-    return [torch.load(folder / f"{rank}.pth") for rank in range(2)]
+    return run_in_two_processes(work, tmp_path_factory.mktemp("two_processes"))
 
 
 @pytest.fixture

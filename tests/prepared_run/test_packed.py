@@ -36,7 +36,7 @@ def pack(folder, text=MODULE):
 def test_a_packed_command_may_spawn_processes(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     environment = packed.environment_with(packed.unpacked(pack(tmp_path), tmp_path))
-    run = subprocess.run(["made_up_command"], env=environment, capture_output=True, encoding="utf-8", timeout=60)
+    run = subprocess.run(["made_up_command"], env=environment, capture_output=True, encoding="utf-8", timeout=600)
     assert (run.stdout, run.returncode) == ("[1, 2]\n", 0), run.stderr
 
 

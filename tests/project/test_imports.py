@@ -1,6 +1,8 @@
 """The package's own modules are read as source, so nothing has to be imported for these tests."""
 
 import ast
+from collections import Counter
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -54,6 +56,7 @@ OUTSIDE = modules_of(ROOT / "trainers", f"{PACKAGE}.trainers") | modules_of(
 )
 
 
+@cache
 def imports_of(path):
     """Dotted names that a file imports, wherever in it; ``from a import b`` gives ``a`` and ``a.b``."""
     found, relative = set(), set()
@@ -65,7 +68,7 @@ def imports_of(path):
         elif isinstance(node, ast.ImportFrom):
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     assert not relative, f"{path} has relative imports in lines {sorted(relative)}"
-    return found
+    return frozenset(found)
 
 
 def part_of(module):
@@ -73,11 +76,20 @@ def part_of(module):
     return module.split(".")[1]
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module != PACKAGE])
-def test_imports_run_one_way(module):
-    assert part_of(module) in LEVEL_OF, f"{part_of(module)} has no place in LEVELS"
-    for imported in imports_of(MODULES[module]) & MODULES.keys() - {PACKAGE}:
-        assert LEVEL_OF[part_of(imported)] >= LEVEL_OF[part_of(module)], f"{module} imports {imported}"
+def imports_within_the_package():
+    """Pairs of a module and one that it imports."""
+    modules = [module for module in MODULES if module != PACKAGE]
+    return [(module, other) for module in modules for other in imports_of(MODULES[module]) & {*modules}]
+
+
+def test_every_part_has_a_level():
+    assert {part_of(module) for module in MODULES if module != PACKAGE} == LEVEL_OF.keys()
+
+
+def test_imports_run_one_way():
+    pairs = imports_within_the_package()
+    assert len(pairs) > 500
+    assert [pair for pair in pairs if LEVEL_OF[part_of(pair[1])] < LEVEL_OF[part_of(pair[0])]] == []
 
 
 def floor_of(module):
@@ -91,19 +103,17 @@ def floor_of(module):
     return found[0]
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module != PACKAGE])
-def test_imports_run_one_way_within_a_part(module):
-    own = floor_of(module)
-    if own is None:
-        return
-    for imported in imports_of(MODULES[module]) & MODULES.keys() - {PACKAGE}:
-        if part_of(imported) == part_of(module) and floor_of(imported) is not None:
-            assert floor_of(imported) >= own, f"{module} imports {imported}"
+@pytest.mark.parametrize("part", FLOORS)
+def test_imports_run_one_way_within_a_part(part):
+    pairs = [pair for pair in imports_within_the_package() if part_of(pair[0]) == part_of(pair[1]) == part]
+    floors = {pair: (floor_of(pair[0]), floor_of(pair[1])) for pair in pairs}
+    assert any(None not in pair for pair in floors.values())
+    assert [pair for pair, (own, other) in floors.items() if None not in (own, other) and other < own] == []
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}), ids=str)
-def test_a_folder_has_no_more_files_than_one_can_take_in(folder):
-    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_FILES
+def test_a_folder_has_no_more_files_than_one_can_take_in():
+    files = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
+    assert {folder: count for folder, count in files.items() if count > MOST_FILES} == {}
 
 
 def test_no_modules_import_each_other_in_a_circle():
@@ -112,11 +122,10 @@ def test_no_modules_import_each_other_in_a_circle():
     TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-@pytest.mark.parametrize("module", [*MODULES, *OUTSIDE])
-def test_nothing_imports_a_trainer(module):
-    path = (MODULES | OUTSIDE)[module]
+def test_nothing_imports_a_trainer():
     names = {f"{PACKAGE}.trainers", "trainers", *(trainer.stem for trainer in TRAINERS)}
-    assert not {imported for imported in imports_of(path) if imported in names or imported.split(".")[0] in names}
+    pairs = [(module, imported) for module, path in (MODULES | OUTSIDE).items() for imported in imports_of(path)]
+    assert [pair for pair in pairs if pair[1] in names or pair[1].split(".")[0] in names] == []
 
 
 @pytest.mark.parametrize("part", ["config", "files", "errors", "geometry", "losses", "sampling", "pretraining"])

@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from sparse_dataset import CONFIGURATIONS, make_sparse_dataset
+from sparse_dataset import CONFIGURATIONS, copy_dataset, make_sparse_dataset
 from tiny_training import DATASET, PLANS, prepare_for_training
 
 from nnunet_pix2rep.annotation.suggest.request import SuggestSettings
@@ -24,10 +24,7 @@ def sparse(sparse_root, monkeypatch):
 @pytest.fixture
 def own_sparse(sparse_root, tmp_path, monkeypatch):
     """A copy that a test may change."""
-    root = tmp_path / "nnunet"
-    shutil.copytree(sparse_root, root)
-    for record in (root / "nnUNet_preprocessed" / DATASET).glob("*_unlabeled.json"):
-        record.write_text(record.read_text().replace(str(sparse_root), str(root)))
+    root = copy_dataset(sparse_root, tmp_path / "nnunet")
     prepare_for_training(monkeypatch, root / "nnUNet_preprocessed" / DATASET, root)
     return root
 

@@ -66,3 +66,11 @@ def without_labels(root: Path) -> None:
 def validation_patients() -> set[str]:
     """Of fold 0."""
     return set(CASES[4:])
+
+
+def copy_dataset(root: Path, target: Path) -> Path:
+    """A copy of nnU-Net's folders that a test may change."""
+    shutil.copytree(root, target)
+    for record in (target / "nnUNet_preprocessed" / DATASET).glob("*_unlabeled.json"):
+        record.write_text(record.read_text().replace(str(root), str(target)))
+    return target

@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK
-from sparse_dataset import CONFIGURATIONS, IGNORED, UNLABELED, validation_patients, without_labels
-from tiny_training import CASES, DATASET, PLANS
+from sparse_dataset import CONFIGURATIONS, IGNORED, UNLABELED, copy_dataset, validation_patients, without_labels
+from tiny_training import CASES, DATASET, PLANS, prepare_for_training
 
 from nnunet_pix2rep.annotation.selectors import SELECTORS
+from nnunet_pix2rep.annotation.suggest.output import write
 from nnunet_pix2rep.annotation.suggest.request import Click, SuggestSettings
 from nnunet_pix2rep.annotation.suggest.run import suggest
 from nnunet_pix2rep.annotation.work_folder import read_suggestion
@@ -48,8 +49,9 @@ def test_labels_are_ignored_but_in_the_chosen_slices(own_sparse, tmp_path, confi
         assert min(indices) >= 2  # the first two slices are empty
 
 
-def test_what_is_annotated_is_kept_and_not_suggested(sparse, work):
+def test_what_is_annotated_is_kept_and_not_suggested(sparse, work, monkeypatch):
     """Budget enough for all: every slice that is not annotated is suggested, and no other."""
+    monkeypatch.setattr(write, "write_overview", lambda *_: None)  # its pictures take longest
     suggestion = run(work, budget=len(CASES) * 4 + len(UNLABELED) * 10)
     chosen = suggestion.chosen()
     assert {case: chosen[case] for case in CASES} == {case: list(IGNORED) for case in CASES}
@@ -67,14 +69,26 @@ def test_patients_without_annotation_come_first(sparse, work):
     assert {entry.patient for entry in suggestion.slices} == set(UNLABELED)
 
 
-@pytest.mark.parametrize("selector", SELECTORS)
-def test_no_validation_or_test_patient_is_ever_suggested(own_sparse, tmp_path, selector):
-    raw = own_sparse / "nnUNet_raw" / DATASET
+@pytest.fixture(scope="module")
+def with_test_patients(sparse_root, tmp_path_factory):
+    """The work folder, with features, of a dataset whose patients are partly of the test and the validation set."""
+    root = copy_dataset(sparse_root, tmp_path_factory.mktemp("test_patients") / "nnunet")
+    raw = root / "nnUNet_raw" / DATASET
     (raw / "imagesTs").mkdir()
     SimpleITK.WriteImage(SimpleITK.Image(4, 4, 4, SimpleITK.sitkFloat32), str(raw / "imagesTs" / "test_0000.nii.gz"))
     patients = {case: {"patient": case, "group": None} for case in (*CASES, *UNLABELED)}
     patients |= {"test": {"patient": "scan_03", "group": None}, "scan_02": {"patient": CASES[4], "group": None}}
     write_json(patients, raw / "patients.json")
+    with pytest.MonkeyPatch.context() as patch:
+        prepare_for_training(patch, root / "nnUNet_preprocessed" / DATASET, root)
+        run(root / "work", budget=1, fold=0)
+        yield root / "work"
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_no_validation_or_test_patient_is_ever_suggested(with_test_patients, tmp_path, monkeypatch, selector):
+    monkeypatch.setattr(write, "write_overview", lambda *_: None)  # its pictures take longest
+    shutil.copytree(with_test_patients / "features", tmp_path / "work" / "features")
     available = 4 * 4 + 2 * 10
     suggestion = run(tmp_path / "work", selector=selector, budget=available, fold=0)
     assert set(suggestion.chosen()) == {*CASES[:4], "scan_00", "scan_01"}

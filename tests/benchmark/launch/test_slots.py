@@ -8,8 +8,16 @@ from nnunet_pix2rep.benchmark.execution.machine import Slot
 from nnunet_pix2rep.benchmark.launch.local_runner import Runner
 
 
+def wait_until(condition):
+    """Holds a command until the others are so far; fails where they never are."""
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline, "the other slot does nothing"
+        time.sleep(0.02)
+
+
 def test_jobs_run_at_the_same_time_but_cells_wait_for_their_pretraining(make, fake):
-    fake.wait = lambda command, _watch: time.sleep(0.3)
+    fake.wait = lambda _command, _watch: wait_until(lambda: fake.most_at_once == 2)
     Runner(make(shots=(1, 2), methods=("pix2rep", "scratch")), [Slot("cpu", None, 2)] * 2).run()
     assert fake.most_at_once == 2
     pretraining = fake.trainers().index("nnUNetTrainerPix2RepPretrain")
@@ -20,12 +28,10 @@ def test_cells_that_need_no_pretraining_are_trained_beside_it(make, fake):
     """Its place is busy until all of them are done, in the other place."""
     benchmark = make(shots=(1, 2), methods=("pix2rep", "scratch"))
     scratch = [cell for cell in benchmark.matrix.cells if cell.pretraining is None]
-    deadline = time.monotonic() + 120
 
     def wait(command, _watch):
-        while "Pretrain" in str(command) and not all(cell.is_finished for cell in scratch):
-            assert time.monotonic() < deadline, "they wait for the pretraining"
-            time.sleep(0.2)
+        if "Pretrain" in str(command):
+            wait_until(lambda: all(cell.is_finished for cell in scratch))
 
     fake.wait = wait
     assert Runner(benchmark, [Slot("cuda", "0", 2)] * 2).run() == {}
@@ -35,7 +41,7 @@ def test_cells_that_need_no_pretraining_are_trained_beside_it(make, fake):
 
 
 def test_gpus_are_given_out_one_for_each_job(make, fake):
-    fake.wait = lambda command, _watch: time.sleep(0.2)
+    fake.wait = lambda _command, _watch: wait_until(lambda: fake.most_at_once == 2)
     Runner(make(methods=("scratch",), shots=(1, 2), seeds=2), [Slot("cuda", name, 2) for name in ("0", "3")]).run()
     assert {environment["CUDA_VISIBLE_DEVICES"] for environment in fake.environments} == {"0", "3"}
     assert all("cuda" in command for command in fake.commands)

@@ -21,11 +21,11 @@ from tiny_training import (
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file
-from nnunet_pix2rep.nnunet.training import precision
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 from nnunet_pix2rep.nnunet.training.finetuning.mean_teacher import Pix2RepMeanTeacherTrainer
-from nnunet_pix2rep.nnunet.training.precision import CPU_BFLOAT16_VARIABLE
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepPretrain
+
+pytestmark = pytest.mark.slow
 
 IGNORE = {"background": 0, "ring": 1, "core": 2, "ignore": 3}
 ONE_EPOCH = {"pretraining": {"num_epochs": 1}, "finetuning": {"num_epochs": 1}}
@@ -199,31 +199,3 @@ def test_a_pretraining_on_all_images_is_refused_in_a_numbered_fold(tiny):
     file = results("nnUNetTrainerPix2RepPretrain", "all") / "checkpoint_final.pth"
     with pytest.raises(UserError, match="2 of this fold's 2 validation cases: case_04, case_05"):
         type_train(pretrained_weights=str(file))
-
-
-@pytest.mark.parametrize(("requested", "dtype"), [("1", torch.bfloat16), ("0", torch.float32)])
-def test_a_pretraining_on_a_cpu_uses_bfloat16_where_asked_for(tiny, monkeypatch, requested, dtype):
-    monkeypatch.setenv(CPU_BFLOAT16_VARIABLE, requested)
-    trainer = make_trainer(nnUNetTrainerPix2RepPretrain, tiny)
-    trainer.on_train_start()
-    embedded = []
-    trainer.network.register_forward_hook(lambda _module, _inputs, output: embedded.append(output.dtype))
-    loss = trainer.train_step(next(trainer.dataloader_train))["loss"]
-    assert embedded == [dtype]
-    assert loss.dtype == torch.float32
-    assert loss.isfinite()
-    assert {parameter.dtype for parameter in trainer.network.parameters()} == {torch.float32}
-
-
-@pytest.mark.parametrize(
-    ("requested", "supported", "warned"), [("1", False, True), ("1", True, False), ("0", False, False)]
-)
-def test_bfloat16_without_instructions_for_it_is_warned_of(tiny, monkeypatch, capsys, requested, supported, warned):
-    monkeypatch.setenv(CPU_BFLOAT16_VARIABLE, requested)
-    monkeypatch.setattr(precision, "has_cpu_bfloat16", lambda: supported)
-    make_trainer(nnUNetTrainerPix2RepPretrain, tiny)
-    assert ("no instructions for bfloat16" in capsys.readouterr().out) == warned
-
-
-def test_support_of_bfloat16_is_told_by_torch():
-    assert isinstance(precision.has_cpu_bfloat16(), bool)

@@ -10,6 +10,7 @@ from small_networks import small_network
 from torch import distributed, nn
 from torch.distributed.nn import functional as differentiable
 from torch.nn.parallel import DistributedDataParallel
+from two_processes import run_in_two_processes
 
 from nnunet_pix2rep.config import HeadConfig, InfoNCEConfig, PretrainingConfig
 from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
@@ -75,23 +76,17 @@ def train(name, images, wrap):
     return {"losses": torch.stack(values), "gradients": gradients, "weights": dict(network.state_dict())}
 
 
-def work(rank, init_file, results_folder):
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=2)
-    results = {
+def work(rank):
+    return {
         (parts, name): train(name, images[rank], DistributedDataParallel)
         for parts, images in PARTS.items()
         for name in CONFIGS
     }
-    torch.save(results, f"{results_folder}/{rank}.pth")
-    distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("steps")
-    torch.multiprocessing.spawn(work, (str(folder / "init"), str(folder)), nprocs=2)
-    return [torch.load(folder / f"{rank}.pth") for rank in range(2)]
+    return run_in_two_processes(work, tmp_path_factory.mktemp("steps"))
 
 
 @pytest.mark.parametrize("parts", PARTS)

@@ -66,16 +66,12 @@ def damage(path, how):
     content = path.read_bytes()
     if how == "truncated":
         path.write_bytes(content[: len(content) // 2])
-    elif how == "empty":
-        path.write_bytes(b"")
-    elif how == "text":
-        path.write_text("not a checkpoint")
     else:
         middle = len(content) // 4
         path.write_bytes(content[:64] + bytes(middle) + content[64 + middle :])
 
 
-@pytest.mark.parametrize("how", ["truncated", "empty", "text", "zeroed"])
+@pytest.mark.parametrize("how", ["truncated", "zeroed"])
 def test_a_damaged_latest_checkpoint_gives_way_to_the_one_before(tiny, how):
     trainer = interrupted(nnUNetTrainerPix2RepPretrain, tiny)
     assert load_checkpoint_file(file_of(trainer, LATEST))["current_epoch"] == 2

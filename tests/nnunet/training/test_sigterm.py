@@ -49,10 +49,10 @@ def test_other_threads_leave_signals_alone():
 
 
 def fork_worker():
-    """A process that lives for ten seconds unless a signal ends it."""
+    """A process that lives for minutes unless a signal ends it."""
     child = os.fork()
     if child == 0:
-        for _ in range(1000):
+        for _ in range(30_000):
             time.sleep(0.01)
         os._exit(0)
     return child
