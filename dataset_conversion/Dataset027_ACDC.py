@@ -114,7 +114,9 @@ def labeled_cases(folder: Path, subset: str, info: dict[str, str], warnings: lis
         else:
             warnings.append(f"{image} has no label: only its image goes to imagesTs.")
         source = image if image.name.endswith(".nii.gz") else partial(read_volume, image)
-        cases.append(Case(name, subset, folder.name, info["Group"], source, label))
+        cases.append(
+            Case(name=name, subset=subset, patient=folder.name, group=info["Group"], image=source, label=label)
+        )
     return cases
 
 
@@ -134,9 +136,9 @@ def unlabeled_cases(folder: Path, info: dict[str, str], warnings: list[str]) -> 
         Case(
             f"{folder.name}_frame{frame:02d}",
             "Un",
-            folder.name,
-            info["Group"],
-            partial(read_volume, cine, frame - 1, geometry),
+            patient=folder.name,
+            group=info["Group"],
+            image=partial(read_volume, cine, frame - 1, geometry),
         )
         for frame in range(1, count + 1)
         if frame not in labeled

@@ -108,7 +108,14 @@ def labeled_cases(folder: Path, disease: str) -> list[Case]:
         check_same_size(image, label)
         source = image if image.name.endswith(".nii.gz") else partial(read_volume, image)
         cases.append(
-            Case(f"{code}_{phase}", subset, code, disease, source, partial(read_label, label, image, FROM_MNMS))
+            Case(
+                name=f"{code}_{phase}",
+                subset=subset,
+                patient=code,
+                group=disease,
+                image=source,
+                label=partial(read_label, label, image, FROM_MNMS),
+            )
         )
     return cases
 
@@ -121,7 +128,13 @@ def unlabeled_cases(folder: Path, disease: str, warnings: list[str]) -> list[Cas
     if cine is None:
         return []
     return [
-        Case(f"{code}_frame{frame:02d}", "Un", code, disease, partial(read_volume, cine, frame, geometry))
+        Case(
+            f"{code}_frame{frame:02d}",
+            "Un",
+            patient=code,
+            group=disease,
+            image=partial(read_volume, cine, frame, geometry),
+        )
         for frame in range(count)
     ]
 

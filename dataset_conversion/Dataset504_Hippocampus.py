@@ -49,7 +49,10 @@ def convert_hippocampus(source: Path, dataset_id: int, raw_folder: Path, dry_run
         raise UserError(f"{present} has no {missing}: add it, or remove the file.")
     for name, image in images.items():
         check_same_size(image, labels[name])
-    cases = [Case(name, "Tr", name, None, image, labels[name]) for name, image in images.items()]
+    cases = [
+        Case(name=name, subset="Tr", patient=name, group=None, image=image, label=labels[name])
+        for name, image in images.items()
+    ]
     return write_raw_dataset(cases, DESCRIPTION, dataset_id, raw_folder, dry_run=dry_run)
 
 

@@ -107,11 +107,26 @@ def patient_cases(contour_folder: Path, image_folder: Path, warnings: list[str])
                 f"{len(masks[phase])}."
             )
         label = partial(stack_masks, series, phase, run, [masks[phase][position] for position in run])
-        cases.append(Case(f"{patient}_{frame}", "Tr", patient, group, partial(series.stack, phase, run), label))
+        cases.append(
+            Case(
+                name=f"{patient}_{frame}",
+                subset="Tr",
+                patient=patient,
+                group=group,
+                image=partial(series.stack, phase, run),
+                label=label,
+            )
+        )
     everywhere = range(len(series.positions))
     # Phases are named from 1, as the images of a position are counted.
     cases += [
-        Case(f"{patient}_phase{phase + 1:02d}", "Un", patient, group, partial(series.stack, phase, everywhere))
+        Case(
+            f"{patient}_phase{phase + 1:02d}",
+            "Un",
+            patient=patient,
+            group=group,
+            image=partial(series.stack, phase, everywhere),
+        )
         for phase in range(series.number_of_phases)
         if phase not in phases
     ]

@@ -58,7 +58,9 @@ def cases_from_png(source: Path) -> list[Case]:
             files = check_contiguous(phases[phase])
             image = partial(stack, files)
             label = partial(stack, [masks[path.name] for path in files], is_mask=True)
-            cases.append(Case(f"{patient}_{frame}", "Tr", patient, group, image, label))
+            cases.append(
+                Case(name=f"{patient}_{frame}", subset="Tr", patient=patient, group=group, image=image, label=label)
+            )
     return cases
 
 

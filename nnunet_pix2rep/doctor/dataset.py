@@ -72,7 +72,9 @@ class DatasetCheck:
             findings += self.check_splits()
             if self.planned is not None:
                 remedy = self.command("nnunet_pix2rep preprocess_unlabeled -d {d} -c {c} -p {p}")
-                findings += check_pool(self.folder, self.planned, self.configuration, self.cases, remedy)
+                findings += check_pool(
+                    self.folder, self.planned, configuration=self.configuration, labeled=self.cases, remedy=remedy
+                )
                 findings += check_intensities(self.folder, self.planned, self.command(PLAN_UNLABELED))
                 if not self.has_labels and not any(finding.level is Level.ERROR for finding in findings):
                     findings.append(ok("next", self.command(WITHOUT_LABELS)))
@@ -188,4 +190,4 @@ class DatasetCheck:
         if not self.cases:
             return []
         remedy = self.command("nnunet_pix2rep split -d {d} --cross-validation")
-        return check_folds(self.folder, self.fold, self.cases, self.plans_name, remedy)
+        return check_folds(self.folder, self.fold, cases=self.cases, plans_name=self.plans_name, remedy=remedy)

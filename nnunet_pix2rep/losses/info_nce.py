@@ -70,7 +70,9 @@ def info_nce(
     with torch.autocast(z_1.device.type, enabled=False):
         counts = numbers_of_rows(z_1)
         num_groups = number_of_groups(sum(counts), negatives)
-        total = sum_of_cross_entropies(z_1, z_2, counts, temperature, chunk_size, num_groups)
+        total = sum_of_cross_entropies(
+            z_1, z_2, counts=counts, temperature=temperature, chunk_size=chunk_size, num_groups=num_groups
+        )
         return total * len(counts) / (2 * sum(counts))
 
 
@@ -87,4 +89,4 @@ class InfoNCELoss(PairLoss):
 
     def forward(self, z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
         """See :func:`info_nce`."""
-        return info_nce(z_1, z_2, self.temperature, self.chunk_size, self.negatives)
+        return info_nce(z_1, z_2, temperature=self.temperature, chunk_size=self.chunk_size, negatives=self.negatives)

@@ -69,4 +69,10 @@ class VICRegLoss(PairLoss):
 
     def forward(self, z_1: torch.Tensor, z_2: torch.Tensor) -> torch.Tensor:
         """See :func:`vicreg`."""
-        return vicreg(z_1, z_2, self.invariance_weight, self.variance_weight, self.covariance_weight)
+        return vicreg(
+            z_1,
+            z_2,
+            invariance_weight=self.invariance_weight,
+            variance_weight=self.variance_weight,
+            covariance_weight=self.covariance_weight,
+        )

@@ -73,16 +73,26 @@ class Bench:
             return self._measure_pretrainings(part, keep_rows)
         config = self._config(dataset)
         if part == "step_overhead":
-            return measure_step_overhead(dataset, settings.repetitions, device, asdict(config), timer)
+            return measure_step_overhead(
+                dataset, settings.repetitions, device=device, settings=asdict(config), timer=timer
+            )
         if part == "loader":
             return measure_loader(dataset, settings.repetitions, settings.num_batches, device)
         if part == "fine_tuning":
             return measure_fine_tuning(dataset, settings.repetitions, settings.num_batches, device)
         if part == "head_and_loss":
             shapes, batch_size = map_shapes(dataset, device)
-            return measure_head_and_loss(shapes, batch_size, config, settings.repetitions, device, timer)
+            return measure_head_and_loss(
+                shapes, batch_size, config=config, repetitions=settings.repetitions, device=device, timer=timer
+            )
         return measure_scaling(
-            settings.max_points, settings.width, LARGEST_BATCH, config, settings.repetitions, device, timer
+            settings.max_points,
+            settings.width,
+            batch_size=LARGEST_BATCH,
+            config=config,
+            repetitions=settings.repetitions,
+            device=device,
+            timer=timer,
         )
 
     def _measure_pretrainings(

@@ -58,7 +58,7 @@ def run_speed(
     with ExitStack() as stack:
         stack.enter_context(_cudnn_as_in_nnunet())
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pix2rep_speed_")))
-        bench = Bench(settings, device, limit, root, stack)
+        bench = Bench(settings, device, limit=limit, root=root, stack=stack)
         for part in settings.parts:
             if part not in PRETRAININGS and not limit.allows(part, part):
                 continue

@@ -80,9 +80,9 @@ def check_labels(
     shares = ignored.mean(axis=(1, 2))
     if not was_chosen and before is not None:  # few annotated pixels that were there before are left as they are
         wanted -= {index for index in wanted if shares[index] > 0.5 and np.array_equal(planes[index], old[index])}
-    extra = _check_outside(result, planes, old, shares, wanted, set(known_before))
+    extra = _check_outside(result, planes, old=old, shares=shares, wanted=wanted, known_before=set(known_before))
     _check_chosen(result, shares, wanted, was_chosen)
-    _check_empty(result, planes, ignored, wanted, allow_empty)
+    _check_empty(result, planes, ignored=ignored, wanted=wanted, allow_empty=allow_empty)
     result.slices = sorted(wanted | extra)
     for index in result.slices:
         new[index] = planes[index]

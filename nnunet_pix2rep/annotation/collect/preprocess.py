@@ -90,12 +90,24 @@ def preprocess_case(
     manager = PlansManager(target.plans)
     configuration = manager.get_configuration(target.configuration)
     data, labels, properties = preprocess_annotated_case(
-        image_files, label_file, manager, configuration, dataset_json, axis=axis
+        image_files,
+        label_file,
+        plans_manager=manager,
+        configuration=configuration,
+        dataset_json=dataset_json,
+        axis=axis,
     )
     target.folder.mkdir(exist_ok=True)
     # beside the folder: nnU-Net lists whatever lies in it
     with TemporaryDirectory(dir=target.folder.parent, prefix=SCRATCH_PREFIX) as scratch:
-        _save(kind, data, labels, properties | {MARK: digest}, Path(scratch) / case, configuration.patch_size)
+        _save(
+            kind,
+            data,
+            labels=labels,
+            properties=properties | {MARK: digest},
+            stem=Path(scratch) / case,
+            patch_size=configuration.patch_size,
+        )
         for unpacked in (f"{case}.npy", f"{case}_seg.npy"):  # what older versions of nnU-Net leave beside an .npz
             (target.folder / unpacked).unlink(missing_ok=True)
         if paths[-1].is_file():

@@ -103,7 +103,16 @@ def read_finished_labels(
         file = found.files[case]
         try:
             before = _labels_before(dataset, case, reader)
-            checked = _check_case(dataset, case, file, suggestion, axes, reader, before, allow_empty=allow_empty)
+            checked = _check_case(
+                dataset,
+                case,
+                file=file,
+                suggestion=suggestion,
+                axes=axes,
+                reader=reader,
+                before=before,
+                allow_empty=allow_empty,
+            )
         except UserError as problem:
             problems.append(f"{file.name}: {problem}.")
             continue

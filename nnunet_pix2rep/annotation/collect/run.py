@@ -88,7 +88,9 @@ def collect(
     with _only_process(dataset.folder, needed=not dry_run):
         rounds = read_annotations(dataset.folder)
         axes = {case: taken.axis for entry in rounds for case, taken in entry.cases.items()}
-        finished = read_finished_labels(dataset, folder, suggestion, axes, reader, allow_empty=allow_empty)
+        finished = read_finished_labels(
+            dataset, folder, suggestion=suggestion, axes=axes, reader=reader, allow_empty=allow_empty
+        )
         report = _describe(dataset, finished, suggestion)
         if dry_run:
             return report

@@ -124,7 +124,9 @@ def preprocess_cases(dataset: RawDataset, axes: Mapping[str, int]) -> dict[str, 
         for case, axis in axes.items():
             label_file = dataset.label_file(case)
             try:
-                made = preprocess_case(target, case, images[case], label_file, axis, dataset_json)
+                made = preprocess_case(
+                    target, case, image_files=images[case], label_file=label_file, axis=axis, dataset_json=dataset_json
+                )
             except (RuntimeError, ValueError, AssertionError) as error:  # nnU-Net's readers raise any of these
                 raise UserError(
                     f"{case} was taken, but cannot be preprocessed for {target.folder.name}: {error}. Correct the "

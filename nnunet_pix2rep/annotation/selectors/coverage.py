@@ -45,7 +45,7 @@ def pick_greedily(pool: SlicePool, budget: int, similarity: torch.Tensor, weight
     chosen: list[int] = []
     for _ in range(budget):
         allowed = torch.tensor(rounds.allowed(sorted(remaining)))
-        best = _best_gain(similarity, covered, weights, bounds, allowed)
+        best = _best_gain(similarity, covered, weights=weights, bounds=bounds, allowed=allowed)
         covered = torch.maximum(covered, similarity[best])
         chosen.append(best)
         remaining.remove(best)

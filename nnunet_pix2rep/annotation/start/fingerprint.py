@@ -99,7 +99,16 @@ def _scans(extractor: DatasetFingerprintExtractor, raw: Path, scratch: Path) -> 
     reader, _ = find_reader(dataset_json, [images[0] for images, _ in cases.values()])
     is_ct = tuple(issubclass(get_normalization_scheme(name), CTNormalization) for name in channel_names(dataset_json))
     return [
-        Scan(name, images, label, reader, is_ct, ignore_label_of(dataset_json), str(scratch), ending)
+        Scan(
+            name=name,
+            images=images,
+            label=label,
+            reader=reader,
+            is_ct=is_ct,
+            ignore_label=ignore_label_of(dataset_json),
+            scratch=str(scratch),
+            file_ending=ending,
+        )
         for name, (images, label) in sorted(cases.items())
     ]
 

@@ -124,9 +124,9 @@ def prepare_scan(scan: Scan) -> PreparedScan:
     return PreparedScan(
         scan.name,
         images,
-        label,
-        bool(foreground.any()),
-        tuple(bool(channel.min() < LOOKS_LIKE_CT) for channel in data),
+        label=label,
+        has_foreground=bool(foreground.any()),
+        looks_like_ct=tuple(bool(channel.min() < LOOKS_LIKE_CT) for channel in data),
     )
 
 

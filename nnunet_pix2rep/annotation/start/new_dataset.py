@@ -90,7 +90,14 @@ def make_new_dataset(
     reference = reference_of(surveyed, len(names), ending)
     existed = folder.is_dir()
     report = add_images(
-        folder, found, reference, patient_regex, patients_table, is_new=True, dry_run=dry_run, keep=keep
+        folder,
+        found,
+        reference=reference,
+        patient_regex=patient_regex,
+        patients_table=patients_table,
+        is_new=True,
+        dry_run=dry_run,
+        keep=keep,
     )
     if not report.added and not report.present:
         if not existed and folder.is_dir():
@@ -101,7 +108,7 @@ def make_new_dataset(
         for subfolder in LABELED_FOLDERS:
             (folder / subfolder).mkdir(exist_ok=True)
         _write_dataset_json(folder, labels, names, ending)
-    return NewDataset(folder, labels, names, reference.dimension, report)
+    return NewDataset(folder, labels, channels=names, dimension=reference.dimension, report=report)
 
 
 def labels_with_ignore(names: Sequence[str]) -> dict[str, int]:

@@ -119,7 +119,7 @@ def plan_unlabeled(
     foreground = None
     if replan or not (folder / FINGERPRINT_FILE).is_file():
         foreground = extract_fingerprint(raw, folder, num_processes)
-    plans_file, is_new = _plan(planner_class, options, raw, folder, replan)
+    plans_file, is_new = _plan(planner_class, options, raw=raw, folder=folder, replan=replan)
     (folder / "gt_segmentations").mkdir(exist_ok=True)
     plans = read_plans(plans_file)
     for configuration in configurations:
@@ -127,7 +127,7 @@ def plan_unlabeled(
     dataset_json = read_json(raw / "dataset.json")
     from_body = read_json(folder / FINGERPRINT_FILE).get(SOURCE_KEY) == FROM_BODY
     num_labeled = len(labeled_images(raw, dataset_json))
-    planned = Planned(plans_file, from_body, foreground, is_new, num_labeled)
+    planned = Planned(plans_file, from_body, foreground=foreground, is_new=is_new, num_labeled=num_labeled)
     if preprocess and unlabeled_scans(raw, dataset_json):
         for configuration in configurations:
             planned.reports[configuration] = preprocess_unlabeled(

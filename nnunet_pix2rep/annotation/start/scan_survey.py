@@ -79,7 +79,13 @@ def _survey_one(image: FoundImage) -> SurveyedScan:
     num_files = 1 if image.is_dicom else len(image.files)
     spacing = tuple(found.GetSpacing()[:dimension])
     return SurveyedScan(
-        dimension, spacing, orientation, num_files, num_colors, is_natural, _modality(image) if image.is_dicom else ""
+        dimension=dimension,
+        spacing=spacing,
+        orientation=orientation,
+        num_files=num_files,
+        num_colors=num_colors,
+        is_natural=is_natural,
+        modality=_modality(image) if image.is_dicom else "",
     )
 
 

@@ -53,7 +53,13 @@ def choose_slices(scans: Sequence[Scan], pool: SlicePool, slices: Sequence[Slice
     patients = {scan.case: scan.patient for scan in scans}
     curve = None if representation is None else representation.curve
     entries = tuple(
-        SuggestedSlice(rank, item.case, patients[item.case], item.index, None if curve is None else curve[taken])
+        SuggestedSlice(
+            rank,
+            item.case,
+            patient=patients[item.case],
+            index=item.index,
+            coverage=None if curve is None else curve[taken],
+        )
         for rank, (item, taken) in enumerate(zip(chosen, last, strict=True), start=1)
     )
     return Choice(pool, order, entries, representation)

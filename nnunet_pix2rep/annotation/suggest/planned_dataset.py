@@ -61,4 +61,6 @@ def open_dataset(dataset_name_or_id: str | int, configuration: str, plans_name: 
     require_ignore_label(dataset_json, raw / "dataset.json")
     plans = read_plans(folder / f"{plans_name}.json")
     resolve_configuration(plans, configuration)
-    return PlannedDataset(folder.name, folder, raw, plans, configuration, dataset_json)
+    return PlannedDataset(
+        name=folder.name, folder=folder, raw=raw, plans=plans, configuration=configuration, dataset_json=dataset_json
+    )

@@ -59,12 +59,22 @@ def suggest(
     _check_request(scans, settings)
     model = None
     if settings.needs_features or settings.draft or has_one_pretraining(dataset, settings.fold):
-        model = load_pretraining(dataset, settings.checkpoint, settings.features, settings.fold, settings.device)
+        model = load_pretraining(
+            dataset, settings.checkpoint, features=settings.features, fold=settings.fold, device=settings.device
+        )
     output.mkdir(parents=True, exist_ok=True)
-    described = _describe_slices(dataset, scans, model, settings, output)
+    described = _describe_slices(dataset, scans, model=model, settings=settings, output=output)
     choice = choose_slices(scans.scans, described.pool, described.slices, settings)
     notes = [*scans.notes, *described.notes]
-    outcome = Outcome(dataset, scans, settings, model, choice, described.features, notes)
+    outcome = Outcome(
+        dataset=dataset,
+        scans=scans,
+        settings=settings,
+        model=model,
+        choice=choice,
+        features=described.features,
+        notes=notes,
+    )
     return write_work_folder(outcome, output), notes
 
 
@@ -96,7 +106,7 @@ def _describe_slices(
     cache = FeatureCache(output, model, dataset.label_files(), sampling)
     cache.compute(scans.scans)
     found = build_pool(scans.scans, cache, settings.seed)
-    how = find_weighting(settings.weighting, settings.click, found, scans.scans, cache.extractor)
+    how = find_weighting(settings.weighting, settings.click, found=found, scans=scans.scans, extractor=cache.extractor)
     record: dict[str, str | int] = {
         "kind": model.features,
         "weighting": how.name,

@@ -191,7 +191,17 @@ def _make_scan(
     if label is not None:
         labels = read_labels(label_files, label, grid)
         annotated = annotated_slices(labels, own_axis, label_files.ignore_label)
-    return Scan(case, patient, files, frame, label, image, grid, own_axis, tuple(annotated))
+    return Scan(
+        case=case,
+        patient=patient,
+        files=files,
+        frame=frame,
+        label=label,
+        image=image,
+        grid=grid,
+        axis=own_axis,
+        annotated=tuple(annotated),
+    )
 
 
 def read_labels(label_files: LabelFiles, file: Path, grid: ScanGrid) -> np.ndarray:

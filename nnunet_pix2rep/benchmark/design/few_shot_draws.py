@@ -38,13 +38,13 @@ def draw_folds(patients: Mapping[str, Patient], settings: BenchmarkSettings) -> 
     """
     validation = PATIENTS_TO_LOOK_AT if isinstance(settings.test, Path) else settings.test
     try:
-        (whole,) = few_shot_splits(patients, ["all"], 1, validation, settings.split_seed)
+        (whole,) = few_shot_splits(patients, ["all"], seeds=1, validation=validation, seed=settings.split_seed)
         if settings.budgets is not None:
             return [whole]  # pretrainings need it; which slices are annotated is no matter of folds
         num_patients = len(whole.train_patients)
         wanted = settings.shots if settings.shots is not None else default_shots(num_patients)
         shots = normalize_shots(wanted, num_patients)
-        return few_shot_splits(patients, shots, settings.seeds, validation, settings.split_seed)
+        return few_shot_splits(patients, shots, seeds=settings.seeds, validation=validation, seed=settings.split_seed)
     except UserError as error:
         # few_shot_splits names the options of nnunet_pix2rep split
         raise UserError(str(error).replace("--validation", "--test")) from error

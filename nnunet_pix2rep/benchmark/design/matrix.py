@@ -83,7 +83,9 @@ class MatrixBuilder:
         for draw, budget, selector in product(range(settings.seeds), settings.budgets or (), settings.used_selectors):
             number = available(selector, draw)
             reason = NOT_ENOUGH_SLICES.format(number) if budget > number else None
-            cells += [self._budget_cell(method, budget, selector, draw, reason) for method in methods]
+            cells += [
+                self._budget_cell(method, budget, selector=selector, draw=draw, impossible=reason) for method in methods
+            ]
         needed = (pretraining for cell in cells if cell.impossible is None for pretraining in cell.prerequisites)
         return Matrix(tuple(dict.fromkeys(needed)), tuple(cells))
 
@@ -95,7 +97,9 @@ class MatrixBuilder:
             self._pretraining(PIX2REP_V2, self._pretraining_seed(draw)) if selector in FEATURE_SELECTORS else None
         )
         checkpoint = None if features is None else features.final_checkpoint
-        chosen = AnnotationSet(selector, budget, draw, self._folder.annotation_sets / place, checkpoint)
+        chosen = AnnotationSet(
+            selector, budget, draw=draw, folder=self._folder.annotation_sets / place, checkpoint=checkpoint
+        )
         return PlannedCell(
             title=f"{method.name}, {budget} slice(s) by {selector}, draw {draw}",
             folder=self._folder.cells / method.folder_name / place,

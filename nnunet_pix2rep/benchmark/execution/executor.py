@@ -87,7 +87,7 @@ class Executor:
             if run.is_finished:
                 return
             environment = environment_of(run, slot)
-            recorder = _Recorder(run, environment, watch, lock, run_a_command or run_command)
+            recorder = _Recorder(run, environment, watch=watch, lock=lock, run_a_command=run_a_command or run_command)
             write_tables(self.folder)
             try:
                 if self.annotator is not None and isinstance(run, PlannedCell) and run.annotation_set is not None:

@@ -93,7 +93,8 @@ def make_slots(device: str | None, jobs: int | None, devices: list[str] | None, 
         raise UserError("--in-process does not run on Windows, where open files cannot be handed on. Leave it out.")
     shares = _share_cores(jobs) if device == "cpu" and jobs > 1 else [None] * jobs
     return [
-        Slot(device, devices[number] if devices else None, jobs, shares[number], in_process) for number in range(jobs)
+        Slot(device, devices[number] if devices else None, num_jobs=jobs, cores=shares[number], in_process=in_process)
+        for number in range(jobs)
     ]
 
 

@@ -83,7 +83,9 @@ def submit(
         number = _job_under_way(run, folder, cluster)
         if number is None:
             job = RunJob(benchmark.folder.path, settings, run.folder, device)
-            number = _submit_one(job, run, _with_dependency(parameters, run, jobs, cluster), folder, cluster)
+            number = _submit_one(
+                job, run, parameters=_with_dependency(parameters, run, jobs, cluster), folder=folder, cluster=cluster
+            )
         jobs[run] = number
     return jobs
 

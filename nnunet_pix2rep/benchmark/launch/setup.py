@@ -95,7 +95,9 @@ def set_up(path: Path, settings: BenchmarkSettings) -> Benchmark:
         link_dataset(dataset.folder, own, identifier, dataset.test_set.patients.values())
         pool = read_pool(pool_folder(own, identifier))
         candidates = {patient.name for patient in dataset.patients.values()} - set(folds[0].validation_patients)
-        builder = MatrixBuilder(folder, settings, plans, len(pool.images) if pool else 0, len(candidates))
+        builder = MatrixBuilder(
+            folder, settings, plans=plans, num_unlabeled=len(pool.images) if pool else 0, num_candidates=len(candidates)
+        )
         annotator = None if settings.budgets is None else _annotator(folder, dataset, folds[0], settings)
         if annotator is None:
             matrix = builder.build(methods, folds)
@@ -105,7 +107,11 @@ def set_up(path: Path, settings: BenchmarkSettings) -> Benchmark:
         evaluator = Evaluator(
             read_json(own / "dataset.json"), dataset.plans, dataset.test_set.labels, settings.surface_tolerance
         )
-        folder.write_record(benchmark_record(folder, settings, dataset, folds, plans, matrix, evaluator))
+        folder.write_record(
+            benchmark_record(
+                folder, settings, dataset=dataset, folds=folds, plans=plans, matrix=matrix, evaluator=evaluator
+            )
+        )
     write_tables(folder)
     return Benchmark(folder, matrix, plans, Executor(folder, dataset.test_set, evaluator, annotator))
 
@@ -115,14 +121,14 @@ def _read_dataset(settings: BenchmarkSettings) -> UserDataset:
     patients = read_patients_of(folder, settings.patient_regex)
     if settings.test_folder is not None:
         test_set = read_test_folder(settings.test_folder, folder, patients, settings.patient_regex)
-        return UserDataset(folder, plans, patients, draw_folds(patients, settings), test_set)
+        return UserDataset(folder, plans, patients=patients, drawn=draw_folds(patients, settings), test_set=test_set)
     drawn = draw_folds(patients, settings)
     raw = raw_folder(folder.name)
     cases = {case: patients[case].name for case in drawn[0].validation_cases}
     # images that dataset.json lists one by one are in no folder that could be named
     images = raw / LABELED_FOLDER if raw is not None and "dataset" not in read_json(raw / "dataset.json") else None
     test_set = TestSet(cases, (folder / REFERENCES).resolve(), images, has_own_images=False)
-    return UserDataset(folder, plans, patients, drawn, test_set)
+    return UserDataset(folder, plans, patients=patients, drawn=drawn, test_set=test_set)
 
 
 def _annotator(
@@ -138,7 +144,11 @@ def _annotator(
     if not folder.candidates_file.is_file():
         cases = {case: dataset.patients[case].name for case in (*fold.train_cases, *fold.validation_cases)}
         scans = find_candidates(
-            cases, own / REFERENCES, read_json(own / "dataset.json"), dataset.plans, settings.configuration
+            cases,
+            own / REFERENCES,
+            dataset_json=read_json(own / "dataset.json"),
+            plans=dataset.plans,
+            configuration=settings.configuration,
         )
         keep_candidates(scans, folder.candidates_file)
     scans = read_candidates(folder.candidates_file)
@@ -148,20 +158,20 @@ def _annotator(
         patients=dataset.patients,
         fold=fold,
         dataset=SparseDataset(
-            own,
-            images,
-            dataset.plans,
-            settings.configuration,
-            folder.annotation_sets / "fully_labelled",
-            [scan for scan in scans if scan.case in fold.validation_cases],
+            source=own,
+            images=images,
+            plans=dataset.plans,
+            configuration=settings.configuration,
+            fully_labeled=folder.annotation_sets / "fully_labelled",
+            validation=[scan for scan in scans if scan.case in fold.validation_cases],
         ),
         features=CandidateFeatures(
-            folder.annotation_sets / "features",
-            own / resolve_configuration(dataset.plans, settings.configuration)["data_identifier"],
-            images,
-            read_json(own / "dataset.json"),
-            dataset.plans,
-            settings.split_seed,
+            folder=folder.annotation_sets / "features",
+            data=own / resolve_configuration(dataset.plans, settings.configuration)["data_identifier"],
+            images=images,
+            dataset_json=read_json(own / "dataset.json"),
+            plans=dataset.plans,
+            seed=settings.split_seed,
         ),
         seed=settings.split_seed,
     )
@@ -173,7 +183,13 @@ def _check_weights(methods: Sequence[Method], dataset: UserDataset, dataset_name
         if method.weights is not None:
             checkpoint = load_checkpoint_file(method.weights)
             held_out = dataset.drawn[0].validation_cases
-            check_leak(checkpoint, method.weights, dataset_name, dataset.folder, held_out)
+            check_leak(
+                checkpoint,
+                method.weights,
+                dataset_name=dataset_name,
+                dataset_folder=dataset.folder,
+                validation_cases=held_out,
+            )
 
 
 def _write_folds(own: Path, dataset: UserDataset, settings: BenchmarkSettings) -> list[FewShotFold]:

@@ -37,6 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     require_writable(arguments.o)
     settings = read_voting(arguments)
-    num_frames = propagate(load_model(arguments), arguments.i, arguments.l, arguments.frame, arguments.o, settings)
+    num_frames = propagate(
+        load_model(arguments),
+        arguments.i,
+        label_file=arguments.l,
+        frame=arguments.frame,
+        output=arguments.o,
+        settings=settings,
+    )
     print(f"Wrote {num_frames} frames to {arguments.o}")
     return 0

@@ -44,13 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     written = segment_in_context(
         load_model(arguments),
         arguments.s,
-        arguments.l,
-        arguments.i,
-        arguments.o,
-        settings,
-        arguments.support_cases,
-        arguments.save_probabilities,
-        arguments.overwrite,
+        support_labels=arguments.l,
+        query=arguments.i,
+        output=arguments.o,
+        settings=settings,
+        support_cases=arguments.support_cases,
+        save_probabilities=arguments.save_probabilities,
+        overwrite=arguments.overwrite,
     )
     print("\n".join(written.notes))
     if written.skipped:

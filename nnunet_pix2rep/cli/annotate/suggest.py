@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         draft=arguments.draft,
         device=choose_device(arguments.device),
     )
-    suggestion, notes = suggest(arguments.d, arguments.c, arguments.p, arguments.o, settings)
+    suggestion, notes = suggest(arguments.d, arguments.c, plans_name=arguments.p, output=arguments.o, settings=settings)
     print("\n".join(notes))
     print(
         f"{len(suggestion.slices)} slices of {len({entry.patient for entry in suggestion.slices})} patients to "

@@ -96,7 +96,9 @@ def _submit(arguments: argparse.Namespace, benchmark: Benchmark, settings: Bench
     """Submits what is left; returns whether that was anything."""
     from nnunet_pix2rep.benchmark.launch.cluster import submit
 
-    jobs = submit(benchmark, settings, arguments.cluster, _parameters(arguments.cluster_options), device)
+    jobs = submit(
+        benchmark, settings, cluster=arguments.cluster, parameters=_parameters(arguments.cluster_options), device=device
+    )
     for one, number in jobs.items():
         print(f"job {number}: {one.title}")
     if jobs:

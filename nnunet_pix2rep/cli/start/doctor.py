@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         findings += check.run()
         network, folder, config = check.network, check.folder, check.config
     if arguments.checkpoint is not None:
-        findings += check_checkpoint(arguments.checkpoint, network, folder, arguments.f, config)
+        findings += check_checkpoint(arguments.checkpoint, network, folder=folder, fold=arguments.f, config=config)
     for finding in findings:
         print(f"{finding.level.value:>7}  {finding.subject}: {finding.message}")
         if finding.remedy:

@@ -43,7 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Preprocesses and prints what was done; exit code 1 if an image failed."""
     from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
-    report = preprocess_unlabeled(arguments.d, arguments.c, arguments.p, arguments.i, arguments.np, arguments.keep)
+    report = preprocess_unlabeled(
+        arguments.d,
+        arguments.c,
+        plans_name=arguments.p,
+        folder=arguments.i,
+        num_processes=arguments.np,
+        keep=arguments.keep,
+    )
     print_report(report)
     return 1 if report.failures else 0
 

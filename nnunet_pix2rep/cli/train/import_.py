@@ -32,7 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     require_writable(arguments.o)
     report = import_encoder(
-        arguments.checkpoint, arguments.d, arguments.c, arguments.p, arguments.o, arguments.overwrite
+        arguments.checkpoint,
+        arguments.d,
+        configuration=arguments.c,
+        plans_name=arguments.p,
+        target=arguments.o,
+        overwrite=arguments.overwrite,
     )
     _print_report(report)
     print(f"Wrote {arguments.o}. The decoder in it is random. Next:")

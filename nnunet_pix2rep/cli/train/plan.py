@@ -57,7 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.weights is not None:
         return _run_for_weights(arguments)
     path = write_plans(
-        arguments.d, arguments.c, arguments.p, arguments.o, arguments.set, arguments.compact, arguments.overwrite
+        arguments.d,
+        arguments.c,
+        source_plans_name=arguments.p,
+        plans_name=arguments.o,
+        settings=arguments.set,
+        compact=arguments.compact,
+        overwrite=arguments.overwrite,
     )
     configurations = [arguments.c] + ([arguments.c + COMPACT_SUFFIX] if arguments.compact else [])
     print(f"Wrote {path}")
@@ -76,10 +82,10 @@ def _run_for_weights(arguments: argparse.Namespace) -> int:
     written = write_plans_of_weights(
         arguments.d,
         arguments.c,
-        arguments.weights,
-        arguments.p,
-        arguments.o,
-        arguments.set,
+        weights=arguments.weights,
+        source_plans_name=arguments.p,
+        plans_name=arguments.o,
+        settings=arguments.set,
         overwrite=arguments.overwrite,
     )
     print(f"Wrote {written.file}: spacing, patch and network of {written.dataset_name}, for the weights trained there")

@@ -126,11 +126,12 @@ def transfer_weights(
     weights, adapted = adapt_input_channels(weights, network) if adapt_channels else (weights, {})
     comparison = compare_weights(weights, network)
     missing = [key for key in comparison.missing if SEGMENTATION_KEY_PART not in key]
-    _report(comparison, missing, adapted, source, log)
+    _report(comparison, missing, adapted=adapted, source=source, log=log)
     if comparison.mismatched or missing or not comparison.matching:
+        advice = _advice(weights, comparison, missing=missing, network=network, setting=setting)
         raise UserError(
             f"{source} does not fit the network of these plans: {_first_difference(comparison, missing, network)} "
-            f"({len(comparison.matching)} tensors match). {_advice(weights, comparison, missing, network, setting)} "
+            f"({len(comparison.matching)} tensors match). {advice} "
             "Nothing was loaded."
         )
     with torch.no_grad():

@@ -67,9 +67,9 @@ def preprocess_annotated_case(
     labels = resample_slices(
         labels,
         data.shape[1:],
-        list(order).index(axis),
-        ignore,
-        lambda plane, shape: configuration.resampling_fn_seg(
+        axis=list(order).index(axis),
+        ignore=ignore,
+        resample=lambda plane, shape: configuration.resampling_fn_seg(
             plane, shape, spacing, [*spacing[: len(spacing) - len(target_spacing)], *target_spacing]
         ),
     )

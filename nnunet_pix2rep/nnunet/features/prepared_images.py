@@ -113,7 +113,7 @@ def prepare_image(
         if not np.isfinite(image).all():
             raise UserError("it has NaN or infinite voxels")
         if label_file is not None:
-            _check_labels(model, reader, label_file, image, geometry)
+            _check_labels(model, reader, label_file=label_file, image=image, geometry=geometry)
         preprocessor = model.configuration.preprocessor_class(verbose=False)
         data, labels, properties = preprocessor.run_case(
             [str(file) for file in files],

@@ -85,7 +85,7 @@ class FeatureReport:
                 errors[case] = float(np.nanmean(picture.equivariance))
             if raw_format is not None:
                 path = output / f"{case}{RAW_FORMATS[raw_format]}"
-                write_features(self.extractor, self.model, image, raw_format, path)
+                write_features(self.extractor, self.model, image=image, raw_format=raw_format, path=path)
                 written.append(path)
         report = {
             "checkpoint": str(self.model.source.resolve()),
@@ -163,7 +163,7 @@ class FeatureReport:
         """The error in one slice, for an in-plane transform of the whole image; shape (Y, X)."""
         plane = data.shape[2:]
         transform = draw_transform(self._ranges(), plane, np.random.default_rng(self.seed))
-        return equivariance_of_slice(self._slice_features, data, depth, features, transform)
+        return equivariance_of_slice(self._slice_features, data, depth=depth, features=features, transform=transform)
 
     def _ranges(self) -> TransformRanges:
         settings = self.model.config.pretraining.views

@@ -118,7 +118,11 @@ class PixelClassifier:
         """Features (N, d) to shares of the classes (N, C), on the CPU."""
         similarities, indices = self.search(features.to(self.device))
         return vote(
-            similarities, self.classes[indices], self.num_classes, self.settings.temperature, self.weights
+            similarities,
+            self.classes[indices],
+            num_classes=self.num_classes,
+            temperature=self.settings.temperature,
+            weights=self.weights,
         ).cpu()
 
 

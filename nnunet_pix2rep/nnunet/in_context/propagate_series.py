@@ -110,12 +110,20 @@ class SeriesPropagator:
             if self.settings.refine:
                 labels = refine(labels, self.model.label_manager)
             known[frame] = self._support(PreparedImage(image.data, labels, image.properties), half, frame)
-            file = export(self.model, shares, image.properties, self.scratch / "labels", self.settings.refine)
+            file = export(
+                self.model,
+                shares,
+                properties=image.properties,
+                truncated=self.scratch / "labels",
+                refined=self.settings.refine,
+            )
             result[frame] = _read_labels(file)
         return np.stack([result[frame] for frame in range(self.num_frames)])
 
     def _support(self, image: PreparedImage, max_pixels: int, frame: int) -> Support:
-        return support_of_image(self.extractor, image, self.all_labels, max_pixels, (self.settings.seed, frame))
+        return support_of_image(
+            self.extractor, image, all_labels=self.all_labels, max_pixels=max_pixels, seed=(self.settings.seed, frame)
+        )
 
     def _prepare(self, frame: int, label_file: Path | None = None) -> PreparedImage:
         """Preprocesses a frame from files of its own, so that any of nnU-Net's readers takes it as a 3D image."""

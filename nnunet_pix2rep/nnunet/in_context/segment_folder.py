@@ -85,7 +85,9 @@ def segment_in_context(
         return Written([], skipped, notes)
 
     extractor = FeatureExtractor(model, settings.mirroring, settings.tile_step_size)
-    classifier = _build_classifier(model, extractor, {case: images[case] for case in labels}, labels, settings)
+    classifier = _build_classifier(
+        model, extractor, images={case: images[case] for case in labels}, labels=labels, settings=settings
+    )
     notes += _notes_on_support(model, classifier)
     output.mkdir(parents=True, exist_ok=True)
     for name, content in (
@@ -98,7 +100,14 @@ def segment_in_context(
         image = prepare_image(model, case, queries[case])
         shares = class_shares(extractor, classifier, image.data)
         with TemporaryDirectory(dir=output, prefix=".incomplete_") as scratch:
-            export(model, shares, image.properties, Path(scratch) / case, settings.refine, save_probabilities)
+            export(
+                model,
+                shares,
+                properties=image.properties,
+                truncated=Path(scratch) / case,
+                refined=settings.refine,
+                save_probabilities=save_probabilities,
+            )
             # the segmentation last: where it stands, the rest does too
             for file in sorted(Path(scratch).iterdir(), key=lambda path: path.name.endswith(ending)):
                 file.replace(output / file.name)
@@ -120,7 +129,11 @@ def _build_classifier(
     for number, case in enumerate(tqdm(labels, desc="support", unit="image")):
         image = prepare_image(model, case, images[case], labels[case])
         if (image.require_labels() >= 0).any():
-            supports.append(support_of_image(extractor, image, all_labels, share, (settings.seed, number)))
+            supports.append(
+                support_of_image(
+                    extractor, image, all_labels=all_labels, max_pixels=share, seed=(settings.seed, number)
+                )
+            )
     if not supports:
         raise UserError("The support labels have nothing but the ignore label.")
     return PixelClassifier(supports, len(all_labels), settings, model.device)

@@ -165,7 +165,9 @@ class Pix2RepTrainer(nnUNetTrainer):
 
     def optimize(self, loss: torch.Tensor, gradient_clipping: float = NNUNET_GRADIENT_CLIPPING) -> None:
         """Gradients, clipped, and a step of the optimizer."""
-        clipped_step(loss, self.network, self.optimizer, self.grad_scaler, gradient_clipping)
+        clipped_step(
+            loss, self.network, optimizer=self.optimizer, scaler=self.grad_scaler, largest_norm=gradient_clipping
+        )
 
     def autocast(self) -> AbstractContextManager:
         """See :func:`nnunet_pix2rep.nnunet.training.precision.autocast`."""

@@ -31,7 +31,13 @@ def load_starting_weights(trainer: Pix2RepTrainer, file: Path, stage: str) -> tu
     record = checkpoint.get(RECORD_KEY, {})
     validation = trainer.do_split()[1] if trainer.fold != "all" else []
     dataset_name = trainer.plans_manager.dataset_name
-    leaked = check_leak(checkpoint, file, dataset_name, Path(trainer.preprocessed_dataset_folder_base), validation)
+    leaked = check_leak(
+        checkpoint,
+        file,
+        dataset_name=dataset_name,
+        dataset_folder=Path(trainer.preprocessed_dataset_folder_base),
+        validation_cases=validation,
+    )
     if leaked:
         trainer.print_to_log_file(
             f"WARNING: transductive: the weights in {file} have seen the validation cases {', '.join(leaked)}"

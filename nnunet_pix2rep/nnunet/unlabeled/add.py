@@ -112,7 +112,7 @@ def add_unlabeled(
     else:
         reference = read_reference(cases[LABELED_FOLDER], reader, num_channels, ending)
     found = find_images(folder.expanduser())
-    return add_images(raw, found, reference, patient_regex, patients_table, dry_run=dry_run, keep=keep)
+    return add_images(raw, found, reference, patient_regex, patients_table=patients_table, dry_run=dry_run, keep=keep)
 
 
 def add_images(
@@ -145,7 +145,9 @@ def add_images(
     report = AddReport(raw / UNLABELED_FOLDER, problems=dict(found.problems), ignored=found.ignored)
     images = [image for image in found.images if not _is_named_like_a_case(image, cases, report)]
     present = [case for known in cases.values() for case in known]
-    records, report.patients = extend_patients(raw, images, present, patient_regex, patients_table, is_new=is_new)
+    records, report.patients = extend_patients(
+        raw, images, present=present, patient_regex=patient_regex, table=patients_table, is_new=is_new
+    )
     try:
         with nullcontext() if dry_run else only_process(report.folder):
             # before the images, so that no interrupted run leaves images whose patient is not known
@@ -187,7 +189,8 @@ def _add_all(images: Sequence[FoundImage], dataset: _Dataset, report: AddReport,
     for image in tqdm(images, desc="Checking images" if dry_run else "Adding images", unit="image"):
         with TemporaryDirectory(dir=None if dry_run else report.folder.parent, prefix=SCRATCH_PREFIX) as scratch:
             try:
-                _add(image, siblings[image.files[0].parent], dataset, report, Path(scratch), dry_run)
+                beside = siblings[image.files[0].parent]
+                _add(image, beside, dataset=dataset, report=report, scratch=Path(scratch), dry_run=dry_run)
             except UserError as error:
                 report.problems[image.label] = str(error)
 

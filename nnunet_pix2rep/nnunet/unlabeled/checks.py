@@ -73,7 +73,13 @@ def read_reference(
     dimension = grids[0].dimension
     spacing = np.median([grid.spacing[3 - dimension :][::-1] for grid in grids], axis=0)
     orientations = frozenset(grid.orientation for grid in grids if grid.orientation is not None)
-    return Reference(dimension, tuple(float(width) for width in spacing), orientations, num_channels, file_ending)
+    return Reference(
+        dimension,
+        tuple(float(width) for width in spacing),
+        orientations=orientations,
+        num_channels=num_channels,
+        file_ending=file_ending,
+    )
 
 
 def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Image]:

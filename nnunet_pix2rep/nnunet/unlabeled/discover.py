@@ -196,7 +196,7 @@ def _dicom_series(folder: Path, path: Path) -> list[FoundImage]:
             suffix = f"_series{numbers[uid]}" if is_unique else f"_{uid}"
         name = case_name(f"{base}{suffix}")
         label = f"{relative}{suffix and ' ' + suffix[1:]}"
-        images.append(FoundImage(name, label, tuple(map(Path, files)), True, tags[uid][1]))
+        images.append(FoundImage(name, label, files=tuple(map(Path, files)), is_dicom=True, patient_id=tags[uid][1]))
     return images
 
 

@@ -88,7 +88,15 @@ def preprocess_unlabeled(
         todo = {name: image for name, image in accepted.items() if not pool.is_done(name)}
         report.num_kept = len(accepted) - len(todo)
         tasks = [
-            RawCaseTask(raw_case, images, pool.folder, plans, configuration, dataset_json, neighbors(raw_case))
+            RawCaseTask(
+                raw_case=raw_case,
+                images=images,
+                pool_folder=pool.folder,
+                plans=plans,
+                configuration=configuration,
+                dataset_json=dataset_json,
+                neighbors=neighbors(raw_case),
+            )
             for raw_case, images in _by_raw_case(todo).items()
         ]
         for outcome in run_in_processes(

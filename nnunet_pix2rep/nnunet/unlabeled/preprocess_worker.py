@@ -79,7 +79,7 @@ def preprocess_raw_case(task: RawCaseTask) -> Outcome:
                 except Exception as error:  # nnU-Net's readers raise anything; one bad image must not stop the rest
                     outcome.failures[name] = _in_one_line(error)
                     continue
-                _save(task, name, data, segmentation, properties, Path(scratch))
+                _save(task, name, data=data, segmentation=segmentation, properties=properties, scratch=Path(scratch))
         except (RuntimeError, UserError) as error:  # a damaged file; SimpleITK raises RuntimeError
             outcome.failures[task.raw_case] = _in_one_line(error)
     return outcome

@@ -104,7 +104,7 @@ def select_images(source: Source, dataset_folder: Path, num_channels: int) -> Se
     images = [
         pair
         for case, files in cases.items()
-        for pair in _images_of_case(source, case, files, num_channels, patients.get(case))
+        for pair in _images_of_case(source, case, files=files, num_channels=num_channels, patient=patients.get(case))
     ]
     twice = {identifier for identifier, count in Counter(name for name, _ in images).items() if count > 1}
     labeled = set(labeled_cases(dataset_folder.name))
@@ -131,11 +131,30 @@ def _images_of_case(
     modified = max(stat.st_mtime_ns for stat in stats.values())
     frames = number_of_frames(files[0], len(files), num_channels)
     if frames is None:
-        yield identifier, PoolImage(case, str(source.folder), sizes, modified, None, patient, source.other_dataset)
+        yield (
+            identifier,
+            PoolImage(
+                raw_case=case,
+                folder=str(source.folder),
+                files=sizes,
+                modified=modified,
+                frame=None,
+                patient=patient,
+                dataset=source.other_dataset,
+            ),
+        )
         return
     width = max(2, len(str(frames)))
     for frame in range(1, frames + 1):
-        image = PoolImage(case, str(source.folder), sizes, modified, frame, patient, source.other_dataset)
+        image = PoolImage(
+            raw_case=case,
+            folder=str(source.folder),
+            files=sizes,
+            modified=modified,
+            frame=frame,
+            patient=patient,
+            dataset=source.other_dataset,
+        )
         yield f"{identifier}_frame{frame:0{width}d}", image
 
 

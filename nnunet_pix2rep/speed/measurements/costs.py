@@ -88,7 +88,9 @@ def measure_head_and_loss(
     results = []
     for features, shapes in map_shapes.items():
         for name, loss in losses_of(config).items():
-            paths = make_paths(shapes, batch_size, config.sampling.num_points, loss, config, device)
+            paths = make_paths(
+                shapes, batch_size, num_points=config.sampling.num_points, loss=loss, config=config, device=device
+            )
             seconds = alternate(paths, repetitions, timer, f"head_and_loss, {features}, {name}")
             memory = {path: peak_memory(function, device) for path, function in paths.items()}
             results.append(
@@ -137,7 +139,9 @@ def measure_scaling(
         for against, settings in series.items():
             chosen = [item for item in settings if not is_exact or item[3] <= EXACT_LOSS_MAX_POINTS]
             paths = {
-                str(size): make_paths([(NARROW_CHANNELS, width, width)], batch, number, loss, config, device)["sampled"]
+                str(size): make_paths(
+                    [(NARROW_CHANNELS, width, width)], batch, num_points=number, loss=loss, config=config, device=device
+                )["sampled"]
                 for size, width, batch, number in chosen
             }
             seconds = medians(alternate(paths, repetitions, timer, f"scaling, {name}, {against}"))

@@ -60,9 +60,13 @@ def measure_pretraining(
         batch = next(training)
         with quiet():
             bare_network = None if compiled else bare_step(trainer, batch)
-        step = _measure_step(trainer, batch, bare_network, repetitions, timer, device)
+        step = _measure_step(
+            trainer, batch, bare_network=bare_network, repetitions=repetitions, timer=timer, device=device
+        )
         of_one_worker = _seconds_of_one_worker(training)
-        with_loader = _seconds_with_loader(trainer, training, num_batches, of_one_worker, device)
+        with_loader = _seconds_with_loader(
+            trainer, training, num_batches=num_batches, of_one_worker=of_one_worker, device=device
+        )
     finally:
         stop_workers(training)
     seconds = step["seconds"]

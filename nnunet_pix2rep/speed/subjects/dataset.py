@@ -70,7 +70,7 @@ def make_synthetic_dataset(root: Path, configuration: str, width: int = 128, num
     plans = add_compact_configuration(read_json(preprocessed / f"{PLANS}.json"), "2d")
     write_json(plans, preprocessed / f"{PLANS}.json")
     write_json(dataset_json_of(num_cases), preprocessed / "dataset.json")
-    preprocess(raw, preprocessed, cases, plans, configuration)
+    preprocess(raw, preprocessed, cases=cases, plans=plans, configuration=configuration)
     return PlannedDataset(preprocessed, PLANS, configuration)
 
 

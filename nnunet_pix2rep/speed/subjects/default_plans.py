@@ -61,5 +61,5 @@ def make_default_datasets(
     write_json(dataset_json_of(NUM_CASES), preprocessed / "dataset.json")
     plans = read_json(preprocessed / "nnUNetPlans.json")
     for configuration in ("2d", "3d_fullres"):
-        preprocess(raw, preprocessed, cases, plans, configuration)
+        preprocess(raw, preprocessed, cases=cases, plans=plans, configuration=configuration)
     return {name: PlannedDataset(preprocessed, *plan) for name, plan in PLANS.items()}

@@ -51,7 +51,7 @@ def test_labels_are_ignored_but_in_the_chosen_slices(own_sparse, tmp_path, confi
 
 def test_what_is_annotated_is_kept_and_not_suggested(sparse, work, monkeypatch):
     """Budget enough for all: every slice that is not annotated is suggested, and no other."""
-    monkeypatch.setattr(write, "write_overview", lambda *_: None)  # its pictures take longest
+    monkeypatch.setattr(write, "write_overview", lambda *_, **__: None)  # its pictures take longest
     suggestion = run(work, budget=len(CASES) * 4 + len(UNLABELED) * 10)
     chosen = suggestion.chosen()
     assert {case: chosen[case] for case in CASES} == {case: list(IGNORED) for case in CASES}
@@ -87,7 +87,7 @@ def with_test_patients(sparse_root, tmp_path_factory):
 
 @pytest.mark.parametrize("selector", SELECTORS)
 def test_no_validation_or_test_patient_is_ever_suggested(with_test_patients, tmp_path, monkeypatch, selector):
-    monkeypatch.setattr(write, "write_overview", lambda *_: None)  # its pictures take longest
+    monkeypatch.setattr(write, "write_overview", lambda *_, **__: None)  # its pictures take longest
     shutil.copytree(with_test_patients / "features", tmp_path / "work" / "features")
     available = 4 * 4 + 2 * 10
     suggestion = run(tmp_path / "work", selector=selector, budget=available, fold=0)

@@ -15,15 +15,15 @@ def asked(monkeypatch):
     """The settings that the command hands over; nothing is computed."""
     given = {}
 
-    def stop(*arguments):
-        given["arguments"] = arguments
+    def stop(*_arguments, settings, **_options):
+        given["settings"] = settings
         raise UserError("stop")
 
     monkeypatch.setattr("nnunet_pix2rep.annotation.suggest.run.suggest", stop)
 
     def ask(*options):
         assert main([*REQUIRED, *options]) == 1
-        return given["arguments"][-1]
+        return given["settings"]
 
     return ask
 

@@ -54,7 +54,7 @@ def test_a_format_must_be_chosen(capsys):
 
 def test_the_import_lists_every_key_and_the_next_command(monkeypatch, tmp_path, capsys):
     report = ImportReport(("encoder.a",), ("decoder.b",), {"encoder.c": ((2, 3), (4, 3))}, ("encoder.d",))
-    monkeypatch.setattr(nnssl_import, "import_encoder", lambda *_arguments: report)
+    monkeypatch.setattr(nnssl_import, "import_encoder", lambda *_arguments, **_options: report)
     target = tmp_path / "start.pth"
     assert main(["import", "in.pth", "-d", "Dataset001_A", "-c", "3d_fullres", "-p", "Plans", "-o", str(target)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -85,7 +85,7 @@ def build_pool(scans: Sequence[Scan], cache: FeatureCache, seed: int) -> Feature
     drawn = drawn[torch.randperm(len(drawn), generator=generator)[:MOST_EXAMPLES]]
     pool = replace(_pool_of(entries), features=torch.cat(features))
     slices = tuple(Slice(scan.case, index) for scan, index in entries)
-    return FeaturePool(pool, slices, torch.cat(places), drawn, basis)
+    return FeaturePool(pool, slices, places=torch.cat(places), examples=drawn, basis=basis)
 
 
 def weigh(found: FeaturePool, weighting: str, examples: torch.Tensor, seed: int) -> SlicePool:

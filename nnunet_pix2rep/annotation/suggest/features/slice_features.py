@@ -135,7 +135,10 @@ class FeatureCache:
         data = np.asarray(scan.image.open()[:])
         slices = chosen_slices(scan, self.settings.slices_per_scan)
         body = body_mask(data)
-        drawn = [draw_pixels(scan, index, body, self.settings.pixels_per_slice, generator) for index in slices]
+        drawn = [
+            draw_pixels(scan, index, body=body, number=self.settings.pixels_per_slice, generator=generator)
+            for index in slices
+        ]
         examples = self._example_voxels(scan, generator)
         voxels = np.concatenate([*drawn, examples])
         if len(voxels) == 0:

@@ -50,11 +50,11 @@ def fill_in_drafts(
     segment_in_context(
         model,
         dataset.raw / "imagesTr",
-        dataset.raw / "labelsTr",
-        folder / IMAGES,
-        folder / DRAFTS,
-        InContextSettings(seed=suggestion.seed),
-        support_cases,
+        support_labels=dataset.raw / "labelsTr",
+        query=folder / IMAGES,
+        output=folder / DRAFTS,
+        settings=InContextSettings(seed=suggestion.seed),
+        support_cases=support_cases,
     )
     for case, indices in suggestion.chosen().items():
         file = folder / LABELS / f"{case}{label_files.file_ending}"

@@ -105,7 +105,9 @@ def write_scan(scan: Scan, indices: Sequence[int], label_files: LabelFiles, fold
             "it again."
         )
     existing = None if scan.label is None else read_labels(label_files, scan.label, scan.grid)
-    labels = labels_to_draw_in(geometry.shape, scan.axis, indices, label_files.require_ignore_label(), existing)
+    labels = labels_to_draw_in(
+        geometry.shape, scan.axis, indices=indices, ignore_label=label_files.require_ignore_label(), existing=existing
+    )
     label_files.write(labels, folder / LABELS / f"{scan.case}{label_files.file_ending}", properties)
     return WrittenScan(image[0], geometry)
 

@@ -110,13 +110,20 @@ def _write(outcome: Outcome, suggestion: Suggestion, folder: Path) -> None:
     if outcome.settings.draft:
         assert outcome.model is not None
         support = require_annotations(outcome.scans.scans)
-        fill_in_drafts(outcome.dataset, outcome.model, support, suggestion, files, folder)
+        fill_in_drafts(
+            outcome.dataset,
+            outcome.model,
+            support_cases=support,
+            suggestion=suggestion,
+            label_files=files,
+            folder=folder,
+        )
     representation = outcome.choice.representation
     start = None if representation is None else representation.curve[0]
     write_worklist(suggestion.slices, places, start, folder / WORKLIST)
     write_suggestion(suggestion, folder)
     pictures = [(entry, thumbnails[entry.rank]) for entry in shown]
-    write_overview(suggestion, pictures, outcome.choice, outcome.notes, folder / OVERVIEW)
+    write_overview(suggestion, pictures, choice=outcome.choice, notes=outcome.notes, file=folder / OVERVIEW)
 
 
 def _slices_to_show(suggestion: Suggestion) -> list[SuggestedSlice]:

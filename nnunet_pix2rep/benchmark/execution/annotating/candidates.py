@@ -61,7 +61,9 @@ def find_candidates(
         volume = files.read(labels / f"{case}{files.file_ending}")
         axis = slice_axis(patch_size, plans["transpose_forward"], volume.properties["spacing"])
         slices = annotated_slices(volume.labels, axis, files.ignore_label)
-        scans.append(CandidateScan(case, patient, axis, volume.labels.shape[axis], tuple(slices)))
+        scans.append(
+            CandidateScan(case, patient, axis=axis, num_slices=volume.labels.shape[axis], slices=tuple(slices))
+        )
     return scans
 
 

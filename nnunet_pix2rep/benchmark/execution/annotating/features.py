@@ -78,7 +78,17 @@ class CandidateFeatures:
         image = ImageCase(candidate.case, str(self.data))
         grid = read_grid(image, self.plans["transpose_forward"])
         files = tuple(self.images[candidate.case])
-        return Scan(candidate.case, candidate.patient, files, None, None, image, grid, candidate.axis, ())
+        return Scan(
+            case=candidate.case,
+            patient=candidate.patient,
+            files=files,
+            frame=None,
+            label=None,
+            image=image,
+            grid=grid,
+            axis=candidate.axis,
+            annotated=(),
+        )
 
 
 def _part_of(pool: SlicePool, places: Sequence[int]) -> SlicePool:

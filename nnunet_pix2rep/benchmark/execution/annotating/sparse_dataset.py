@@ -127,7 +127,9 @@ class SparseDataset:
         if not images:
             raise UserError(f"The raw dataset has no image of {scan.case}, which --budget needs to preprocess it.")
         place = Target(data, deepcopy(dict(self.plans)), self.configuration)
-        preprocess_case(place, scan.case, images, labels, scan.axis, dataset_json)
+        preprocess_case(
+            place, scan.case, image_files=images, label_file=labels, axis=scan.axis, dataset_json=dataset_json
+        )
 
 
 def with_ignore_label(dataset_json: Mapping[str, Any]) -> dict[str, Any]:

@@ -175,10 +175,10 @@ def signed_rank(differences: np.ndarray) -> SignedRank | None:
         return None
     better, worse = int((defined > 0).sum()), int((defined < 0).sum())
     if better + worse == 0:
-        return SignedRank(0.0, 1.0, defined.size, 0, 0)
+        return SignedRank(0.0, 1.0, num_pairs=defined.size, better=0, worse=0)
     # Dropped before: scipy would leave its fast exact distribution because of them.
     result = stats.wilcoxon(defined[defined != 0])
-    return SignedRank(float(result.statistic), float(result.pvalue), defined.size, better, worse)
+    return SignedRank(float(result.statistic), float(result.pvalue), num_pairs=defined.size, better=better, worse=worse)
 
 
 def smallest_p_value(num_pairs: int) -> float:

@@ -57,7 +57,7 @@ def choose_patients(benchmark: BenchmarkResults, reference: str) -> Choice:
         means = per_case.xs(patient, level="patient").groupby("case").mean()
         cases[patient] = str((means - means.mean()).abs().idxmin())
     dice = {(method, case): float(value) for (method, _, case), value in per_case.items()}
-    return Choice(cells, patients, cases, dice, benchmark.effort)
+    return Choice(cells, patients, cases=cases, dice=dice, effort=benchmark.effort)
 
 
 def _shared_cells(benchmark: BenchmarkResults, reference: str) -> list[CellKey]:

@@ -77,7 +77,7 @@ def read_rows(benchmark: BenchmarkResults, choice: Choice) -> list[Row]:
         truth = reader.segmentation(folders["labels_folder"], case)
         predicted = {method: reader.segmentation(folder, case) for method, folder in predictions.items()}
         dice = {method: choice.dice[method, case] for method in predicted}
-        rows.append(_slice(f"{title}: {case}", image, truth, predicted, dice, spacing))
+        rows.append(_slice(f"{title}: {case}", image, truth=truth, predictions=predicted, dice=dice, spacing=spacing))
     return rows
 
 
@@ -108,7 +108,14 @@ def _slice(
     rows, columns = _window(np.any([labels > 0 for labels in slices[1:]], axis=0))
     picture, labels, *predicted = (volume[rows, columns] for volume in slices)
     row_height, column_width = (length for axis, length in enumerate(spacing) if axis != across)
-    return Row(title, picture, labels, dict(zip(predictions, predicted, strict=True)), dice, (row_height, column_width))
+    return Row(
+        title=title,
+        image=picture,
+        truth=labels,
+        predictions=dict(zip(predictions, predicted, strict=True)),
+        dice=dice,
+        pixel_size=(row_height, column_width),
+    )
 
 
 def _window(labeled: np.ndarray) -> tuple[slice, slice]:

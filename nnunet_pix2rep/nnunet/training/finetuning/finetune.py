@@ -146,7 +146,11 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
         optimizer.register_step_pre_hook(_rest_backbone)
         rates = (settings.backbone_lr, settings.head_lr)
         return optimizer, FinetuningSchedule(
-            optimizer, rates, self.num_epochs, settings.head_first_fraction, settings.warmup_fraction
+            optimizer,
+            rates,
+            num_epochs=self.num_epochs,
+            head_first_fraction=settings.head_first_fraction,
+            warmup_fraction=settings.warmup_fraction,
         )
 
     # ---------------------------------------------------------------------------------------------- pretrained weights

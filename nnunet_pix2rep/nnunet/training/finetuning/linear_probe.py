@@ -92,7 +92,13 @@ class Pix2RepLinearProbeTrainer(Pix2RepFinetuneTrainer):
             parameter.requires_grad_(any(parameter is one for one in trained))
         groups: list[dict[str, Any]] = [{"params": [], "lr": 0.0}, {"params": trained, "lr": self.settings.probe_lr}]
         optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay)
-        return optimizer, FinetuningSchedule(optimizer, (0.0, self.settings.probe_lr), self.num_epochs, 0.0, 0.0)
+        return optimizer, FinetuningSchedule(
+            optimizer,
+            (0.0, self.settings.probe_lr),
+            num_epochs=self.num_epochs,
+            head_first_fraction=0.0,
+            warmup_fraction=0.0,
+        )
 
     def on_train_epoch_start(self) -> None:
         """The frozen backbone stays in eval mode."""

@@ -127,9 +127,9 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         loader = ViewPairLoader(
             cases,
             self.batch_size,
-            context_size,
-            view_maker,
-            self.label_manager,
+            context_size=context_size,
+            view_maker=view_maker,
+            label_manager=self.label_manager,
             seed=(self.config.pretraining.seed, self.local_rank, UNLABELED),
             num_workers=get_allowed_n_proc_DA(),
             first_index=self._steps,
