@@ -119,7 +119,7 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
             self.configuration_manager.patch_size,
             TransformRanges(in_plane_only=in_plane_only),
             self.config.pretraining.views,
-            num_points=1,
+            num_points=1,  # of a pair of views only the images are used
         )
         cases = self.get_unlabeled_cases()
         self.cases_used = sorted({*self.cases_used, *[case.identifier for case in cases]})
