@@ -33,7 +33,7 @@ from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTr
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
 
 NUM_KILLS = 10
-SECONDS = 60
+SECONDS = 200  # after which something hangs, also on a busy machine
 USER_ERROR_CODE = 7
 PRETRAINING, FINETUNING = "nnUNetTrainerPix2RepPretrain", "nnUNetTrainerPix2RepFinetuneScratch"
 
@@ -99,8 +99,8 @@ def output_folder(trainer: str, fold: int = 0) -> Path:
 
 
 def num_left(group: int) -> int:
-    """Processes of a group that live on after a second."""
-    for _ in range(100):
+    """Whether processes of a group live on."""
+    for _ in range(SECONDS * 20):
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
