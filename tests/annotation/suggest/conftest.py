@@ -4,6 +4,7 @@ import pytest
 from sparse_dataset import CONFIGURATIONS, copy_dataset, make_sparse_dataset
 from tiny_training import DATASET, PLANS, prepare_for_training
 
+from nnunet_pix2rep.annotation.suggest.output import write
 from nnunet_pix2rep.annotation.suggest.request import SuggestSettings
 from nnunet_pix2rep.annotation.suggest.run import suggest
 
@@ -45,3 +46,9 @@ def work(sparse, computed, tmp_path):
     """A work folder to be, with the features that take longest to compute."""
     shutil.copytree(computed["2d"] / "features", tmp_path / "work" / "features")
     return tmp_path / "work"
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """The overview is an empty page: its pictures take longest."""
+    monkeypatch.setattr(write, "write_overview", lambda *_, file, **__: file.touch())

@@ -10,7 +10,6 @@ from sparse_dataset import CONFIGURATIONS, IGNORED, UNLABELED, copy_dataset, val
 from tiny_training import CASES, DATASET, PLANS, prepare_for_training
 
 from nnunet_pix2rep.annotation.selectors import SELECTORS
-from nnunet_pix2rep.annotation.suggest.output import write
 from nnunet_pix2rep.annotation.suggest.request import Click, SuggestSettings
 from nnunet_pix2rep.annotation.suggest.run import suggest
 from nnunet_pix2rep.annotation.work_folder import read_suggestion
@@ -28,6 +27,7 @@ def labels_of(folder, case):
     return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(folder / "labels" / f"{case}.nii.gz")))
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_labels_are_ignored_but_in_the_chosen_slices(own_sparse, tmp_path, configuration):
     without_labels(own_sparse)
@@ -49,9 +49,9 @@ def test_labels_are_ignored_but_in_the_chosen_slices(own_sparse, tmp_path, confi
         assert min(indices) >= 2  # the first two slices are empty
 
 
-def test_what_is_annotated_is_kept_and_not_suggested(sparse, work, monkeypatch):
+@pytest.mark.usefixtures("without_pictures")
+def test_what_is_annotated_is_kept_and_not_suggested(sparse, work):
     """Budget enough for all: every slice that is not annotated is suggested, and no other."""
-    monkeypatch.setattr(write, "write_overview", lambda *_, **__: None)  # its pictures take longest
     suggestion = run(work, budget=len(CASES) * 4 + len(UNLABELED) * 10)
     chosen = suggestion.chosen()
     assert {case: chosen[case] for case in CASES} == {case: list(IGNORED) for case in CASES}
@@ -64,6 +64,7 @@ def test_what_is_annotated_is_kept_and_not_suggested(sparse, work, monkeypatch):
     assert np.unique(after[list(IGNORED)]).tolist() == [0]
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_patients_without_annotation_come_first(sparse, work):
     suggestion = run(work, budget=4)
     assert {entry.patient for entry in suggestion.slices} == set(UNLABELED)
@@ -85,9 +86,9 @@ def with_test_patients(sparse_root, tmp_path_factory):
         yield root / "work"
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("selector", SELECTORS)
-def test_no_validation_or_test_patient_is_ever_suggested(with_test_patients, tmp_path, monkeypatch, selector):
-    monkeypatch.setattr(write, "write_overview", lambda *_, **__: None)  # its pictures take longest
+def test_no_validation_or_test_patient_is_ever_suggested(with_test_patients, tmp_path, selector):
     shutil.copytree(with_test_patients / "features", tmp_path / "work" / "features")
     available = 4 * 4 + 2 * 10
     suggestion = run(tmp_path / "work", selector=selector, budget=available, fold=0)
@@ -131,6 +132,7 @@ def test_the_overview_needs_nothing_from_elsewhere(computed):
     assert "Scans represented" in page
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("axis", [1, 2])
 def test_slices_across_another_axis_of_a_3d_configuration(sparse, tmp_path, axis):
     suggestion = run(tmp_path / "work", "3d_fullres", axis=axis, budget=4)
@@ -143,6 +145,7 @@ def test_slices_across_another_axis_of_a_3d_configuration(sparse, tmp_path, axis
         run(tmp_path / "other", "2d", axis=axis)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_whole_scans(sparse, work, tmp_path):
     suggestion = run(work, unit="cases", budget=2)
     chosen = suggestion.chosen()
@@ -161,6 +164,7 @@ def test_selectors_without_features_need_no_pretraining(own_sparse, tmp_path, mo
     assert "Coverage over the budget" not in (tmp_path / "work" / "overview.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_click_says_where_the_structure_is(sparse, work):
     suggestion, notes = suggest(
         DATASET, "2d", PLANS, work, SuggestSettings(budget=4, click=Click("scan_00", (16, 16, 6)))
@@ -170,6 +174,7 @@ def test_a_click_says_where_the_structure_is(sparse, work):
     assert any("click in scan_00" in note for note in notes)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_annotated_foreground_says_where_the_structure_is_and_without_any_all_pixels_count(own_sparse, tmp_path):
     assert run(tmp_path / "first").features["weighting"] == "structure"
     without_labels(own_sparse)
@@ -177,6 +182,7 @@ def test_annotated_foreground_says_where_the_structure_is_and_without_any_all_pi
     assert any("All pixels count the same" in note for note in notes)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_draft_fills_the_chosen_slices_alone(sparse, work, tmp_path):
     plain = run(work, budget=2)
     shutil.copytree(work, tmp_path / "drafted")
