@@ -79,6 +79,7 @@ def check(trainer, folder):
         np.testing.assert_equal(found, pytest.approx(masked_dice(trainer, case, folder), nan_ok=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sparse_dataset", "name", "configuration"),
     [
