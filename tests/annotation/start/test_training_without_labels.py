@@ -44,10 +44,14 @@ def pretrain(trainer_class, folder, configuration="2d"):
     return trainer, load_checkpoint_file(f"{trainer.output_folder}/checkpoint_final.pth")
 
 
-@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
 @pytest.mark.parametrize(
-    "trainer_class",
-    [nnUNetTrainerPix2RepPretrain, nnUNetTrainerPix2RepV2Pretrain, nnUNetTrainerMaskedAutoencoderPretrain],
+    ("trainer_class", "configuration"),
+    [
+        (nnUNetTrainerPix2RepPretrain, "2d"),
+        (nnUNetTrainerPix2RepV2Pretrain, "3d_fullres"),
+        (nnUNetTrainerMaskedAutoencoderPretrain, "2d"),
+        (nnUNetTrainerMaskedAutoencoderPretrain, "3d_fullres"),
+    ],
 )
 def test_every_pretraining_runs_on_scans_alone(scans_alone, trainer_class, configuration):
     trainer, checkpoint = pretrain(trainer_class, scans_alone, configuration)

@@ -22,12 +22,14 @@ class MeanTeacher(Pix2RepMeanTeacherTrainer):
     needs_pretrained_weights = False
 
 
+# One of each stage in the fast part, all of them where all tests run.
 TRAINERS = [
     nnUNetTrainerPix2RepPretrain,
-    nnUNetTrainerPix2RepV2Pretrain,
-    nnUNetTrainerMaskedAutoencoderPretrain,
     Finetune,
-    MeanTeacher,
+    *(
+        pytest.param(trainer_class, marks=pytest.mark.slow)
+        for trainer_class in (nnUNetTrainerPix2RepV2Pretrain, nnUNetTrainerMaskedAutoencoderPretrain, MeanTeacher)
+    ),
 ]
 LATEST, PREVIOUS, FINAL = (f"checkpoint_{name}.pth" for name in ("latest", "previous", "final"))
 
