@@ -15,12 +15,13 @@ import torch
 from nnunet_pix2rep.config import Pix2RepConfig, PretrainingConfig
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
+from nnunet_pix2rep.nnunet.environment import environment
 from nnunet_pix2rep.speed.measurements.costs import NARROW_CHANNELS, MapShapes, measure_head_and_loss, measure_scaling
 from nnunet_pix2rep.speed.measurements.loops import measure_fine_tuning, measure_loader
 from nnunet_pix2rep.speed.measurements.pretraining import measure_pretraining
 from nnunet_pix2rep.speed.measurements.step import measure_step_overhead
 from nnunet_pix2rep.speed.settings import PRETRAININGS, SpeedSettings
-from nnunet_pix2rep.speed.subjects.dataset import CONFIGURATIONS, environment, make_synthetic_dataset, nnunet_folders
+from nnunet_pix2rep.speed.subjects.dataset import CONFIGURATIONS, make_synthetic_dataset, nnunet_folders
 from nnunet_pix2rep.speed.subjects.default_plans import make_default_datasets
 from nnunet_pix2rep.speed.subjects.trainers import PRETRAINERS, PlannedDataset, make_trainer, quiet
 from nnunet_pix2rep.speed.timing.time_limit import TimeLimit

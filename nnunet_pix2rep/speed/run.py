@@ -17,10 +17,10 @@ import torch
 
 from nnunet_pix2rep.devices import choose_device
 from nnunet_pix2rep.nnunet.checkpoints.files import package_versions
+from nnunet_pix2rep.nnunet.environment import environment
 from nnunet_pix2rep.speed.bench import Bench
 from nnunet_pix2rep.speed.measurements.pretraining import usable_cores
 from nnunet_pix2rep.speed.settings import PRETRAININGS, SpeedSettings
-from nnunet_pix2rep.speed.subjects.dataset import environment
 from nnunet_pix2rep.speed.summary import summary_lines, views_on_gpu, views_on_gpu_lines
 from nnunet_pix2rep.speed.timing.time_limit import TimeLimit
 

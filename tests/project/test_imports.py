@@ -32,7 +32,7 @@ FLOORS = {
         {"loading", "checkpoints"},
         {"networks", "unlabeled"},
         {"plans", "patients"},
-        {"data", "random_state", "subprocesses", "worker_processes"},
+        {"data", "environment", "random_state", "subprocesses", "worker_processes"},
     ),
     "annotation": ({"start", "suggest", "collect"}, {"work_folder", "label_files", "selectors"}, {"slices"}),
     "benchmark": ({"launch"}, {"report"}, {"execution"}, {"design"}, {"schema"}),

@@ -8,12 +8,13 @@ import torch
 
 from nnunet_pix2rep.cli.measure import speed as command
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.environment import environment
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 from nnunet_pix2rep.speed import bench, run
 from nnunet_pix2rep.speed.bench import map_shapes
 from nnunet_pix2rep.speed.run import run_speed
 from nnunet_pix2rep.speed.settings import PARTS, RATIOS, SpeedSettings
-from nnunet_pix2rep.speed.subjects.dataset import environment, make_synthetic_dataset, nnunet_folders
+from nnunet_pix2rep.speed.subjects.dataset import make_synthetic_dataset, nnunet_folders
 from nnunet_pix2rep.speed.subjects.trainers import PRETRAINERS, make_trainer, quiet
 from nnunet_pix2rep.speed.summary import summary_lines
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.environment import environment
 from nnunet_pix2rep.nnunet.plans.compact import COMPACT_SUFFIX, add_compact_configuration
 from nnunet_pix2rep.speed.subjects.trainers import PlannedDataset
 
@@ -27,21 +25,6 @@ SLICES, SPACING = 10, (8.0, 1.5, 1.5)
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 CONFIGURATIONS = ("2d", "2d" + COMPACT_SUFFIX)
-
-
-@contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Sets environment variables for a while."""
-    earlier = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in earlier.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def nnunet_folders(root: Path) -> dict[str, str]:

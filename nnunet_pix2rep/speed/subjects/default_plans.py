@@ -11,9 +11,9 @@ from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_en
 )
 
 from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.environment import environment
 from nnunet_pix2rep.speed.subjects.dataset import (
     dataset_json_of,
-    environment,
     fingerprint_of,
     preprocess,
     write_cases,

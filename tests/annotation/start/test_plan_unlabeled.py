@@ -165,6 +165,15 @@ def test_planner_and_names_can_be_chosen(planned):
     assert made.reports == {}
 
 
+def test_a_machine_that_loads_without_worker_processes_can_plan_too(planned, monkeypatch):
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")  # for trainings; nnU-Net's planner takes it for a number of threads
+    made = plan_unlabeled(950, ["2d"], PlannerOptions(plans_name="Again"), preprocess=False)
+    again, before = (read_json(file)["configurations"] for file in (made.plans_file, planned / "nnUNetPlans.json"))
+    for configuration in ("2d", "3d_fullres"):
+        for key in ("batch_size", "patch_size", "architecture"):
+            assert again[configuration][key] == before[configuration][key]
+
+
 def test_ct_is_normalized_by_the_body(ct_dataset):
     plans = read_json(ct_dataset / "nnUNetPlans.json")
     intensities = plans[INTENSITIES]["0"]

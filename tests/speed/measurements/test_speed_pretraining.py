@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from nnunet_pix2rep.nnunet.environment import environment
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 from nnunet_pix2rep.speed.measurements import pretraining
 from nnunet_pix2rep.speed.measurements.pretraining import hours_of_pretraining, loader_share, measure_pretraining
-from nnunet_pix2rep.speed.subjects.dataset import environment, nnunet_folders
+from nnunet_pix2rep.speed.subjects.dataset import nnunet_folders
 from nnunet_pix2rep.speed.subjects.default_plans import PLANS, make_default_datasets
 from nnunet_pix2rep.speed.subjects.trainers import quiet
 from nnunet_pix2rep.speed.summary import VIEWS_ON_GPU_RULE, summary_lines, views_on_gpu, views_on_gpu_lines
