@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from nnunet_pix2rep.annotation.slices import annotated_slices
+
+MOST_VALUES = 3  # that the dataset does not have, each in a line of its own
 
 
 @dataclass
@@ -67,8 +69,7 @@ def check_labels(
         for value in np.unique(planes)
         if int(value) not in known
     }
-    for value, places in unknown.items():
-        result.problems.append(f"slice {_join(places)}: the value {value} is not one of the dataset's {_join(known)}")
+    result.problems += _unknown_values(unknown, known)
     if chosen is None or ignore_label is None:  # without an ignore label a scan is one whole
         wanted, was_chosen = set(annotated_slices(labels, axis, ignore_label)), False
     else:
@@ -87,6 +88,19 @@ def check_labels(
     for index in result.slices:
         new[index] = planes[index]
     return result
+
+
+def _unknown_values(places: Mapping[int, Sequence[int]], known: Collection[int]) -> list[str]:
+    """A line for each value that the dataset does not have; one for all of them where an image or colors are meant."""
+    rule = f"the dataset's {_join(known)}. Each pixel must hold the number that dataset.json gives its label"
+    if len(places) <= MOST_VALUES:
+        return [f"slice {_join(slices)}: the value {value} is not one of {rule}" for value, slices in places.items()]
+    first = _join(sorted(places)[:MOST_VALUES])
+    slices = {index for indices in places.values() for index in indices}
+    return [
+        f"slice {_join(slices)}: the values {first} and {len(places) - MOST_VALUES} more are none of {rule}. So many "
+        "values are of an image, of gray tones or of blurred edges, not of labels"
+    ]
 
 
 def _check_outside(

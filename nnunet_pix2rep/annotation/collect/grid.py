@@ -15,7 +15,7 @@ from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_reader import orientation_of
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, header_of
-from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS
+from nnunet_pix2rep.nnunet.unlabeled.discover import LOSSY_ENDINGS, NATURAL_ENDINGS, ending_of
 
 Grid = SimpleITK.Image | SimpleITK.ImageFileReader
 TOLERANCE = 0.1  # of the smallest spacing, by which a corner of the label may lie beside the image's
@@ -38,6 +38,8 @@ def read_labels_on_grid(label_file: Path, image_files: Sequence[Path], reader: L
         UserError: the file is damaged, has values that are no integers, or does not lie on the image's grid. The
             message does not name the file.
     """
+    if ending_of(label_file, LOSSY_ENDINGS) is not None:
+        raise UserError("JPEG changes the numbers of labels: save it as PNG, which does not")
     check_complete(label_file)
     if isinstance(reader.reader, Tiff3DIO):  # its files have no header to compare
         return _of_shape(_values(reader, label_file), reader.geometry(image_files).shape)
@@ -94,7 +96,9 @@ def _read(label_file: Path) -> SimpleITK.Image:
     if label.GetNumberOfComponentsPerPixel() > 1:
         layers = SimpleITK.GetArrayViewFromImage(label)
         if (layers[..., :3] != layers[..., :1]).any():
-            raise UserError("it holds several layers or colors: save it as one label map")
+            raise UserError(
+                "it holds several layers or colors: save it as one label map, in gray, each pixel with its number"
+            )
         label = SimpleITK.VectorIndexSelectionCast(label, 0)
     return label
 

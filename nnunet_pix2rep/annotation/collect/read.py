@@ -122,7 +122,8 @@ def read_finished_labels(
         more = f"\n  and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
         listed = "\n  ".join(problems[:MOST_PROBLEMS])
         raise UserError(
-            f"The labels in {folder} cannot be taken; nothing was changed. Slices are counted from 0.\n  {listed}{more}"
+            f"The labels in {folder} cannot be taken; nothing was changed. Slices are counted from 0, as in 3D Slicer; "
+            f"ITK-SNAP's numbers are one higher.\n  {listed}{more}"
         )
     return finished
 

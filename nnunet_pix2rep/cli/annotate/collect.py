@@ -73,7 +73,7 @@ def _next_command(report: CollectReport, dataset: str) -> str:
     if not report.preprocessed:
         return f"nnUNetv2_plan_and_preprocess -d {dataset}"
     suggestion = report.suggestion
-    trainer, configuration, plans = "nnUNetTrainerPix2RepV2", "CONFIGURATION", ""
+    trainer, configuration, plans = "nnUNetTrainerPix2RepV2", "CONFIGURATION", " -p PLANS"
     if suggestion is not None:
         configuration, plans = suggestion.configuration, plans_option(suggestion.plans)
         if _is_pretrained(report.dataset, suggestion):

@@ -15,7 +15,8 @@ import SimpleITK
 from nnunet_pix2rep.errors import UserError
 
 MEDICAL_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl")
-NATURAL_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+LOSSY_ENDINGS = (".jpg", ".jpeg")
+NATURAL_ENDINGS = (".png", *LOSSY_ENDINGS, ".bmp", ".tif", ".tiff")
 DICOM_ENDINGS = (".dcm", ".ima", ".dicom")
 NOT_PERMITTED = "it may not be read (permission denied)"
 MAX_NAME_BYTES = 200  # file names have 255 at most; channel, ending and the name of a dataset are put to a case name

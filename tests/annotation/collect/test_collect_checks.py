@@ -56,7 +56,17 @@ def test_slices_without_the_structure_are_no_matter_in_a_scan_that_is_annotated_
 
 def test_values_that_the_dataset_does_not_have():
     (problem,) = check(labels_with(s1=7, s4=1), chosen=[1, 4]).problems
-    assert problem == "slice 1: the value 7 is not one of the dataset's 0, 1, 2, 3"
+    assert problem.startswith(
+        "slice 1: the value 7 is not one of the dataset's 0, 1, 2, 3. Each pixel must hold the number"
+    )
+
+
+def test_many_values_that_the_dataset_does_not_have_are_one_line():
+    labels = labels_with(s1=1, s4=1)
+    labels[1] = np.arange(10, 30).reshape(SHAPE[1:])
+    (problem,) = check(labels, chosen=[1, 4]).problems
+    assert problem.startswith("slice 1: the values 10, 11, 12 and 17 more are none of the dataset's 0, 1, 2, 3.")
+    assert "blurred edges" in problem
 
 
 @pytest.mark.parametrize("allow_empty", [True, False])

@@ -45,7 +45,9 @@ def test_without_a_folder_it_preprocesses_what_was_collected(scans, capsys):
     scans.prepare(CHOSEN)
     scans.collect()
     assert main(["collect", "-d", "901"]) == 0
-    assert f"{PLANS}_2d: 0 case(s) preprocessed" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{PLANS}_2d: 0 case(s) preprocessed" in printed
+    assert "Next: nnUNetv2_train 901 CONFIGURATION all -tr nnUNetTrainerPix2RepV2 -p PLANS" in printed
 
 
 @pytest.fixture
@@ -89,3 +91,21 @@ def test_2d_images_nobody_has_drawn_in(pictures, capsys):
     write_picture(drawings["cells_0"] * 0, raw.parents[1] / "labels" / "cells_0.png")
     assert main(["collect", "-d", "901", "-i", str(raw.parents[1] / "labels")]) == 1
     assert "cells_0.png, slice 0: nothing is drawn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("cells_0.jpg", "JPEG changes the numbers of labels: save it as PNG"),
+        ("cells_0.png", "it holds several layers or colors: save it as one label map, in gray"),
+    ],
+)
+def test_2d_labels_that_a_drawing_program_saved_as_pictures(pictures, capsys, name, reason):
+    raw, drawings = pictures
+    drawing = drawings["cells_0"]
+    colors = np.stack([drawing, drawing * 0, drawing * 0], axis=-1)
+    image = SimpleITK.GetImageFromArray(drawing if name.endswith("jpg") else colors, isVector=name.endswith("png"))
+    SimpleITK.WriteImage(image, str(raw.parents[1] / "labels" / name))
+    assert main(["collect", "-d", "901", "-i", str(raw.parents[1] / "labels")]) == 1
+    assert f"{name}: {reason}" in capsys.readouterr().err
+    assert not (raw / "labelsTr").exists()
