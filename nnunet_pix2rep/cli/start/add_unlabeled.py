@@ -29,7 +29,8 @@ def add_patient_options(parser: argparse.ArgumentParser) -> None:
     patients.add_argument(
         "--patient-regex",
         metavar="REGEX",
-        help="Regular expression that matches case names from their start; its one group is the patient.",
+        help="Regular expression that matches case names from their start; its one group is the patient, such as "
+        r"'(patient\d+)_.*' for patient01_03.",
     )
     patients.add_argument(
         "--patients", type=Path, metavar="CSV", help="Table with the columns case, patient and, if wanted, group."

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channels",
         nargs="+",
         metavar="NAME",
-        help="Names of the channels; nnU-Net normalizes CT in its own way. Default: CT for DICOM of CT; gray or R G B "
+        help="Names of the channels; nnU-Net normalizes CT in its own way. Default: CT for DICOM of CT; grey or R G B "
         "for PNG; else MRI.",
     )
     parser.add_argument(

@@ -140,7 +140,10 @@ def _by_regex(cases: list[str], patient_regex: str) -> dict[str, Patient]:
     names = {case: match[1] for case, match in matches.items() if match is not None and match[1]}
     unmatched = [case for case in matches if case not in names]
     if unmatched:
-        raise UserError(f"--patient-regex '{patient_regex}' finds no patient in: {_shorten(unmatched)}.")
+        raise UserError(
+            f"--patient-regex '{patient_regex}' finds no patient in: {_shorten(unmatched)}. It must match "
+            r"every case name from its start, such as (patient\d+)_.* for patient01_03."
+        )
     return {case: Patient(name) for case, name in names.items()}
 
 

@@ -67,7 +67,8 @@ def extend_patients(
         assert table is not None
         given = _from_table(table, wanted, {image.label: image.name for image in images})
         source = str(table)
-    return _merge(records, given, source), source
+    count = len({given[name]["patient"] for name in names})
+    return _merge(records, given, source), f"{source}: {count} patient(s) in {len(names)} scan(s)"
 
 
 def _by_patient_id(images: Sequence[FoundImage]) -> dict[str, str]:

@@ -46,7 +46,9 @@ def test_scans_of_several_formats_become_a_dataset_that_nnunet_reads(root, scans
 
 
 def test_patients_by_regex_and_acdc_names(root, scans):
-    assert make(scans, patient_regex=r"([a-z]+)_?\d*", dry_run=True).report.added
+    report = make(scans, patient_regex=r"([a-z]+)_?\d*", dry_run=True).report
+    assert report.added
+    assert report.patients == r"regular expression ([a-z]+)_?\d*: 3 patient(s) in 4 scan(s)"
     write(volume(30), scans / "patient007_frame01.nii.gz")
     patients = read_json(make(scans).folder / "patients.json")
     assert patients["patient007_frame01"]["patient"] == "patient007"

@@ -98,7 +98,7 @@ def test_a_patient_in_two_groups_is_refused(tmp_path):
         (r"heart_\d+", "one group"),
         (r"(heart)_(\d+)", "one group"),
         (r"(heart", "not a valid regular expression"),
-        (r"(lung_\d+)", "finds no patient in: heart_01"),
+        (r"(lung_\d+)", "finds no patient in: heart_01. It must match every case name from its start"),
         (r"heart(_x)?", "finds no patient in: heart_01"),
     ],
 )
