@@ -148,6 +148,8 @@ def _print_next_commands(arguments: argparse.Namespace, folder: Path, plans: dic
     if arguments.weights is not None:
         trainer = "nnUNetTrainerPix2RepV2Pretrain" if without_labels else "nnUNetTrainerPix2RepFinetune"
         start = f" -pretrained_weights {arguments.weights.resolve()}"
+    if len(configurations) > 1:
+        print("then one of:")
     for configuration in configurations:
         fold = f"{configuration} {'all' if is_sparse else 0}"
         print(f"  nnUNetv2_train {_number(folder)} {fold} -p {arguments.o} -tr {trainer}{start}{device_option()}")

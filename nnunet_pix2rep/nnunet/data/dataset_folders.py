@@ -6,7 +6,7 @@ from pathlib import Path
 
 from batchgenerators.utilities.file_and_folder_operations import subfiles
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
-from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id, maybe_convert_to_dataset_name
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
@@ -87,10 +87,12 @@ def training_cases(dataset_name_or_id: str | int) -> list[str]:
         return cases
     folder = preprocessed_folder(dataset_name_or_id)
     raw = raw_folder(folder.name)
-    if is_without_labels(folder.name):
+    if raw is not None and is_without_labels(folder.name):
+        number = convert_dataset_name_to_id(folder.name)
         raise UserError(
-            f"{folder.name} has no labeled case yet. It can be pretrained in fold all; everything else needs images "
-            f"in {'its imagesTr' if raw is None else raw / 'imagesTr'} and their labels in labelsTr first."
+            f"{folder.name} has no labeled case yet. It can be pretrained in fold all; everything else needs labels "
+            f"first: nnunet_pix2rep suggest -d {number} chooses slices, and nnunet_pix2rep collect -d {number} takes "
+            f"them in once they are drawn. Or put images into {raw / 'imagesTr'} and their labels into labelsTr."
         )
     searched = folder / "gt_segmentations" if raw is None else raw / "imagesTr"
     raise UserError(f"No training cases found in {searched}. Run nnUNetv2_plan_and_preprocess for {folder.name} first.")

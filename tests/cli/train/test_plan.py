@@ -34,6 +34,7 @@ def test_plans_are_written_and_the_next_commands_fit_nnunet(dataset, capsys, mon
     block = read_json(dataset / "My.json")["configurations"]["2d_compact"]["pix2rep"]
     assert block == {"pretraining": {"seed": 1, "num_epochs": 2}}
     assert "pretraining.num_epochs = 2" in printed
+    assert "\nthen one of:\n  nnUNetv2_train" in printed
     commands = [line.strip() for line in printed.splitlines() if line.startswith("  nnUNetv2_")]
     assert commands[1:] == [
         f"nnUNetv2_train 900 {configuration} 0 -p My -tr nnUNetTrainerPix2RepPretrain -device cpu"
@@ -57,6 +58,7 @@ def test_missing_data_is_to_be_preprocessed(dataset, capsys):
     printed = capsys.readouterr().out
     assert "nnUNetv2_preprocess -d 900 -plans_name Pix2RepPlans -c 3d_fullres\n" in printed
     assert "preprocess_unlabeled" not in printed
+    assert "one of" not in printed
 
 
 def test_scans_without_labels_and_annotated_slices_have_commands_of_their_own(dataset, tmp_path, capsys, monkeypatch):
