@@ -3,9 +3,14 @@ from pathlib import Path
 
 import joblib
 import pytest
+from hypothesis import settings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 MOST_WORKERS = 8
+
+# An example of hypothesis may take as long as it likes: how long says something about the machine alone.
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -203,7 +203,7 @@ coordinates = st.lists(st.floats(-1, 1, allow_nan=False), min_size=1, max_size=2
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(coordinates, st.integers(4, 12))
 def test_bspline_weights_sum_to_one_and_reproduce_linear_functions(points, num_coefficients):
     weights = bspline_weights(points, num_coefficients)

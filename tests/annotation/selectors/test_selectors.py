@@ -23,7 +23,7 @@ def select(request):
 
 
 @pytest.mark.parametrize("name", SELECTORS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(budget=st.integers(1, 12), annotated=st.sets(st.integers(0, 19), max_size=8), seed=st.integers(0, 99))
 def test_as_many_slices_as_asked_for_all_different_and_none_annotated(name, budget, annotated, seed):
     pool = make_pool(patients=5, slices=4, annotated=annotated)

@@ -53,7 +53,7 @@ def test_a_structure_that_only_one_channel_shows_counts():
 
 
 @given(st.floats(-2000, 2000), st.sampled_from([(1, 6, 6), (3, 5, 4)]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_of_a_constant_image_all_voxels_count_unless_they_are_zero(value, shape):
     mask = body_mask(np.full((1, *shape), value, np.float32), (1.0, 1.0, 1.0), [False])
     assert mask.shape == shape

@@ -42,7 +42,7 @@ def test_the_rule_is_timms_where_timm_has_one(channels):
     torch.testing.assert_close(adapt_input_convolution(weight, channels), adapt_input_conv(channels, weight.clone()))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 5), st.integers(1, 4), st.sampled_from([2, 3]))
 def test_an_image_in_all_channels_gives_what_it_gave_where_the_number_is_a_multiple(given_channels, factor, dimension):
     weight = torch.randn(2, given_channels, *[3] * dimension)

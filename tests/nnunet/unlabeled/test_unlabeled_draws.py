@@ -65,7 +65,7 @@ def write_dataset(folder: Path, labeled, unlabeled, source) -> None:
 
 
 @given(datasets())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_image_of_a_validation_patient_is_drawn_and_all_patients_equally_often(dataset):
     labeled, unlabeled, validation, source = dataset
     patient_of = labeled | {name: patient for name, (_, patient, _) in unlabeled.items()}

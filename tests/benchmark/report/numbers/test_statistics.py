@@ -147,7 +147,7 @@ def test_infinite_ends_are_kept():
     assert np.isnan(percentile_interval(np.array([NAN]), 0.9)).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 6), st.integers(1, 4), st.integers(0, 1000))
 def test_the_interval_lies_within_the_data_and_grows_with_confidence(num_patients, num_draws, seed):
     values = np.random.default_rng(seed).random((num_draws, num_patients))
