@@ -1,16 +1,20 @@
+import importlib.util
 import os
 from pathlib import Path
 
 import joblib
 import pytest
-from hypothesis import settings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 MOST_WORKERS = 8
 
-# An example of hypothesis may take as long as it likes: how long says something about the machine alone.
-settings.register_profile("no_deadline", deadline=None)
-settings.load_profile("no_deadline")
+# An example of hypothesis may take as long as it likes: how long says something about the machine alone. The tests for
+# a GPU (docs/benchmarks/gpu) run without hypothesis.
+if importlib.util.find_spec("hypothesis"):
+    from hypothesis import settings
+
+    settings.register_profile("no_deadline", deadline=None)
+    settings.load_profile("no_deadline")
 
 
 @pytest.hookimpl(tryfirst=True)
