@@ -154,6 +154,7 @@ network(torch.randn(8, 1, 64, 64)).sum().backward()
 """
 
 
+@pytest.mark.slow
 def test_a_network_learns_under_the_variables_of_a_shared_processor(dataset, settings, tmp_path):
     """oneDNN hangs under OMP_THREAD_LIMIT where torch has set more threads, as nnU-Net does."""
     (cell,) = set_up(tmp_path / "out", settings(methods=("scratch",))).matrix.cells

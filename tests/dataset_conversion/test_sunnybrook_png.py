@@ -193,6 +193,7 @@ def test_empty_and_ambiguous_folders(source, tmp_path):
         convert_sunnybrook(source, 501, tmp_path / "raw")
 
 
+@pytest.mark.slow
 def test_real_export(real_data, tmp_path, verify):
     folder = convert_sunnybrook(real_data / "sunnybrook", 501, tmp_path)
     patients = patients_of(folder)

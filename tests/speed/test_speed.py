@@ -70,6 +70,7 @@ def test_trainers_leave_the_threads_that_the_command_has_set(synthetic, monkeypa
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_all_ratios_in_this_process_without_variables(monkeypatch):
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.delenv(name, raising=False)

@@ -123,6 +123,7 @@ def test_changed_plans_are_noticed(raw, preprocessed):
     assert remarks == []
 
 
+@pytest.mark.slow
 def test_nnunets_own_preprocessing_neither_deletes_nor_lists_the_pool(raw, preprocessed):
     write(volume(1), raw / "imagesUn" / "a_0000.nii.gz")
     run()
