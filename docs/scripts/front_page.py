@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from results_shown import ROOT, findings, headline, results_table, slices_table
+from results_shown import ROOT, demo_table, findings, headline, results_table, slices_table
 
 from nnunet_pix2rep.cli.main import COMMANDS, SUBCOMMANDS
 
@@ -15,6 +15,7 @@ DOCS = ROOT / "docs"
 PAGES = (
     ROOT / "README.md",
     DOCS / "README.md",
+    DOCS / "getting_started" / "install.md",
     DOCS / "explanation" / "what-to-expect.md",
     DOCS / "explanation" / "few-slices-of-many-patients.md",
 )
@@ -36,6 +37,7 @@ PARTS = {
     "findings": findings,
     "table": results_table,
     "slices": slices_table,
+    "demo": demo_table,
     "commands": commands_by_purpose,
 }
 MARKED = re.compile(r"(<!-- written by docs/scripts/front_page\.py: (\w+) -->\n\n).*?(\n?<!-- end -->)", re.DOTALL)

@@ -186,3 +186,18 @@ def findings() -> str:
         )
         for number, sentence in enumerate(sentences, start=1)
     )
+
+
+def demo_table() -> str:
+    """What the demo reached with each seed; ``docs/benchmarks/demo/results.csv`` is of its ``results.json``."""
+    runs = pd.read_csv(ROOT / "docs" / "benchmarks" / "demo" / "results.csv")
+    titles = {
+        "scratch": "one patient, from scratch",
+        "pix2rep": "one patient, Pix2Rep",
+        "suggested": "suggested slices, Pix2Rep",
+    }
+    lines = [f"| seed | slices | {' | '.join(titles.values())} |", "| --- | --- | --- | --- | --- |"]
+    for (seed, slices), run in runs.groupby(["seed", "slices"]):
+        dice = run.set_index("method").dice
+        lines.append(f"| {seed} | {slices} | {' | '.join(f'{dice[method]:.2f}' for method in titles)} |")
+    return "\n".join(lines)
