@@ -189,8 +189,8 @@ def findings() -> str:
 
 
 def demo_table() -> str:
-    """What the demo reached with each seed; ``docs/benchmarks/demo/results.csv`` is of its ``results.json``."""
-    runs = pd.read_csv(ROOT / "docs" / "benchmarks" / "demo" / "results.csv")
+    """What the demo reached with each seed; ``docs/benchmarks/demo/seeds.csv`` is of its ``results.json``."""
+    runs = pd.read_csv(ROOT / "docs" / "benchmarks" / "demo" / "seeds.csv")
     titles = {
         "scratch": "one patient, from scratch",
         "pix2rep": "one patient, Pix2Rep",
