@@ -50,3 +50,13 @@ def real_data() -> Path:
             f"real data not found at {folder}: set PIX2REP_DATA to the folder that holds sunnybrook/ and hippocampus/"
         )
     return folder
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """Does nnU-Net's commands one after the other in one process."""
+    from nnunet_pix2rep.benchmark.execution.in_process.worker import NnunetWorker
+
+    worker = NnunetWorker()
+    yield worker
+    worker.close()

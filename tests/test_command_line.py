@@ -11,20 +11,11 @@ import pytest
 import torch
 from command_line import SHORT, CommandLine
 
-from nnunet_pix2rep.benchmark.execution.in_process.worker import NnunetWorker
 from nnunet_pix2rep.installation import pretraining_trainers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PRETRAINING = "nnUNetTrainerPix2RepPretrain"
-
-
-@pytest.fixture(scope="module")
-def worker():
-    """Does nnU-Net's commands one after the other in one process."""
-    worker = NnunetWorker()
-    yield worker
-    worker.close()
 
 
 @pytest.fixture(scope="module")

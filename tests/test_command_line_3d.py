@@ -8,18 +8,9 @@ import torch
 from command_line import SHORT, CommandLine
 from nnssl_contract import check_contract, read_as_nnunet
 
-from nnunet_pix2rep.benchmark.execution.in_process.worker import NnunetWorker
 from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import installed_commands
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def worker():
-    """Does nnU-Net's commands one after the other in one process."""
-    worker = NnunetWorker()
-    yield worker
-    worker.close()
 
 
 @pytest.fixture(scope="module")

@@ -189,7 +189,7 @@ def findings() -> str:
 
 
 def demo_table() -> str:
-    """What the demo reached with each seed; ``docs/benchmarks/demo/seeds.csv`` is of its ``results.json``."""
+    """What the demo reached with each seed; ``docs/benchmarks/demo/seeds.csv`` is of its ``summary.json``."""
     runs = pd.read_csv(ROOT / "docs" / "benchmarks" / "demo" / "seeds.csv")
     titles = {
         "scratch": "one patient, from scratch",

@@ -32,7 +32,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_cases import labeled_images
 from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of, raw_folder
-from nnunet_pix2rep.nnunet.environment import environment
+from nnunet_pix2rep.nnunet.plans.planner import run_planner
 from nnunet_pix2rep.nnunet.plans.plans_file import read_plans, resolve_configuration
 from nnunet_pix2rep.nnunet.unlabeled.preprocess import Report, preprocess_unlabeled
 
@@ -161,8 +161,5 @@ def _plan(
     num_scans = len(read_json(folder / FINGERPRINT_FILE)["spacings"])
     # Only the planner's copy: the file that it copies to the preprocessed dataset says how many cases are labeled.
     planner.dataset_json = planner.dataset_json | {"numTraining": num_scans}
-    # nnunetv2 2.8.1, default_experiment_planner.py: static_estimate_VRAM_usage takes this for a number of threads,
-    # which the 0 of a training that loads in its own process is not.
-    with environment({"nnUNet_n_proc_DA": "1"}):
-        planner.plan_experiment()
+    run_planner(planner)
     return file, True

@@ -15,8 +15,8 @@ from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.environment import environment
 from nnunet_pix2rep.nnunet.plans.compact import COMPACT_SUFFIX, add_compact_configuration
+from nnunet_pix2rep.nnunet.plans.planner import run_planner
 from nnunet_pix2rep.speed.subjects.trainers import PlannedDataset
 
 DATASET = "Dataset999_Speed"
@@ -48,8 +48,7 @@ def make_synthetic_dataset(root: Path, configuration: str, width: int = 128, num
     write_json(dataset_json_of(num_cases), raw / "dataset.json")
     cases = write_cases(raw, num_cases, shape, SPACING)
     write_json(fingerprint_of(shape, SPACING, num_cases), preprocessed / "dataset_fingerprint.json")
-    with environment({"nnUNet_n_proc_DA": "1"}):  # the planner takes it for a number of threads, which 0 is not
-        ExperimentPlanner(DATASET, plans_name=PLANS).plan_experiment()
+    run_planner(ExperimentPlanner(DATASET, plans_name=PLANS))
     plans = add_compact_configuration(read_json(preprocessed / f"{PLANS}.json"), "2d")
     write_json(plans, preprocessed / f"{PLANS}.json")
     write_json(dataset_json_of(num_cases), preprocessed / "dataset.json")

@@ -11,7 +11,7 @@ from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_en
 )
 
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.environment import environment
+from nnunet_pix2rep.nnunet.plans.planner import run_planner
 from nnunet_pix2rep.speed.subjects.dataset import (
     dataset_json_of,
     fingerprint_of,
@@ -54,9 +54,9 @@ def make_default_datasets(
     write_json(dataset_json_of(planned_cases), raw / "dataset.json")
     write_json(fingerprint_of(shape, SPACING, NUM_CASES), preprocessed / "dataset_fingerprint.json")
     # Planners build the network again and again to count its voxels, for which it needs no weights.
-    with environment({"nnUNet_n_proc_DA": "1"}), torch.device("meta"):
-        ExperimentPlanner(DATASET).plan_experiment()
-        nnUNetPlannerResEncM(DATASET).plan_experiment()
+    with torch.device("meta"):
+        run_planner(ExperimentPlanner(DATASET))
+        run_planner(nnUNetPlannerResEncM(DATASET))
     write_json(dataset_json_of(NUM_CASES), raw / "dataset.json")
     write_json(dataset_json_of(NUM_CASES), preprocessed / "dataset.json")
     plans = read_json(preprocessed / "nnUNetPlans.json")
