@@ -7,13 +7,15 @@ Draws of different seeds are not independent. Each is a random subset, balanced 
 draws are those who came late in the earlier ones (nnunet/patients/few_shot_folds.py), so that draws overlap as little
 as they can: while seeds x shots is no more than the number of patients, hardly at all. The mean over such draws is a
 little more certain than a bootstrap that takes them for independent says. With shots near the number of patients the
-draws share most patients, and their mean is less certain than that bootstrap says. "all" is a single draw.
+draws share most patients, and their mean is less certain than that bootstrap says. "all" is a single draw, and so are
+patients whom the user names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +39,29 @@ def draw_folds(patients: Mapping[str, Patient], settings: BenchmarkSettings) -> 
         UserError: more shots than patients, or an argument out of its range.
     """
     validation = PATIENTS_TO_LOOK_AT if isinstance(settings.test, Path) else settings.test
+    draw = partial(
+        few_shot_splits,
+        patients,
+        validation=validation,
+        seed=settings.split_seed,
+        train_patients=settings.train_patients,
+    )
     try:
-        (whole,) = few_shot_splits(patients, ["all"], seeds=1, validation=validation, seed=settings.split_seed)
+        (whole,) = draw(["all"], seeds=1)
         if settings.budgets is not None:
             return [whole]  # pretrainings need it; which slices are annotated is no matter of folds
         num_patients = len(whole.train_patients)
-        wanted = settings.shots if settings.shots is not None else default_shots(num_patients)
-        shots = normalize_shots(wanted, num_patients)
-        return few_shot_splits(patients, shots, seeds=settings.seeds, validation=validation, seed=settings.split_seed)
+        wanted = settings.shots if settings.shots is not None else default_shots(num_patients, settings.train_patients)
+        return draw(normalize_shots(wanted, num_patients), seeds=settings.seeds)
     except UserError as error:
         # few_shot_splits names the options of nnunet_pix2rep split
         raise UserError(str(error).replace("--validation", "--test")) from error
 
 
-def default_shots(num_patients: int) -> list[Shots]:
-    """What is taken where nothing is asked for: the default numbers that there are patients for."""
+def default_shots(num_patients: int, named: Sequence[str] | None = None) -> list[Shots]:
+    """What is taken where nothing is asked for: all who are named, else the default numbers that can be drawn."""
+    if named is not None:
+        return [len(named)]
     return [number for number in DEFAULT_SHOTS if number == "all" or number < num_patients]
 
 

@@ -28,14 +28,15 @@ class BenchmarkSettings:
         seeds: Draws of labeled patients for each number, or of slices for each budget.
         iterations: Length of the supervised stage; None: as the plans say.
         pretraining_iterations: Length of the self-supervised stage; None: as the plans say.
-        test: A folder of test images and labels, or the number (int) or part (float) of the dataset's patients to test
-            on, drawn as ``nnunet_pix2rep split`` draws validation patients.
+        test: A folder of test images and labels, the names of the dataset's patients to test on (tuple), or their
+            number (int) or part (float), drawn as ``nnunet_pix2rep split`` draws validation patients.
         split_seed: Seed of the draws of patients.
         patient_regex: Finds the patient in the name of a case, as in ``nnunet_pix2rep split``.
         pretraining_per_seed: Whether each draw gets a pretraining with a seed of its own instead of the one for all.
         surface_tolerance: Tolerance of the surface Dice in mm.
         budgets: Numbers of annotated slices, in place of numbers of labeled patients.
         selectors: What chooses these slices; None: ``DEFAULT_SELECTORS``.
+        train_patients: Names of the labeled patients, of whom N shots are the first N; None: they are drawn.
     """
 
     dataset: str
@@ -46,13 +47,14 @@ class BenchmarkSettings:
     seeds: int = DEFAULT_SEEDS
     iterations: int | None = None
     pretraining_iterations: int | None = None
-    test: int | float | Path = DEFAULT_VALIDATION
+    test: int | float | Path | tuple[str, ...] = DEFAULT_VALIDATION
     split_seed: int = DEFAULT_SEED
     patient_regex: str | None = None
     pretraining_per_seed: bool = False
     surface_tolerance: float = DEFAULT_SURFACE_TOLERANCE
     budgets: tuple[int, ...] | None = None
     selectors: tuple[str, ...] | None = None
+    train_patients: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         self._check_effort()
@@ -68,6 +70,10 @@ class BenchmarkSettings:
             if self.selectors is not None:
                 raise UserError("--select says which slices a --budget is spent on; give --budget too.")
             return
+        if self.train_patients is not None:
+            raise UserError(
+                "--train-patients goes with --shots; with --budget, --select says which slices are annotated."
+            )
         if self.shots is not None:
             raise UserError("--budget counts annotated slices and --shots labeled patients: give one of them.")
         if not self.budgets or min(self.budgets) < 1:
@@ -99,11 +105,17 @@ class BenchmarkSettings:
             "plans": self.plans,
             "iterations": self.iterations,
             "pretraining_iterations": self.pretraining_iterations,
-            "test": self.test if self.test_folder is None else str(self.test_folder),
+            "test": self._recorded_test(),
             "split_seed": self.split_seed,
             "patient_regex": self.patient_regex,
             "pretraining_per_seed": self.pretraining_per_seed,
             "surface_tolerance": self.surface_tolerance,
             # Benchmarks of older versions count patients and do not say so.
             **({} if self.budgets is None else {"effort": "slices"}),
+            **({} if self.train_patients is None else {"train_patients": list(self.train_patients)}),
         }
+
+    def _recorded_test(self) -> int | float | str | list[str]:
+        if isinstance(self.test, tuple):
+            return list(self.test)
+        return str(self.test.resolve()) if isinstance(self.test, Path) else self.test

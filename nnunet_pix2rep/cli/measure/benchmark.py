@@ -53,17 +53,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _settings(arguments: argparse.Namespace) -> BenchmarkSettings:
     from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
+    from nnunet_pix2rep.errors import UserError
     from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of
 
+    if arguments.test is not None and arguments.test_patients is not None:
+        raise UserError("--test draws patients or names a folder, --test-patients names patients: give one of them.")
     given = {
         "methods": arguments.methods and tuple(arguments.methods),
         "shots": arguments.shots and tuple(arguments.shots),
-        "seeds": arguments.seeds,
+        "seeds": 1 if arguments.seeds is None and arguments.train_patients else arguments.seeds,
+        "train_patients": arguments.train_patients and tuple(arguments.train_patients),
         "budgets": arguments.budget and tuple(arguments.budget),
         "selectors": arguments.select and tuple(arguments.select),
         "iterations": arguments.iterations,
         "pretraining_iterations": arguments.pretraining_iterations,
-        "test": arguments.test,
+        "test": arguments.test if arguments.test_patients is None else tuple(arguments.test_patients),
         "split_seed": arguments.seed,
         "patient_regex": arguments.patient_regex,
         "pretraining_per_seed": arguments.pretraining_per_seed,

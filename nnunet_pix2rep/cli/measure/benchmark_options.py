@@ -112,6 +112,15 @@ def _add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_further_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--train-patients",
+        nargs="+",
+        metavar="NAME",
+        help="Labeled patients by name, in place of random ones: --shots 3 labels the first three of them.",
+    )
+    parser.add_argument(
+        "--test-patients", nargs="+", metavar="NAME", help="Test patients of the dataset by name, in place of --test."
+    )
     parser.add_argument("--patient-regex", metavar="REGEX", help="As in nnunet_pix2rep split.")
     parser.add_argument(
         "--pretraining-per-seed", action="store_true", help="A pretraining with a seed of its own for each draw."

@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nnunet_pix2rep.nnunet.patients.few_shot_folds import PatientFold
@@ -39,6 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="Validation patients, the same for all few-shot folds: a number, or a fraction such as 0.3. Default: 0.3.",
     )
+    parser.add_argument(
+        "--train-patients",
+        nargs="+",
+        metavar="NAME",
+        help="Training patients by name, in place of random ones: --shots 3 takes the first three of them.",
+    )
+    parser.add_argument(
+        "--validation-patients",
+        nargs="+",
+        metavar="NAME",
+        help="Validation patients by name, in place of --validation.",
+    )
     parser.add_argument("--seed", type=int, metavar="SEED", help="Seed of all random choices. Default: 12345.")
     parser.add_argument(
         "--patient-regex",
@@ -69,29 +81,34 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _make_folds(arguments: argparse.Namespace, patients: dict[str, Patient]) -> tuple[Sequence[PatientFold], dict]:
     from nnunet_pix2rep.errors import UserError
-    from nnunet_pix2rep.nnunet.patients.few_shot_folds import (
-        DEFAULT_SEED,
-        DEFAULT_SEEDS,
-        DEFAULT_VALIDATION,
-        cross_validation_splits,
-        few_shot_splits,
-    )
+    from nnunet_pix2rep.nnunet.patients.few_shot_folds import DEFAULT_SEED, cross_validation_splits, few_shot_splits
 
     seed = DEFAULT_SEED if arguments.seed is None else arguments.seed
-    if arguments.cross_validation is not None:
-        if arguments.seeds is not None or arguments.validation is not None:
-            raise UserError(
-                "--seeds and --validation belong to --shots: --cross-validation validates on every patient once."
-            )
-        settings = {"num_folds": arguments.cross_validation, "seed": seed}
-        return cross_validation_splits(patients, **settings), {"kind": "cross-validation"} | settings
+    if arguments.cross_validation is None:
+        settings = _few_shot_settings(arguments) | {"seed": seed}
+        return few_shot_splits(patients, **settings), {"kind": "few-shot"} | settings
+    of_few_shot = ("seeds", "validation", "train_patients", "validation_patients")
+    given = [f"--{name.replace('_', '-')}" for name in of_few_shot if getattr(arguments, name) is not None]
+    if given:
+        raise UserError(f"{', '.join(given)}: only with --shots. --cross-validation validates on every patient once.")
+    settings = {"num_folds": arguments.cross_validation, "seed": seed}
+    return cross_validation_splits(patients, **settings), {"kind": "cross-validation"} | settings
+
+
+def _few_shot_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    from nnunet_pix2rep.errors import UserError
+    from nnunet_pix2rep.nnunet.patients.few_shot_folds import DEFAULT_SEEDS, DEFAULT_VALIDATION
+
+    drawn, named = arguments.validation, arguments.validation_patients
+    if drawn is not None and named is not None:
+        raise UserError("--validation draws patients and --validation-patients names them: give one of them.")
+    default_seeds = DEFAULT_SEEDS if arguments.train_patients is None else 1
     settings = {
         "shots": arguments.shots,
-        "seeds": DEFAULT_SEEDS if arguments.seeds is None else arguments.seeds,
-        "validation": DEFAULT_VALIDATION if arguments.validation is None else arguments.validation,
-        "seed": seed,
+        "seeds": default_seeds if arguments.seeds is None else arguments.seeds,
+        "validation": named or (DEFAULT_VALIDATION if drawn is None else drawn),
     }
-    return few_shot_splits(patients, **settings), {"kind": "few-shot"} | settings
+    return settings if arguments.train_patients is None else settings | {"train_patients": arguments.train_patients}
 
 
 def _print_patients(patients: dict[str, Patient], source: str) -> None:

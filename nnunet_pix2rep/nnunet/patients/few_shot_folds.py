@@ -11,6 +11,8 @@ Pure functions; :mod:`nnunet_pix2rep.nnunet.patients.split_files` writes their r
 - Groups take turns in that order: until a group is used up, no two groups differ by more than one patient.
 - The seeds start with the groups in turn, and patients who came late for the earlier seeds come early for the next, so
   that subsets of different seeds overlap little.
+- Where patients are named, nothing is drawn: training patients come in the order of their names as given, which is the
+  only order, and validation patients are those who are named.
 """
 
 from __future__ import annotations
@@ -25,6 +27,12 @@ import numpy as np
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.patients.named_patients import (
+    TRAIN_OPTION,
+    VALIDATION_OPTION,
+    check_named,
+    order_of_named,
+)
 from nnunet_pix2rep.nnunet.patients.patients import Patient, cases_by_patient, patients_by_group
 
 Shots = int | Literal["all"]
@@ -74,8 +82,9 @@ def few_shot_splits(
     patients: Mapping[str, Patient],
     shots: Sequence[Shots],
     seeds: int = DEFAULT_SEEDS,
-    validation: int | float = DEFAULT_VALIDATION,
+    validation: int | float | Sequence[str] = DEFAULT_VALIDATION,
     seed: int = DEFAULT_SEED,
+    train_patients: Sequence[str] | None = None,
 ) -> list[FewShotFold]:
     """Draws few-shot folds of patients by the protocol above.
 
@@ -83,23 +92,30 @@ def few_shot_splits(
         patients: The patient of every case.
         shots: Numbers of training patients, and/or ``"all"``.
         seeds: How many random subsets to draw for each number of shots.
-        validation: Number of validation patients (int), or their part of all patients (float between 0 and 1).
+        validation: Number of validation patients (int), their part of all patients who are not named (float between 0
+            and 1), or their names.
         seed: Seed of all random choices.
+        train_patients: Names of training patients: N shots are the first N of them. ``"all"`` are all who are not in
+            validation, also those who are not named. None: they are drawn.
 
     Raises:
-        UserError: there are too few patients, or an argument is out of its range.
+        UserError: there are too few patients, an argument is out of its range, or a name is not known.
     """
     numbers = _check_shots(shots, seeds)
     _check_seed(seed)
-    groups = patients_by_group(patients)
-    validation_patients = _draw_validation(groups, validation, seed)
-    candidates = {
-        group: remaining
-        for group, names in groups.items()
-        if (remaining := [name for name in names if name not in validation_patients])
-    }
-    _check_enough(numbers, sum(len(names) for names in candidates.values()), len(validation_patients))
-    orders = _draw_orders(candidates, seeds, seed)
+    groups, known = patients_by_group(patients), cases_by_patient(patients)
+    named = () if train_patients is None else check_named(train_patients, known, TRAIN_OPTION)
+    if isinstance(validation, (int, float)):
+        validation_patients = _draw_validation(_without(groups, named), validation, seed, num_left=0 if named else 1)
+    else:
+        validation_patients = list(check_named(validation, known, VALIDATION_OPTION))
+    candidates = _without(groups, validation_patients)
+    remaining = [name for names in candidates.values() for name in names]
+    if train_patients is None:
+        _check_enough(numbers, len(remaining), len(validation_patients))
+        orders = _draw_orders(candidates, seeds, seed)
+    else:
+        orders = [order_of_named(named, remaining, largest=_largest(numbers), seeds=seeds)]
     pairs = [(number, index) for number in numbers for index in range(1 if number == "all" else seeds)]
     return [
         FewShotFold(
@@ -155,8 +171,13 @@ def _check_shots(shots: Sequence[Shots], seeds: int) -> list[Shots]:
     return numbers + (["all"] if "all" in shots else [])
 
 
+def _largest(numbers: Sequence[Shots]) -> int:
+    """The largest number of shots, apart from ``"all"``."""
+    return max((number for number in numbers if number != "all"), default=0)
+
+
 def _check_enough(numbers: Sequence[Shots], num_candidates: int, num_validation: int) -> None:
-    most = max((number for number in numbers if number != "all"), default=0)
+    most = _largest(numbers)
     if most > num_candidates:
         raise UserError(
             f"--shots {most} is more than the {num_candidates} patients that are left beside {num_validation} "
@@ -164,23 +185,30 @@ def _check_enough(numbers: Sequence[Shots], num_candidates: int, num_validation:
         )
 
 
+def _without(groups: Mapping[str, list[str]], names: Sequence[str]) -> dict[str, list[str]]:
+    """The groups without these patients; a group that has no others is left out."""
+    kept = {group: [name for name in members if name not in names] for group, members in groups.items()}
+    return {group: members for group, members in kept.items() if members}
+
+
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed must be from 0 to {2**32 - 1}, but is {seed}.")
 
 
-def _draw_validation(groups: Mapping[str, list[str]], validation: int | float, seed: int) -> list[str]:
-    """Draws from every group its share, rounded by the largest remainder."""
+def _draw_validation(groups: Mapping[str, list[str]], validation: int | float, seed: int, num_left: int) -> list[str]:
+    """Draws from every group its share, rounded by the largest remainder, and leaves some patients to train on."""
     total = sum(len(names) for names in groups.values())
-    if total < 2:
+    if total < 1 + num_left:
         raise UserError(f"A split needs at least two patients, but the dataset has {total}.")
     if isinstance(validation, float):
         if not 0 < validation < 1:
             raise UserError(f"--validation as a fraction must lie between 0 and 1, but is {validation}.")
-        validation = min(max(round(validation * total), 1), total - 1)
-    if not 1 <= validation <= total - 1:
+        validation = min(max(round(validation * total), 1), total - num_left)
+    if not 1 <= validation <= total - num_left:
         raise UserError(
-            f"--validation must leave patients on both sides: from 1 to {total - 1} of {total}, not {validation}."
+            f"--validation must leave patients on both sides: from 1 to {total - num_left} of {total}, not "
+            f"{validation}."
         )
     generator = np.random.default_rng([seed, 0])
     shares = {group: validation * len(names) / total for group, names in groups.items()}

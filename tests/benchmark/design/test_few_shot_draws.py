@@ -15,8 +15,8 @@ from nnunet_pix2rep.nnunet.patients.patients import Patient
 PATIENTS = {f"{letter}{frame}": Patient(letter) for letter in "abcdefghijkl" for frame in (1, 2)}
 
 
-def draw(shots=(1, 2, "all"), seeds=3, test=4, patients=PATIENTS):
-    return draw_folds(patients, BenchmarkSettings("Dataset001_X", "2d", shots=shots, seeds=seeds, test=test))
+def draw(shots=(1, 2, "all"), seeds=3, test=4, patients=PATIENTS, **others):
+    return draw_folds(patients, BenchmarkSettings("Dataset001_X", "2d", shots=shots, seeds=seeds, test=test, **others))
 
 
 def test_test_patients_are_drawn_as_split_does():
@@ -82,3 +82,29 @@ def test_shots_are_patients_not_cases():
     (fold,) = draw(shots=(3,), seeds=1)
     assert number_of_shots(fold) == 3
     assert len(fold.train_cases) == 6
+
+
+def test_labeled_and_test_patients_are_taken_by_name():
+    names = sorted({patient.name for patient in PATIENTS.values()})
+    labeled, test = (names[5], names[2], names[7]), (names[0], names[9])
+    folds = draw(shots=(1, 3, "all"), seeds=1, test=test, train_patients=labeled)
+    assert [fold.train_patients for fold in folds[:2]] == [(names[5],), tuple(sorted(labeled))]
+    assert len(folds[2].train_patients) == len(names) - 2
+    assert {fold.validation_patients for fold in folds} == {test}
+    assert draw(shots=None, seeds=1, test=test, train_patients=labeled)[0].train_patients == tuple(sorted(labeled))
+
+
+def test_the_patient_who_is_looked_at_beside_a_test_folder_is_not_a_named_one(tmp_path):
+    names = sorted({patient.name for patient in PATIENTS.values()})
+    for looked_at in names:
+        labeled = tuple(name for name in names if name != looked_at)
+        (fold,) = draw(shots=None, seeds=1, test=tmp_path, train_patients=labeled)
+        assert fold.validation_patients == (looked_at,)
+        assert fold.train_patients == labeled
+
+
+def test_named_patients_who_make_no_benchmark_are_refused_in_its_words():
+    with pytest.raises(UserError, match="--test-patients names nobody"):
+        draw(test=("nobody",))
+    with pytest.raises(UserError, match="--train-patients goes with --shots"):
+        BenchmarkSettings("Dataset901_Tiny", "2d", budgets=(3,), train_patients=("a",))

@@ -2,7 +2,7 @@ import shlex
 
 import pytest
 from planned_dataset import environment_of
-from tiny_training import DATASET, PLANS, make_tiny_dataset
+from tiny_training import CASES, DATASET, PLANS, make_tiny_dataset
 
 from nnunet_pix2rep.cli.main import main
 from nnunet_pix2rep.cli.measure.benchmark import _parameters
@@ -60,9 +60,27 @@ def test_options_reach_the_record(run, tmp_path):
     assert record["shots"] == [2, "all"]
 
 
+def test_labeled_and_test_patients_are_named(run, tmp_path):
+    first, second, third, fourth, *_ = CASES
+    named = f"--train-patients {third} {first} --test-patients {second} {fourth} --dry-run --methods scratch"
+    assert run(f"{named} --shots 1 2") == 0
+    record = read_json(tmp_path / "out" / "benchmark.json")
+    assert record["test_patients"] == [second, fourth]
+    assert {key: split["train_patients"] for key, split in record["splits"].items()} == {
+        "1_0": [third],
+        "2_0": [first, third],
+    }
+    assert record["settings"]["train_patients"] == [third, first]
+    assert run(f"{named} --shots 2 --seeds 1 --methods scratch pix2rep") == 0  # methods are added
+    assert run("--dry-run --methods scratch --shots 1 --test 2") == 1  # others than those who were named
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ("--test 2 --test-patients somebody", "--test-patients names patients: give one of them"),
+        ("--test-patients somebody", "--test-patients names somebody, but the dataset has no such patient"),
+        ("--train-patients somebody --test 2", "--train-patients names somebody"),
         ("--methods magic", "no method 'magic'"),
         ("--shots 30 --test 2", "--shots 30 is more than the 4 patients"),
         ("--test nowhere", "nowhere is no folder"),

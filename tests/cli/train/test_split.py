@@ -109,3 +109,51 @@ def test_a_split_in_the_raw_dataset_is_warned_about(dataset, capsys):
     write_json([], raw_of(dataset) / "splits_final.json")
     run("-d 27 --shots 1")
     assert "Warning" in capsys.readouterr().out
+
+
+def test_patients_are_taken_by_name(dataset, capsys):
+    public = "patient009 patient003 patient005"
+    assert run(f"-d 27 --shots 1 3 all --train-patients {public} --validation-patients patient010 patient002") == 0
+    printed = capsys.readouterr().out
+    folds = read_recorded_folds(dataset)
+    assert [fold.train_patients for fold in folds[:2]] == [("patient009",), ("patient003", "patient005", "patient009")]
+    assert len(folds[2].train_patients) == 10
+    assert {fold.validation_patients for fold in folds} == {("patient002", "patient010")}
+    assert read_json(dataset / "splits_final.json")[0] == {
+        "train": ["patient009_frame01", "patient009_frame10"],
+        "val": ["patient002_frame01", "patient002_frame10", "patient010_frame01", "patient010_frame10"],
+    }
+    assert "Validation in every fold: 2 patients with 4 cases: patient002, patient010" in printed
+    settings = read_json(dataset / "pix2rep_splits.json")["settings"]
+    assert settings["train_patients"] == public.split()
+    assert settings["validation"] == ["patient010", "patient002"]
+
+
+def test_validation_patients_are_drawn_from_those_who_are_not_named(dataset):
+    run("-d 27 --shots 2 --train-patients patient001 patient002 --validation 10")
+    (fold,) = read_recorded_folds(dataset)
+    assert len(fold.validation_patients) == 10
+    assert fold.train_patients == ("patient001", "patient002")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--shots 1 --train-patients patient099", "--train-patients names patient099, .* named like patient001"),
+        ("--shots 1 --validation-patients patient099", "--validation-patients names patient099"),
+        ("--shots 1 --train-patients patient001 patient001", "each of them once"),
+        ("--shots 2 --train-patients patient001", "--shots 2 is more than the 1 patients that --train-patients names"),
+        ("--shots 1 --train-patients patient001 --validation-patients patient001", "both name patient001"),
+        ("--shots 1 --train-patients patient001 --seeds 2", "Leave --seeds out"),
+        ("--shots 1 --validation 2 --validation-patients patient001", "give one of them"),
+        ("--cross-validation --train-patients patient001", "--train-patients: only with --shots"),
+        (
+            "--shots all --validation-patients " + " ".join(f"patient{number:03d}" for number in range(1, 13)),
+            "names all patients of the dataset",
+        ),
+    ],
+)
+def test_names_that_make_no_split_are_refused(dataset, options, message):
+    with pytest.raises(UserError, match=message):
+        run(f"-d 27 {options}")
+    assert list(dataset.iterdir()) == []
