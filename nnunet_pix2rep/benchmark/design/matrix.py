@@ -22,6 +22,7 @@ from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
 
 NOT_ENOUGH_SLICES = "there are {} slices to choose from"
 NOTHING_UNLABELED = "all images outside the test set are annotated, which leaves nothing to learn from without labels"
+VALIDATION_ONLY = "nnUNetv2_predict, which a folder of test images needs, cannot segment in context"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ class MatrixBuilder:
             number = available(selector, draw)
             reason = NOT_ENOUGH_SLICES.format(number) if budget > number else None
             cells += [
-                self._budget_cell(method, budget, selector=selector, draw=draw, impossible=reason) for method in methods
+                self._budget_cell(
+                    method, budget, selector=selector, draw=draw, impossible=reason or self._why_not_testable(method)
+                )
+                for method in methods
             ]
         needed = (pretraining for cell in cells if cell.impossible is None for pretraining in cell.prerequisites)
         return Matrix(tuple(dict.fromkeys(needed)), tuple(cells))
@@ -144,8 +148,11 @@ class MatrixBuilder:
             shots=shots,
             seed=fold.seed,
             pretraining=self._pretraining_of(method, fold.seed),
-            impossible=NOTHING_UNLABELED if nothing_left else None,
+            impossible=NOTHING_UNLABELED if nothing_left else self._why_not_testable(method),
         )
+
+    def _why_not_testable(self, method: Method) -> str | None:
+        return VALIDATION_ONLY if method.predicts_validation_only and self._settings.test_folder is not None else None
 
     def _pretraining(self, trainer: str, seed: int) -> Pretraining:
         # All folds hold out the same patients, so the first one stands for all.

@@ -16,7 +16,7 @@ from nnunet_pix2rep.installation import PRETRAINING_SUFFIX, pretraining_trainers
 WEIGHTS_PREFIX = "weights:"
 PIX2REP_V2 = "nnUNetTrainerPix2RepV2Pretrain"
 FINETUNE, FINETUNE_SCRATCH = "nnUNetTrainerPix2RepFinetune", "nnUNetTrainerPix2RepFinetuneScratch"
-LINEAR_PROBE = "nnUNetTrainerPix2RepLinearProbe"
+LINEAR_PROBE, IN_CONTEXT = "nnUNetTrainerPix2RepLinearProbe", "nnUNetTrainerPix2RepInContext"
 MEAN_TEACHER, MEAN_TEACHER_SCRATCH = "nnUNetTrainerPix2RepMeanTeacher", "nnUNetTrainerPix2RepMeanTeacherScratch"
 
 
@@ -31,6 +31,8 @@ class Method:
         weights: A checkpoint that is handed over in its place.
         adds_pretraining_length: Train for as many iterations more as a pretraining takes.
         needs_unlabeled: Whether the supervised stage takes images that are not annotated in the fold.
+        predicts_validation_only: Whether ``nnUNetv2_predict`` cannot use what comes out, so that test patients must be
+            of the dataset.
         settings: Settings of the plans' block ``pix2rep`` that differ from the benchmark's, such as
             ``("finetuning.head_lr=0.01",)``.
     """
@@ -41,6 +43,7 @@ class Method:
     weights: Path | None = None
     adds_pretraining_length: bool = False
     needs_unlabeled: bool = False
+    predicts_validation_only: bool = False
     settings: tuple[str, ...] = ()
 
     @property
@@ -80,6 +83,7 @@ _SPECIAL_METHODS = (
     Method("scratch_long", "nnUNetTrainerConfiguredLength", adds_pretraining_length=True),
     Method("mean_teacher", MEAN_TEACHER, PIX2REP_V2, needs_unlabeled=True),
     Method("mean_teacher_scratch", MEAN_TEACHER_SCRATCH, needs_unlabeled=True),
+    Method("in_context", IN_CONTEXT, PIX2REP_V2, predicts_validation_only=True),
 )
 METHODS: dict[str, Method] = {
     method.name: method

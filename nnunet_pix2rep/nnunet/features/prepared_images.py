@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, list_raw_cases
@@ -128,7 +129,9 @@ def prepare_image(
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[-1] if lines else "channels of different size or spacing"
         raise UserError(f"{case} ({files[0].name}) cannot be read: {reason}.") from error
-    return PreparedImage(data, None if label_file is None else _usable_labels(model, labels[0]), properties)
+    return PreparedImage(
+        data, None if label_file is None else usable_labels(labels[0], model.label_manager), properties
+    )
 
 
 def _check_files(files: Sequence[Path]) -> None:
@@ -139,11 +142,14 @@ def _check_files(files: Sequence[Path]) -> None:
             raise UserError(f"{file}: {error}") from error
 
 
-def _usable_labels(model: FeatureModel, labels: np.ndarray) -> np.ndarray:
-    """Background where nnU-Net's preprocessing writes -1 (empty margins), as in training; -1 for what to ignore."""
+def usable_labels(labels: np.ndarray, label_manager: LabelManager) -> np.ndarray:
+    """Preprocessed labels (Z, Y, X) with -1 for what to ignore.
+
+    Background where nnU-Net's preprocessing writes -1 (empty margins), as in training.
+    """
     labels = np.maximum(labels, 0)
-    if model.label_manager.has_ignore_label:
-        labels[labels == model.label_manager.ignore_label] = -1
+    if label_manager.has_ignore_label:
+        labels[labels == label_manager.ignore_label] = -1
     return labels
 
 

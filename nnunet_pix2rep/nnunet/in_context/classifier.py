@@ -6,7 +6,7 @@ utilities/label_handling/label_handling.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,39 @@ class PixelClassifier:
             temperature=self.settings.temperature,
             weights=self.weights,
         ).cpu()
+
+
+def build_classifier(
+    model: FeatureModel,
+    extractor: FeatureExtractor,
+    images: Iterable[PreparedImage],
+    num_images: int,
+    settings: InContextSettings,
+) -> PixelClassifier:
+    """Makes a classifier of annotated images; those that have nothing but the ignore label are left out.
+
+    Args:
+        model: The checkpoint.
+        extractor: Of this checkpoint.
+        images: With labels; read one by one.
+        num_images: How many they are, to share ``max_support`` among.
+        settings: How pixels vote.
+
+    Raises:
+        UserError: there are too many images for ``max_support``, or nothing in them is annotated.
+    """
+    all_labels = model.label_manager.all_labels
+    share = settings.max_support // num_images
+    if share < 2:
+        raise UserError(f"--max-support {settings.max_support} is too few for {num_images} support images.")
+    supports = [
+        support_of_image(extractor, image, all_labels=all_labels, max_pixels=share, seed=(settings.seed, number))
+        for number, image in enumerate(images)
+        if (image.require_labels() >= 0).any()
+    ]
+    if not supports:
+        raise UserError("The support labels have nothing but the ignore label.")
+    return PixelClassifier(supports, len(all_labels), settings, model.device)
 
 
 def class_shares(extractor: FeatureExtractor, classifier: PixelClassifier, data: np.ndarray) -> torch.Tensor:

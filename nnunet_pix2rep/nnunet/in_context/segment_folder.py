@@ -20,9 +20,9 @@ from nnunet_pix2rep.nnunet.features.prepared_images import find_cases, find_labe
 from nnunet_pix2rep.nnunet.in_context.classifier import (
     InContextSettings,
     PixelClassifier,
+    build_classifier,
     class_shares,
     export,
-    support_of_image,
 )
 
 RECORD_FILE = "in_context.json"
@@ -85,58 +85,56 @@ def segment_in_context(
         return Written([], skipped, notes)
 
     extractor = FeatureExtractor(model, settings.mirroring, settings.tile_step_size)
-    classifier = _build_classifier(
-        model, extractor, images={case: images[case] for case in labels}, labels=labels, settings=settings
+    support = (
+        prepare_image(model, case, images[case], labels[case]) for case in tqdm(labels, desc="support", unit="image")
     )
+    classifier = build_classifier(model, extractor, support, num_images=len(labels), settings=settings)
     notes += _notes_on_support(model, classifier)
-    output.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        (RECORD_FILE, record),
-        ("dataset.json", model.dataset_json),
-        ("plans.json", model.plans_manager.plans),
-    ):
-        write_json(content, output / name)
+    _write_records(output, record, model)
     for case in tqdm(todo, desc="segmenting", unit="image"):
         image = prepare_image(model, case, queries[case])
         shares = class_shares(extractor, classifier, image.data)
-        with TemporaryDirectory(dir=output, prefix=".incomplete_") as scratch:
-            export(
-                model,
-                shares,
-                properties=image.properties,
-                truncated=Path(scratch) / case,
-                refined=settings.refine,
-                save_probabilities=save_probabilities,
-            )
-            # the segmentation last: where it stands, the rest does too
-            for file in sorted(Path(scratch).iterdir(), key=lambda path: path.name.endswith(ending)):
-                file.replace(output / file.name)
+        _write_segmentation(
+            model,
+            shares,
+            image.properties,
+            output=output,
+            case=case,
+            refined=settings.refine,
+            save_probabilities=save_probabilities,
+        )
     return Written(todo, skipped, notes)
 
 
-def _build_classifier(
+def _write_records(output: Path, record: dict[str, Any], model: FeatureModel) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    contents = {RECORD_FILE: record, "dataset.json": model.dataset_json, "plans.json": model.plans_manager.plans}
+    for name, content in contents.items():
+        write_json(content, output / name)
+
+
+def _write_segmentation(
     model: FeatureModel,
-    extractor: FeatureExtractor,
-    images: dict[str, list[Path]],
-    labels: dict[str, Path],
-    settings: InContextSettings,
-) -> PixelClassifier:
-    all_labels = model.label_manager.all_labels
-    supports = []
-    share = settings.max_support // len(labels)
-    if share < 2:
-        raise UserError(f"--max-support {settings.max_support} is too few for {len(labels)} support images.")
-    for number, case in enumerate(tqdm(labels, desc="support", unit="image")):
-        image = prepare_image(model, case, images[case], labels[case])
-        if (image.require_labels() >= 0).any():
-            supports.append(
-                support_of_image(
-                    extractor, image, all_labels=all_labels, max_pixels=share, seed=(settings.seed, number)
-                )
-            )
-    if not supports:
-        raise UserError("The support labels have nothing but the ignore label.")
-    return PixelClassifier(supports, len(all_labels), settings, model.device)
+    shares: torch.Tensor,
+    properties: dict[str, Any],
+    output: Path,
+    case: str,
+    refined: bool,
+    save_probabilities: bool,
+) -> None:
+    """Writes the files of a case, each whole or not at all."""
+    with TemporaryDirectory(dir=output, prefix=".incomplete_") as scratch:
+        export(
+            model,
+            shares,
+            properties=properties,
+            truncated=Path(scratch) / case,
+            refined=refined,
+            save_probabilities=save_probabilities,
+        )
+        # the segmentation last: where it stands, the rest does too
+        for file in sorted(Path(scratch).iterdir(), key=lambda path: path.name.endswith(model.file_ending)):
+            file.replace(output / file.name)
 
 
 def _choose_cases(labels: dict[str, Path], wanted: Sequence[str] | None, folder: Path) -> dict[str, Path]:

@@ -188,6 +188,18 @@ def test_a_test_folder(dataset, settings, tmp_path, other_patients):
     assert record["images_folder"] == str(other_patients / "imagesTs")
 
 
+def test_segmentation_in_context_is_left_out_where_a_folder_would_have_to_be_predicted(
+    dataset, settings, tmp_path, other_patients
+):
+    chosen = settings(methods=("in_context", "scratch"), test=other_patients)
+    in_context, scratch = set_up(tmp_path / "out", chosen).matrix.cells
+    assert "nnUNetv2_predict" in in_context.impossible
+    assert scratch.impossible is None
+    of_the_dataset = set_up(tmp_path / "other", settings(methods=("in_context",)))
+    assert [cell.impossible for cell in of_the_dataset.matrix.cells] == [None]
+    assert [run.trainer for run in of_the_dataset.matrix.pretrainings] == ["nnUNetTrainerPix2RepV2Pretrain"]
+
+
 def test_bad_test_folders_are_refused(dataset, settings, tmp_path, other_patients):
     def refused(message, folder=other_patients):
         with pytest.raises(UserError, match=message):
