@@ -15,6 +15,7 @@ from nnunetv2.imageio.reader_writer_registry import (
 )
 
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.data.dataset_reader import NO_SPACING
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete
 
 SCRATCH_PREFIX = ".writing_"
@@ -49,6 +50,12 @@ class ImageGeometry:
     def spacing(self) -> tuple[float, ...]:
         """(z, y, x) in mm."""
         return tuple(float(length) for length in self.properties["spacing"])
+
+    @property
+    def is_2d(self) -> bool:
+        """Whether it is a 2D image: nnU-Net's readers give it a first axis of one voxel, without a real size."""
+        first, *others = self.spacing
+        return self.shape[0] == 1 and first >= NO_SPACING * max(others)
 
 
 def ignore_label_of(dataset_json: Mapping[str, Any]) -> int | None:

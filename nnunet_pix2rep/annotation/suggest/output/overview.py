@@ -34,12 +34,12 @@ class Thumbnail:
     Attributes:
         plane: Shape (rows, columns), upright.
         pixel_size: Along its rows and columns, mm.
-        place: Where viewers find it.
+        place: Where viewers find it; None: it is a 2D image.
     """
 
     plane: np.ndarray
     pixel_size: tuple[float, float]
-    place: ViewerPlace
+    place: ViewerPlace | None
 
 
 def write_overview(

@@ -29,12 +29,16 @@ class ViewerPlace:
     index: int
 
 
-def viewer_places(label_files: LabelFiles, geometry: ImageGeometry, axis: int) -> list[ViewerPlace]:
+def viewer_places(label_files: LabelFiles, geometry: ImageGeometry, axis: int) -> list[ViewerPlace | None]:
     """Where viewers find the slices of an image along an axis of nnU-Net's array, in the order of the array.
+
+    None stands for a 2D image, which is its only slice and lies across no axis of the file.
 
     Most of nnU-Net's readers keep the order of the voxels in the file. Those that reorient images do not, so slices
     that bear their number are written by the dataset's own writer, and read without it.
     """
+    if geometry.is_2d:
+        return [None]
     if not label_files.file_ending.endswith(ITK_ENDINGS) or "Reorient" not in type(label_files.reader).__name__:
         return [ViewerPlace(AXIS_NAMES[axis], index) for index in range(geometry.shape[axis])]
     shape = [1, 1, 1]

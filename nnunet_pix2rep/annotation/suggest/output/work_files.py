@@ -129,13 +129,16 @@ def copy_images(scan: Scan, file_ending: str, folder: Path) -> list[Path]:
 
 
 def write_worklist(
-    entries: Sequence[SuggestedSlice], places: Mapping[str, Sequence[ViewerPlace]], start: float | None, file: Path
+    entries: Sequence[SuggestedSlice],
+    places: Mapping[str, Sequence[ViewerPlace | None]],
+    start: float | None,
+    file: Path,
 ) -> None:
     """Writes the list of slices as CSV.
 
     Args:
         entries: The slices in order.
-        places: Case -> where viewers find its slices.
+        places: Case -> where viewers find its slices; None for a 2D image, whose fields stay empty.
         start: Coverage before the first slice; None where it is not known.
         file: The file.
     """
@@ -149,7 +152,8 @@ def write_worklist(
             if entry.coverage is not None and before is not None:
                 rest = (entry.coverage - before) / (1 - before) if before < 1 else 0.0
                 shares, before = [f"{entry.coverage:.4f}", f"{rest:.4f}"], entry.coverage
-            writer.writerow([entry.rank, entry.patient, entry.case, place.axis, place.index + 1, place.index, *shares])
+            where = ["", "", ""] if place is None else [place.axis, place.index + 1, place.index]
+            writer.writerow([entry.rank, entry.patient, entry.case, *where, *shares])
 
 
 def move_into_place(scratch: Path, folder: Path) -> None:

@@ -96,7 +96,7 @@ def _write(outcome: Outcome, suggestion: Suggestion, folder: Path) -> None:
     files, chosen = outcome.dataset.label_files(), suggestion.chosen()
     scans = {scan.case: scan for scan in outcome.scans.scans}
     shown = _slices_to_show(suggestion)
-    places: dict[str, list[ViewerPlace]] = {}
+    places: dict[str, list[ViewerPlace | None]] = {}
     thumbnails: dict[int, Thumbnail] = {}
     for case, indices in chosen.items():
         axis = scans[case].axis
@@ -136,7 +136,7 @@ def _slices_to_show(suggestion: Suggestion) -> list[SuggestedSlice]:
     return [entries[len(entries) // 2] for entries in by_case.values()]
 
 
-def _thumbnail(written: WrittenScan, axis: int, place: ViewerPlace, index: int) -> Thumbnail:
+def _thumbnail(written: WrittenScan, axis: int, place: ViewerPlace | None, index: int) -> Thumbnail:
     rows, columns = np.delete(np.array(written.geometry.spacing), axis).tolist()
     plane = np.take(written.volume, index, axis=axis)
     return Thumbnail(upright(plane, axis, written.geometry.properties), (rows, columns), place)

@@ -3,7 +3,7 @@ import pytest
 import SimpleITK
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
-from nnunet_pix2rep.annotation.suggest.output.viewers import upright, viewer_places
+from nnunet_pix2rep.annotation.suggest.output.viewers import ViewerPlace, upright, viewer_places
 
 DATASET_JSON = {"file_ending": ".nii.gz", "labels": {"background": 0, "a": 1, "ignore": 2}}
 REORIENTED = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # the file's axes point to back, foot and left
@@ -25,6 +25,23 @@ def test_a_slice_is_where_viewers_are_told_to_look(tmp_path, reader, axis):
     for index, place in enumerate(places):
         seen = np.take(in_file, place.index, axis="zyx".index(place.axis))
         assert np.allclose(np.sort(seen.ravel()), np.sort(np.take(volume[0], index, axis=axis).ravel()), atol=1e-5)
+
+
+@pytest.mark.parametrize(("ending", "reader"), [(".png", "NaturalImage2DIO"), (".nii.gz", "SimpleITKIO")])
+def test_a_2d_image_has_no_axis_across_which_a_viewer_could_go(tmp_path, ending, reader):
+    image = SimpleITK.Image(7, 5, SimpleITK.sitkUInt8)
+    image.SetSpacing((0.5, 1.5))
+    SimpleITK.WriteImage(image, str(tmp_path / f"case_0000{ending}"))
+    files = LabelFiles(DATASET_JSON | {"file_ending": ending}, reader)
+    assert viewer_places(files, files.geometry([tmp_path / f"case_0000{ending}"]), 0) == [None]
+
+
+def test_a_volume_of_one_slice_has_an_axis(tmp_path):
+    image = SimpleITK.Image(7, 5, 1, SimpleITK.sitkUInt8)
+    image.SetSpacing((0.5, 1.5, 30))
+    SimpleITK.WriteImage(image, str(tmp_path / "case_0000.nii.gz"))
+    files = LabelFiles(DATASET_JSON, "SimpleITKIO")
+    assert viewer_places(files, files.geometry([tmp_path / "case_0000.nii.gz"]), 0) == [ViewerPlace("z", 0)]
 
 
 def test_left_is_right_and_the_head_is_up():

@@ -1,10 +1,19 @@
+import csv
+
 import numpy as np
 import SimpleITK
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.annotation.suggest.grid import ScanGrid
-from nnunet_pix2rep.annotation.suggest.output.work_files import labels_drawn_in, move_into_place, write_scan
+from nnunet_pix2rep.annotation.suggest.output.viewers import ViewerPlace
+from nnunet_pix2rep.annotation.suggest.output.work_files import (
+    labels_drawn_in,
+    move_into_place,
+    write_scan,
+    write_worklist,
+)
 from nnunet_pix2rep.annotation.suggest.scans import Scan
+from nnunet_pix2rep.annotation.work_folder import SuggestedSlice
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase
 
 LABELS = {"background": 0, "a": 1, "ignore": 2}
@@ -39,6 +48,15 @@ def test_pictures_keep_their_channels(tmp_path):
     write_scan(scan_of(sources, (1, 5, 7)), [0], files, tmp_path / "work")
     assert sorted(path.name for path in (tmp_path / "work" / "images").iterdir()) == ["case_0000.png", "case_0001.png"]
     assert np.unique(files.read(tmp_path / "work" / "labels" / "case.png").labels).tolist() == [0]
+
+
+def test_the_worklist_names_an_axis_for_slices_of_volumes_alone(tmp_path):
+    entries = [SuggestedSlice(1, "volume", "anna", 2, None), SuggestedSlice(2, "picture", "ben", 0, None)]
+    places = {"volume": [ViewerPlace("z", index) for index in range(4)], "picture": [None]}
+    write_worklist(entries, places, None, tmp_path / "worklist.csv")
+    with (tmp_path / "worklist.csv").open(newline="") as file:
+        rows = [list(row.values())[1:6] for row in csv.DictReader(file)]
+    assert rows == [["anna", "volume", "z", "3", "2"], ["ben", "picture", "", "", ""]]
 
 
 def test_labels_are_known_from_the_moment_they_stand_there(tmp_path):
