@@ -74,11 +74,10 @@ def preprocess_unlabeled(
     data_identifier = resolve_configuration(plans, configuration)["data_identifier"]
     dataset_json = read_json(dataset_folder / "dataset.json")
     manager = PlansManager(plans)
-    num_channels = determine_num_input_channels(manager, configuration, dataset_json)
     source = find_source(dataset_folder, folder)
     _check_ending(source, manager)
+    num_channels = determine_num_input_channels(manager, configuration, dataset_json)
     selection = select_images(source, dataset_folder, num_channels)
-    neighbors = partial(_neighbors, list_raw_cases(source.folder, source.file_ending), keep)
     report = Report(pool_folder(dataset_folder, data_identifier), selection)
     with only_process(report.folder):
         for leftover in report.folder.glob(f"{SCRATCH_PREFIX}*"):
@@ -87,26 +86,29 @@ def preprocess_unlabeled(
         accepted = {name: image for name, image in selection.images.items() if name not in report.failures}
         todo = {name: image for name, image in accepted.items() if not pool.is_done(name)}
         report.num_kept = len(accepted) - len(todo)
+        task = partial(
+            RawCaseTask,
+            pool_folder=pool.folder,
+            plans=plans,
+            configuration=configuration,
+            dataset_json=dataset_json,
+        )
+        cases = list_raw_cases(source.folder, source.file_ending)
         tasks = [
-            RawCaseTask(
-                raw_case=raw_case,
-                images=images,
-                pool_folder=pool.folder,
-                plans=plans,
-                configuration=configuration,
-                dataset_json=dataset_json,
-                neighbors=neighbors(raw_case),
-            )
+            task(raw_case=raw_case, images=images, neighbors=_neighbors(cases, keep, raw_case))
             for raw_case, images in _by_raw_case(todo).items()
         ]
-        for outcome in run_in_processes(
-            preprocess_raw_case, tasks, num_processes or default_num_processes, "Preprocessing"
-        ):
-            report.failures |= outcome.failures
-            _leave_out(outcome.no_scans, pool, selection)
+        _preprocess(tasks, num_processes or default_num_processes, pool, report)
         _record_left_out(pool, source, dataset_folder)
         report.num_made = sum(pool.is_done(name) for name in todo)
     return report
+
+
+def _preprocess(tasks: Sequence[RawCaseTask], num_processes: int, pool: Pool, report: Report) -> None:
+    """Preprocesses raw cases; failures go to the report, and what turns out to be no scan leaves the pool."""
+    for outcome in run_in_processes(preprocess_raw_case, tasks, num_processes, "Preprocessing"):
+        report.failures |= outcome.failures
+        _leave_out(outcome.no_scans, pool, report.selection)
 
 
 def _check_ending(source: Source, manager: PlansManager) -> None:
