@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,13 +119,17 @@ def read_finished_labels(
         problems += [f"{file.name}, {problem}." for problem in checked.problems]
         finished[case] = _pack(file, checked, before)
     if problems:
-        more = f"\n  and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
-        listed = "\n  ".join(problems[:MOST_PROBLEMS])
-        raise UserError(
-            f"The labels in {folder} cannot be taken; nothing was changed. Slices are counted from 0, as in 3D Slicer; "
-            f"ITK-SNAP's numbers are one higher.\n  {listed}{more}"
-        )
+        raise UserError(_listed(problems, folder))
     return finished
+
+
+def _listed(problems: Sequence[str], folder: Path) -> str:
+    more = f"\n  and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
+    listed = "\n  ".join(problems[:MOST_PROBLEMS])
+    return (
+        f"The labels in {folder} cannot be taken; nothing was changed. Slices are counted from 0, as in 3D Slicer; "
+        f"ITK-SNAP's numbers are one higher.\n  {listed}{more}"
+    )
 
 
 def _labels_before(dataset: RawDataset, case: str, reader: LabelFiles) -> np.ndarray | None:
