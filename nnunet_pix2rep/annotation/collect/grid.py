@@ -19,6 +19,7 @@ from nnunet_pix2rep.nnunet.unlabeled.discover import LOSSY_ENDINGS, NATURAL_ENDI
 
 Grid = SimpleITK.Image | SimpleITK.ImageFileReader
 TOLERANCE = 0.1  # of the smallest spacing, by which a corner of the label may lie beside the image's
+LARGEST_STEP = 0.1  # between two values that a scaled NIfTI file can hold, up to which whole numbers are certain
 
 
 def read_labels_on_grid(label_file: Path, image_files: Sequence[Path], reader: LabelFiles) -> np.ndarray:
@@ -44,6 +45,7 @@ def read_labels_on_grid(label_file: Path, image_files: Sequence[Path], reader: L
     if isinstance(reader.reader, Tiff3DIO):  # its files have no header to compare
         return _of_shape(_values(reader, label_file), reader.geometry(image_files).shape)
     label, image = _read(label_file), header_of(image_files[0])
+    rounding = _rounding_of(label)
     if image.GetDimension() == 3 and label.GetDimension() == 3:
         label = SimpleITK.DICOMOrient(label, orientation_of(image.GetDirection()))
     has_geometry = not reader.file_ending.endswith(NATURAL_ENDINGS)
@@ -51,7 +53,7 @@ def read_labels_on_grid(label_file: Path, image_files: Sequence[Path], reader: L
         raise UserError(f"it has {_times(label.GetSize())} voxels, its image {_times(image.GetSize())}")
     if has_geometry:
         check_geometry(label, image)
-    grid = SimpleITK.GetImageFromArray(_whole_numbers(label))
+    grid = SimpleITK.GetImageFromArray(_whole_numbers(label, rounding))
     if has_geometry:
         grid.SetSpacing(image.GetSpacing())
         grid.SetOrigin(image.GetOrigin())
@@ -103,16 +105,26 @@ def _read(label_file: Path) -> SimpleITK.Image:
     return label
 
 
-def _whole_numbers(label: SimpleITK.Image) -> np.ndarray:
+def _whole_numbers(label: SimpleITK.Image, rounding: float) -> np.ndarray:
     values = SimpleITK.GetArrayViewFromImage(label)
     if not np.issubdtype(values.dtype, np.integer):
         rounded = np.rint(values)
-        if not np.array_equal(rounded, values):
+        if not np.allclose(rounded, values, rtol=0, atol=rounding):
             raise UserError("it has values that are no integers: save it as labels, without interpolation")
         values = rounded
     if values.min() < 0 or values.max() > np.iinfo(np.int16).max:
         raise UserError(f"it has values from {values.min():g} to {values.max():g}, which are no labels")
     return values.astype(np.uint8 if values.max() <= np.iinfo(np.uint8).max else np.int16)
+
+
+def _rounding_of(label: SimpleITK.Image) -> float:
+    """By how much whole numbers may be off in a NIfTI file.
+
+    nibabel scales floating-point values to the integers of a header that is passed on: with uint8, labels up to 4 come
+    back as 0, 1.004, 1.992, 2.996 and 4.
+    """
+    step = float(label.GetMetaData("scl_slope")) if label.HasMetaDataKey("scl_slope") else 0.0
+    return 0.51 * step if 0 < step <= LARGEST_STEP else 0.0
 
 
 def _values(reader: LabelFiles, file: Path) -> np.ndarray:

@@ -76,6 +76,31 @@ def test_nibabels_header(image_file, dtype):
     np.testing.assert_array_equal(read_labels_on_grid(path, [image_file], reader()), LABELS)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+@pytest.mark.parametrize("highest", [4, 6, 14])
+def test_numbers_that_nibabel_has_scaled_are_taken(label, image_file, dtype, highest):
+    """Floating-point voxels under the header that they were read with: the common way to change a file."""
+    path = image_file.parent / "case.nii.gz"
+    drawn = np.where(LABELS == 3, highest, LABELS).astype(dtype)
+    scaled = SimpleITK.GetImageFromArray(drawn)
+    scaled.CopyInformation(label)
+    SimpleITK.WriteImage(scaled, str(path))
+    read_before = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(read_before.get_fdata(), read_before.affine, read_before.header), path)
+    assert (SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))) != drawn).any()
+    np.testing.assert_array_equal(read_labels_on_grid(path, [image_file], reader()), drawn)
+
+
+def test_blurred_edges_in_a_scaled_file_are_refused(label, image_file):
+    path = image_file.parent / "case.nii.gz"
+    SimpleITK.WriteImage(label, str(path))
+    read_before = nibabel.load(path)
+    blurred = np.where(read_before.get_fdata() == 2, 1.9, read_before.get_fdata())
+    nibabel.save(nibabel.Nifti1Image(blurred, read_before.affine, read_before.header), path)
+    with pytest.raises(UserError, match="no integers"):
+        read_labels_on_grid(path, [image_file], reader())
+
+
 def test_axes_in_another_order_are_put_back(label, image_file):
     path = image_file.parent / "case.nii.gz"
     SimpleITK.WriteImage(label, str(path))
