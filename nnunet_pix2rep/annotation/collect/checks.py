@@ -47,6 +47,7 @@ def check_labels(
     before: np.ndarray | None = None,
     chosen: Collection[int] | None = None,
     known_before: Collection[int] = (),
+    whole_scan: bool = False,
     allow_empty: bool = False,
 ) -> CheckedLabels:
     """Checks the labels of a case slice by slice and merges them into what was there before.
@@ -59,6 +60,7 @@ def check_labels(
         before: The labels that the dataset has of this case, same shape; None: none.
         chosen: The slices that were to be annotated; None: those that are not all ignore.
         known_before: Slices that were annotated when the label file was made.
+        whole_scan: Whether the chosen slices are all that was left of the scan, so that some may show no structure.
         allow_empty: Whether slices without any foreground are wanted.
     """
     merged = before.copy() if before is not None else np.full_like(labels, 0 if ignore_label is None else ignore_label)
@@ -83,7 +85,8 @@ def check_labels(
         wanted -= {index for index in wanted if shares[index] > 0.5 and np.array_equal(planes[index], old[index])}
     extra = _check_outside(result, planes, old=old, shares=shares, wanted=wanted, known_before=set(known_before))
     _check_chosen(result, shares, wanted, was_chosen)
-    _check_empty(result, planes, ignored=ignored, wanted=wanted, allow_empty=allow_empty)
+    whole_scan = whole_scan or len(wanted) == len(planes) > 1
+    _check_empty(result, planes, ignored=ignored, wanted=wanted, whole_scan=whole_scan, allow_empty=allow_empty)
     result.slices = sorted(wanted | extra)
     for index in result.slices:
         new[index] = planes[index]
@@ -150,12 +153,18 @@ def _check_chosen(result: CheckedLabels, shares: np.ndarray, wanted: set[int], w
 
 
 def _check_empty(
-    result: CheckedLabels, planes: np.ndarray, ignored: np.ndarray, wanted: set[int], allow_empty: bool
+    result: CheckedLabels,
+    planes: np.ndarray,
+    *,
+    ignored: np.ndarray,
+    wanted: set[int],
+    whole_scan: bool,
+    allow_empty: bool,
 ) -> None:
-    """Slices without any foreground; of a scan that is annotated as a whole only the scan itself counts."""
+    """Slices without any foreground; of a scan that is annotated as a whole all of them count as one."""
     drawn = ((planes != 0) & ~ignored).any(axis=(1, 2))
     empty = [index for index in sorted(wanted) if not drawn[index] and not ignored[index].all()]
-    if len(wanted) == len(planes) > 1 and drawn.any():
+    if whole_scan and len(empty) < len(wanted):
         return
     if empty and not allow_empty:
         result.problems.append(

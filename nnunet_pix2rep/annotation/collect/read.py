@@ -167,6 +167,7 @@ def _check_case(
         before=before,
         chosen=chosen,
         known_before=known_before,
+        whole_scan=suggestion is not None and suggestion.unit == "cases",
         allow_empty=allow_empty,
     )
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from nnunet_pix2rep.annotation.collect.checks import check_labels, known_values
 from nnunet_pix2rep.annotation.collect.read import find_axis
+from nnunet_pix2rep.annotation.label_files import labels_to_draw_in
 
 KNOWN, IGNORE = {0, 1, 2, 3}, 3
 SHAPE = (6, 4, 5)
@@ -52,6 +53,18 @@ def test_slices_without_the_structure_are_no_matter_in_a_scan_that_is_annotated_
     assert check(labels * 0, chosen=range(6)).problems != []
     assert check_labels(labels, 0, {0, 1}, None).problems == []
     assert check_labels(labels * 0, 0, {0, 1}, None).problems != []
+
+
+def test_the_rest_of_a_scan_may_have_slices_without_the_structure_but_not_be_untouched():
+    before = labels_to_draw_in(SHAPE, 0, [2], IGNORE)
+    before[2, 1, 1] = 1
+    rest = [0, 1, 3, 4, 5]
+    drawn = labels_to_draw_in(SHAPE, 0, rest, IGNORE, before)
+    options = {"chosen": rest, "before": before, "known_before": [2]}
+    assert check(drawn, **options, whole_scan=True).problems != []
+    drawn[3, 1, 1] = 1
+    assert check(drawn, **options, whole_scan=True).problems == []
+    assert check(drawn, **options).problems != []
 
 
 def test_values_that_the_dataset_does_not_have():
