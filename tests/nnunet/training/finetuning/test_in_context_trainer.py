@@ -7,6 +7,7 @@ import pytest
 import SimpleITK
 import torch
 from in_context_folders import make_folders, raw_of
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from tiny_training import ORDINARY_LABELS, REGIONS, make_tiny_dataset, make_trainer, prepare_for_training
 
 from nnunet_pix2rep.errors import UserError
@@ -23,8 +24,8 @@ IGNORE = 3
 SETTINGS = InContextSettings(k=5, max_support=1000)
 
 
-class QuickTrainer(Pix2RepInContextTrainer):
-    """With fewer pixels to compare."""
+class nnUNetTrainerPix2RepInContext(Pix2RepInContextTrainer):
+    """With fewer pixels to compare; named as the one that users type, which the checkpoint refers to."""
 
     in_context = SETTINGS
 
@@ -34,7 +35,7 @@ def read(path):
 
 
 def segment(folder, checkpoint, **options):
-    trainer = make_trainer(QuickTrainer, folder, **options)
+    trainer = make_trainer(nnUNetTrainerPix2RepInContext, folder, **options)
     trainer.initialize()
     trainer.load_pretrained(checkpoint)
     trainer.run_training()
@@ -61,7 +62,7 @@ def test_nothing_is_trained_and_the_record_says_how_it_was_done(tiny, pretrained
     after = checkpoint["network_weights"]
     assert after.keys() == {key for key in before if ".seg_layers." not in key}
     assert all(torch.equal(after[key], before[key]) for key in after)
-    assert checkpoint["trainer_name"] == "QuickTrainer"
+    assert checkpoint["trainer_name"] == "nnUNetTrainerPix2RepInContext"
     assert checkpoint["pix2rep"]["in_context"] == SETTINGS.to_record()
     assert checkpoint["pix2rep"]["pretrained"]["file"] == str(pretrained_checkpoint)
 
@@ -72,11 +73,18 @@ def test_the_validation_alone_may_be_repeated(tiny, pretrained_checkpoint):
     before = read(files[0])
     for file in files:
         file.unlink()
-    trainer = make_trainer(QuickTrainer, tiny)
+    trainer = make_trainer(nnUNetTrainerPix2RepInContext, tiny)
     trainer.load_checkpoint(str(output / FINAL))
     trainer.perform_actual_validation()
     np.testing.assert_array_equal(read(files[0]), before)
     assert files[1].is_file()
+
+
+def test_nnunets_prediction_stops_instead_of_using_random_layers(tiny, pretrained_checkpoint):
+    output = segment(tiny, pretrained_checkpoint)
+    predictor = nnUNetPredictor(device=torch.device("cpu"))
+    with pytest.raises(RuntimeError, match=r"Missing key.*seg_layers"):
+        predictor.initialize_from_trained_model_folder(str(output.parent), (0,), FINAL)
 
 
 @pytest.mark.parametrize("labels", [ORDINARY_LABELS, REGIONS], ids=["labels", "regions"])
