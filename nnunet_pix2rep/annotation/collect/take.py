@@ -15,7 +15,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path, read_json, write_json
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients
-from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX, read_pool
+from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX, PoolImage, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELED_FOLDER
 
 BACKUP_FOLDER = "labelsTr_backup"
@@ -146,13 +146,18 @@ def remove_from_pools(dataset: RawDataset, cases: Iterable[str]) -> None:
     if dataset.preprocessed is None:
         return
     cases = set(cases)
-    own = str((dataset.folder / UNLABELED_FOLDER).resolve())
     for record in sorted(dataset.preprocessed.glob(f"*{SUFFIX}.json")):
         pool = read_pool(record.with_suffix(""))
         assert pool is not None
-        labeled = [name for name, image in pool.images.items() if name in cases and image.folder == own]
+        labeled = [name for name, image in pool.images.items() if name in cases and _is_own(image, dataset)]
         for name in labeled:
             pool.remove(name)
             del pool.images[name]
         if labeled:
             pool.write()
+
+
+def _is_own(image: PoolImage, dataset: RawDataset) -> bool:
+    """Whether an image comes from the dataset's ``imagesUn``, wherever that lay when the image was preprocessed."""
+    source, own = Path(image.folder), dataset.folder / UNLABELED_FOLDER
+    return source == own.resolve() or (source.parent.name, source.name) == (dataset.name, UNLABELED_FOLDER)

@@ -68,6 +68,24 @@ def test_the_pool_gives_up_what_is_labeled_now(scans):
     assert (again.num_made, again.num_kept, dict(again.removed)) == (0, len(CASES) - 2, {})
 
 
+def test_the_pool_of_a_dataset_that_was_moved_gives_it_up_too(scans):
+    for record in scans.preprocessed.glob("*_unlabeled.json"):
+        record.write_text(record.read_text().replace(str(scans.root), "/elsewhere"))
+    scans.prepare(CHOSEN)
+    scans.collect()
+    for folder in FOLDERS:
+        assert set(read_pool(pool_folder(scans.preprocessed, folder)).images) == set(CASES) - set(CHOSEN)
+
+
+def test_the_pool_keeps_an_image_of_another_folder_that_has_the_name_of_a_case(scans):
+    for record in scans.preprocessed.glob("*_unlabeled.json"):
+        record.write_text(record.read_text().replace(str(scans.raw), "/elsewhere/Dataset007_Other"))
+    scans.prepare(CHOSEN)
+    scans.collect()
+    for folder in FOLDERS:
+        assert set(read_pool(pool_folder(scans.preprocessed, folder)).images) == set(CASES)
+
+
 def test_collecting_twice_changes_nothing(scans):
     scans.prepare(CHOSEN)
     scans.collect()
