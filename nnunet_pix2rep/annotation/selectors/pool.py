@@ -91,9 +91,11 @@ def free_slices(pool: SlicePool, budget: int) -> torch.Tensor:
     """Indices of the slices that are not annotated, after the check of the budget.
 
     Raises:
-        UserError: the budget is below 1 or above their number.
+        UserError: there is none, or the budget is below 1 or above their number.
     """
     free = (~pool.annotated).nonzero().flatten()
+    if len(free) == 0:
+        raise UserError("Everything that is there is annotated already.")
     if not 1 <= budget <= len(free):
         raise UserError(
             f"The budget must be from 1 to {len(free)}, the number of what is there and not annotated, but is {budget}."

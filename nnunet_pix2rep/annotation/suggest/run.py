@@ -84,6 +84,11 @@ def _check_request(scans: Scans, settings: SuggestSettings) -> None:
         available = sum(len(scan.free_slices) for scan in scans.scans)
     else:
         available = sum(bool(scan.free_slices) for scan in scans.scans)
+    if available == 0:
+        raise UserError(
+            f"All slices that may be chosen are annotated already ({len(scans.scans)} scans). Add scans with "
+            "nnunet_pix2rep add_unlabeled."
+        )
     if not 1 <= settings.budget <= available:
         raise UserError(
             f"--{settings.unit} must be from 1 to {available}, the number of {settings.unit} that are there and not "

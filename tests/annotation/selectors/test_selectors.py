@@ -55,6 +55,11 @@ def test_a_budget_that_is_not_there_is_refused(select, budget):
         select(make_pool(patients=3, slices=3, annotated=(4,)), budget, seeded())
 
 
+def test_a_pool_of_which_all_is_annotated_is_refused(select):
+    with pytest.raises(UserError, match="annotated already"):
+        select(make_pool(patients=2, slices=2, annotated=range(4)), 1, seeded())
+
+
 @pytest.mark.parametrize("name", NESTED)
 def test_a_smaller_budget_is_the_beginning_of_a_larger_one(name):
     pool = make_pool(annotated=(0, 20))

@@ -1,8 +1,10 @@
 """Bad input to ``suggest``: what is wrong is said, and nothing is lost."""
 
+import shutil
+
 import pytest
 import SimpleITK
-from sparse_dataset import without_labels
+from sparse_dataset import LABELS, without_labels
 from tiny_training import DATASET, PLANS, RESIDUAL_PLANS, make_trainer
 
 from nnunet_pix2rep.annotation.suggest.features import checkpoint
@@ -26,6 +28,18 @@ def test_a_budget_that_is_not_there(sparse, tmp_path, budget):
     with pytest.raises(UserError, match=r"--slices must be from 1 to 64"):
         run(tmp_path / "work", budget=budget)
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("unit", ["slices", "cases"])
+def test_nothing_left_to_annotate(own_sparse, tmp_path, unit):
+    for record in (own_sparse / "nnUNet_preprocessed" / DATASET).glob("*_unlabeled.json"):
+        record.unlink()
+        shutil.rmtree(record.with_suffix(""))
+    for file in (own_sparse / "nnUNet_raw" / DATASET / "labelsTr").iterdir():
+        label = SimpleITK.ReadImage(str(file))
+        SimpleITK.WriteImage(SimpleITK.ChangeLabel(label, {LABELS["ignore"]: 0}), str(file))
+    with pytest.raises(UserError, match=r"are annotated already \(6 scans\)"):
+        run(tmp_path / "work", unit=unit)
 
 
 def test_weights_of_other_plans(sparse, tmp_path, monkeypatch):
