@@ -18,7 +18,7 @@ from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder, trai
 from nnunet_pix2rep.nnunet.data.preprocessed_images import preprocessed_cases
 from nnunet_pix2rep.nnunet.patients.patients import PATIENTS_FILE, Patient
 from nnunet_pix2rep.nnunet.patients.split_files import known_patients, read_dataset_patients
-from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
+from nnunet_pix2rep.nnunet.plans.plans_file import plans_in, resolve_configuration
 from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, pool_folder, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import pool_patients
 
@@ -35,7 +35,7 @@ def find_dataset(dataset: str, configuration: str, plans_name: str) -> tuple[Pat
     folder = preprocessed_folder(dataset)
     plans_file = folder / f"{plans_name}.json"
     if not plans_file.is_file():
-        found = ", ".join(sorted(file.stem for file in folder.glob("*Plans*.json"))) or "none"
+        found = ", ".join(plans_in(folder)) or "none"
         raise UserError(f"{plans_file} does not exist (plans found there: {found}). Name existing plans with -p.")
     plans = read_json(plans_file)
     data = folder / resolve_configuration(plans, configuration)["data_identifier"]

@@ -70,6 +70,11 @@ def resolve_configuration(plans: dict[str, Any], configuration: str) -> dict[str
     return resolved
 
 
+def plans_in(folder: Path) -> list[str]:
+    """Names of the plans files of a preprocessed dataset, sorted; records of unlabeled images are named like them."""
+    return [file.stem for file in sorted(folder.glob("*.json")) if '"configurations"' in file.read_text()]
+
+
 def read_plans(path: Path) -> dict[str, Any]:
     """Reads a plans file.
 
@@ -78,7 +83,7 @@ def read_plans(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         number = convert_dataset_name_to_id(path.parent.name)
-        existing = ", ".join(sorted(file.stem for file in path.parent.glob("*Plans*.json"))) or "none"
+        existing = ", ".join(plans_in(path.parent)) or "none"
         without_labels = is_without_labels(path.parent.name)
         command = "nnunet_pix2rep plan_unlabeled" if without_labels else "nnUNetv2_plan_experiment"
         raise UserError(

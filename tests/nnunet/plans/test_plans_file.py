@@ -5,7 +5,7 @@ from planned_dataset import DATASET
 from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.plans.plans_file import add_settings, read_config
+from nnunet_pix2rep.nnunet.plans.plans_file import add_settings, plans_in, read_config, read_plans
 from nnunet_pix2rep.nnunet.plans.write import write_plans
 
 
@@ -108,3 +108,11 @@ def test_a_missing_environment_variable_is_named(planned_copy, monkeypatch):
 def test_a_cascade_is_refused(plans_with_cascade):
     with pytest.raises(UserError, match="cascade"):
         add_settings(plans_with_cascade, "3d_cascade_fullres", [], "plans.json")
+
+
+def test_missing_plans_are_named_with_those_that_are_there(planned_copy):
+    write_plans(DATASET, "2d", plans_name="Short")
+    write_json({"format_version": 1, "images": {}}, planned_copy / "nnUNetPlans_2d_unlabeled.json")
+    assert plans_in(planned_copy) == ["Short", "nnUNetPlans", "nnUNetResEncUNetPlans"]
+    with pytest.raises(UserError, match=r"plans found there: Short, nnUNetPlans, nnUNetResEncUNetPlans\)"):
+        read_plans(planned_copy / "Other.json")
