@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from shlex import quote
 
 from nnunet_pix2rep.cli.feature_options import FEATURES
 from nnunet_pix2rep.devices import DEVICES
@@ -95,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"With them, annotated pixels represent {suggestion.slices[-1].coverage:.1%} of all scans.")
     print(
         f"Look at overview.html there, draw in labels/ as worklist.csv says, then run\n  nnunet_pix2rep collect -i "
-        f"{arguments.o / 'labels'} -d {arguments.d}"
+        f"{quote(str(arguments.o / 'labels'))} -d {arguments.d}"
     )
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from shlex import quote
 
 HELP = "Write the weights of a checkpoint as a small file for nnU-Net: for -pretrained_weights, or in nnssl's format."
 ENCODER_ONLY = (
@@ -36,14 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     num_weights = len({value.data_ptr() for value in content["network_weights"].values()})
     print(f"Wrote {arguments.o}: {num_weights} tensors, {arguments.o.stat().st_size / 1e6:.1f} MB")
     if arguments.format == "nnunet":
-        print(f"Use it with nnUNetv2_train ... -pretrained_weights {arguments.o.resolve()}")
+        print(f"Use it with nnUNetv2_train ... -pretrained_weights {quote(str(arguments.o.resolve()))}")
     else:
         print(ENCODER_ONLY)
-        _print_nnssl_commands(arguments.o.resolve())
+        _print_nnssl_commands(quote(str(arguments.o.resolve())))
     return 0
 
 
-def _print_nnssl_commands(file: Path) -> None:
+def _print_nnssl_commands(file: str) -> None:
     from importlib.metadata import version
 
     from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import PLAN_COMMANDS, TRAIN_COMMAND, installed_commands

@@ -1,3 +1,6 @@
+import shlex
+from types import SimpleNamespace
+
 import pytest
 
 from nnunet_pix2rep.annotation import selectors
@@ -64,3 +67,12 @@ def test_malformed_options_are_refused(options, capsys):
 def test_a_negative_seed_is_refused(capsys):
     assert main([*REQUIRED, "--slices", "3", "--seed", "-1"]) == 1
     assert "--seed" in capsys.readouterr().err
+
+
+def test_the_next_command_can_be_pasted_whatever_the_folder_is_called(monkeypatch, tmp_path, capsys):
+    made = SimpleNamespace(slices=[SimpleNamespace(patient="a", coverage=None)])
+    monkeypatch.setattr("nnunet_pix2rep.annotation.suggest.run.suggest", lambda *_arguments, **_options: (made, []))
+    folder = tmp_path / "Anna's scans"
+    assert main(["suggest", "-d", "1", "-c", "2d", "-o", str(folder), "--slices", "1"]) == 0
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert command == ["nnunet_pix2rep", "collect", "-i", str(folder / "labels"), "-d", "1"]

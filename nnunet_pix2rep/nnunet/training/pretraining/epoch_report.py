@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -60,5 +61,5 @@ def print_next_command(trainer: Pix2RepTrainer) -> None:
     trainer.print_to_log_file(
         f"Fine-tune with nnUNetv2_train {trainer.plans_manager.dataset_name} {trainer.configuration_name} "
         f"{trainer.fold} -p {trainer.plans_manager.plans_name} -tr nnUNetTrainerPix2RepFinetune -pretrained_weights "
-        f"{Path(trainer.output_folder) / FINAL}"
+        f"{quote(str(Path(trainer.output_folder) / FINAL))}"
     )
