@@ -64,8 +64,14 @@ def move_images(dataset: RawDataset, cases: Iterable[str]) -> list[str]:
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    """A second name for a file where the file system has such, otherwise a copy."""
+    """A second name for a file where the file system has such, otherwise a copy.
+
+    A symbolic link stays one; it may be relative, so it is made anew for its new folder.
+    """
     target.unlink()
+    if source.is_symlink():
+        target.symlink_to(source.resolve())
+        return
     try:
         os.link(source, target)
     except OSError:

@@ -203,3 +203,22 @@ def test_several_channels_move_together(scans):
     scans.prepare(CHOSEN)
     scans.collect()
     assert names_in(scans.raw / "imagesTr") == [f"{case}_000{channel}.nii.gz" for case in CHOSEN for channel in (0, 1)]
+
+
+def test_images_that_are_relative_links_still_lead_to_their_files(scans):
+    """Both ways to keep images elsewhere: links in ``imagesUn``, and ``imagesUn`` a link itself."""
+    away, store = scans.root / "far" / "away" / "imagesUn", scans.root / "far" / "store"
+    away.parent.mkdir(parents=True)
+    (scans.raw / "imagesUn").rename(store)
+    away.mkdir()
+    for file in store.iterdir():
+        (away / file.name).symlink_to(Path("../../store") / file.name)
+    (scans.raw / "imagesUn").symlink_to(away)
+    stored = {file.name: file.read_bytes() for file in store.iterdir()}
+    scans.prepare(CHOSEN)
+    assert scans.collect().moved == sorted(CHOSEN)
+    for case in CHOSEN:
+        (image,) = (scans.raw / "imagesTr").glob(f"{case}_*.nii.gz")
+        assert image.read_bytes() == stored[image.name]
+        assert not (away / image.name).is_symlink()
+    assert {file.name: file.read_bytes() for file in store.iterdir()} == stored
