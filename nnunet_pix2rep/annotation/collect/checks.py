@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from nnunet_pix2rep.annotation.slices import annotated_slices
 
 MOST_VALUES = 3  # that the dataset does not have, each in a line of its own
+
+EmptySlices = Literal["refuse", "background", "later"]
+"""What becomes of slices in which nothing is drawn: an error, labels without foreground, or not taken yet."""
 
 
 @dataclass
@@ -48,7 +51,7 @@ def check_labels(
     chosen: Collection[int] | None = None,
     known_before: Collection[int] = (),
     whole_scan: bool = False,
-    allow_empty: bool = False,
+    empty_slices: EmptySlices = "refuse",
 ) -> CheckedLabels:
     """Checks the labels of a case slice by slice and merges them into what was there before.
 
@@ -61,7 +64,7 @@ def check_labels(
         chosen: The slices that were to be annotated; None: those that are not all ignore.
         known_before: Slices that were annotated when the label file was made.
         whole_scan: Whether the chosen slices are all that was left of the scan, so that some may show no structure.
-        allow_empty: Whether slices without any foreground are wanted.
+        empty_slices: What becomes of slices without any foreground.
     """
     merged = before.copy() if before is not None else np.full_like(labels, 0 if ignore_label is None else ignore_label)
     result = CheckedLabels(merged, axis)
@@ -86,7 +89,10 @@ def check_labels(
     extra = _check_outside(result, planes, old=old, shares=shares, wanted=wanted, known_before=set(known_before))
     _check_chosen(result, shares, wanted, was_chosen)
     whole_scan = whole_scan or len(wanted) == len(planes) > 1
-    _check_empty(result, planes, ignored=ignored, wanted=wanted, whole_scan=whole_scan, allow_empty=allow_empty)
+    empty = _empty_slices(planes, ignored, wanted)
+    if not whole_scan or len(empty) == len(wanted):
+        _check_empty(result, empty, empty_slices)
+        wanted -= set(empty) if empty_slices == "later" else set()
     result.slices = sorted(wanted | extra)
     for index in result.slices:
         new[index] = planes[index]
@@ -152,26 +158,25 @@ def _check_chosen(result: CheckedLabels, shares: np.ndarray, wanted: set[int], w
         result.notes.append(f"slice {_join(left)}: some pixels stay ignore")
 
 
-def _check_empty(
-    result: CheckedLabels,
-    planes: np.ndarray,
-    *,
-    ignored: np.ndarray,
-    wanted: set[int],
-    whole_scan: bool,
-    allow_empty: bool,
-) -> None:
-    """Slices without any foreground; of a scan that is annotated as a whole all of them count as one."""
+def _empty_slices(planes: np.ndarray, ignored: np.ndarray, wanted: set[int]) -> list[int]:
+    """The wanted slices without any foreground, apart from those that are ignore as a whole."""
     drawn = ((planes != 0) & ~ignored).any(axis=(1, 2))
-    empty = [index for index in sorted(wanted) if not drawn[index] and not ignored[index].all()]
-    if whole_scan and len(empty) < len(wanted):
+    return [index for index in sorted(wanted) if not drawn[index] and not ignored[index].all()]
+
+
+def _check_empty(result: CheckedLabels, empty: Sequence[int], empty_slices: EmptySlices) -> None:
+    if not empty:
         return
-    if empty and not allow_empty:
+    found = f"slice {_join(empty)}: nothing is drawn"
+    if empty_slices == "refuse":
         result.problems.append(
-            f"slice {_join(empty)}: nothing is drawn. If there is nothing to draw, collect with --allow-empty"
+            f"{found}. If it is not done yet, collect the rest with --leave-empty; if there is nothing to draw, with "
+            "--allow-empty"
         )
-    elif empty:
-        result.notes.append(f"slice {_join(empty)}: nothing is drawn, taken as background")
+    elif empty_slices == "later":
+        result.notes.append(f"{found}, left for later")
+    else:
+        result.notes.append(f"{found}, taken as background")
 
 
 def _join(values: Iterable[int]) -> str:

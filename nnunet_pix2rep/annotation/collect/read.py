@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nnunet_pix2rep.annotation.collect.checks import CheckedLabels, check_labels, known_values
+from nnunet_pix2rep.annotation.collect.checks import CheckedLabels, EmptySlices, check_labels, known_values
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset
 from nnunet_pix2rep.annotation.collect.grid import read_labels_on_grid
 from nnunet_pix2rep.annotation.collect.label_names import find_label_files
@@ -53,6 +53,19 @@ class FinishedCase:
         return np.frombuffer(zlib.decompress(self.packed), dtype=np.int16).reshape(self.shape)
 
 
+@dataclass(frozen=True)
+class FinishedLabels:
+    """What a folder of labels holds.
+
+    Attributes:
+        cases: Case -> its labels, sorted.
+        left: Cases that wait for a later collect, sorted: nothing is drawn in any chosen slice, or there is no file.
+    """
+
+    cases: dict[str, FinishedCase]
+    left: list[str]
+
+
 def _pack(file: Path, checked: CheckedLabels, before: np.ndarray | None) -> FinishedCase:
     labels = checked.labels.astype(np.int16)
     return FinishedCase(
@@ -74,8 +87,8 @@ def read_finished_labels(
     axes: Mapping[str, int],
     reader: LabelFiles,
     *,
-    allow_empty: bool,
-) -> dict[str, FinishedCase]:
+    empty_slices: EmptySlices,
+) -> FinishedLabels:
     """Reads and checks all label files of a folder.
 
     Args:
@@ -84,10 +97,7 @@ def read_finished_labels(
         suggestion: What was to be annotated; None: it is not known.
         axes: Case -> axis of its slices, for cases that were annotated before without a suggestion.
         reader: Of the dataset.
-        allow_empty: Whether slices without any foreground are wanted.
-
-    Returns:
-        Case -> its labels, sorted.
+        empty_slices: What becomes of slices without any foreground; for ``"later"`` cases without a file wait too.
 
     Raises:
         UserError: anything is wrong with any file; the message has a line for each, with file and slice.
@@ -95,8 +105,11 @@ def read_finished_labels(
     chosen = suggestion.chosen() if suggestion is not None else None
     found = find_label_files(folder, chosen if chosen is not None else dataset.images, dataset.ending)
     problems = [*found.problems, *dataset.check_cases(found.files)]
-    for case in sorted((chosen or {}).keys() - found.files.keys()):
-        problems.append(f"{case} has no label file. Was it moved or renamed?")
+    left = sorted((chosen or {}).keys() - found.files.keys())
+    if empty_slices != "later":
+        problems += [
+            f"{case} has no label file. Was it moved or renamed? --leave-empty collects the others" for case in left
+        ]
     finished = {}
     readable = [case for case in found.files if not dataset.check_cases([case])]
     for case in tqdm(readable, desc="Checking labels", unit="case"):
@@ -111,16 +124,21 @@ def read_finished_labels(
                 axes=axes,
                 reader=reader,
                 before=before,
-                allow_empty=allow_empty,
+                empty_slices=empty_slices,
             )
         except UserError as problem:
             problems.append(f"{file.name}: {problem}.")
             continue
         problems += [f"{file.name}, {problem}." for problem in checked.problems]
-        finished[case] = _pack(file, checked, before)
+        if empty_slices == "later" and not checked.slices:
+            left.append(case)
+        else:
+            finished[case] = _pack(file, checked, before)
     if problems:
         raise UserError(_listed(problems, folder))
-    return finished
+    if left and not finished:
+        raise UserError(f"Nothing is drawn in any label file in {folder} yet.")
+    return FinishedLabels(finished, sorted(left))
 
 
 def _listed(problems: Sequence[str], folder: Path) -> str:
@@ -146,7 +164,7 @@ def _check_case(
     reader: LabelFiles,
     before: np.ndarray | None,
     *,
-    allow_empty: bool,
+    empty_slices: EmptySlices,
 ) -> CheckedLabels:
     labels = read_labels_on_grid(file, dataset.images[case], reader).astype(np.int16)
     if before is not None and before.shape != labels.shape:
@@ -168,7 +186,7 @@ def _check_case(
         chosen=chosen,
         known_before=known_before,
         whole_scan=suggestion is not None and suggestion.unit == "cases",
-        allow_empty=allow_empty,
+        empty_slices=empty_slices,
     )
 
 

@@ -10,9 +10,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from nnunet_pix2rep.annotation.collect.checks import EmptySlices
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset, find_suggestion, open_dataset
 from nnunet_pix2rep.annotation.collect.preprocess import remove_leftovers
-from nnunet_pix2rep.annotation.collect.read import FinishedCase, axes_of_sparse_cases, read_finished_labels
+from nnunet_pix2rep.annotation.collect.read import (
+    FinishedCase,
+    FinishedLabels,
+    axes_of_sparse_cases,
+    read_finished_labels,
+)
 from nnunet_pix2rep.annotation.collect.take import (
     BACKUP_FOLDER,
     add_patients,
@@ -49,6 +55,8 @@ class CollectReport:
         backup: Where the labels that were replaced are kept; None: none were.
         moved: Cases whose images were moved from ``imagesUn``.
         preprocessed: Folder of preprocessed data -> cases preprocessed now.
+        is_sparse: Whether any of these cases has slices that are not annotated.
+        left: Cases that wait for a later collect, since nothing is drawn in them yet.
         outside_folds: Labeled cases that ``splits_final.json`` does not name.
         suggestion: What was to be annotated, if known.
     """
@@ -61,12 +69,14 @@ class CollectReport:
     backup: Path | None = None
     moved: list[str] = field(default_factory=list)
     preprocessed: dict[str, list[str]] = field(default_factory=dict)
+    is_sparse: bool = False
+    left: list[str] = field(default_factory=list)
     outside_folds: list[str] = field(default_factory=list)
     suggestion: Suggestion | None = None
 
 
 def collect(
-    dataset_name_or_id: str | int, folder: Path, *, allow_empty: bool = False, dry_run: bool = False
+    dataset_name_or_id: str | int, folder: Path, *, empty_slices: EmptySlices = "refuse", dry_run: bool = False
 ) -> CollectReport:
     """Checks finished labels and takes them into ``imagesTr`` and ``labelsTr`` of a dataset.
 
@@ -76,7 +86,8 @@ def collect(
     Args:
         dataset_name_or_id: nnU-Net's dataset, by name or number.
         folder: The folder of labels, or the work folder that holds it.
-        allow_empty: Take slices in which nothing is drawn as background.
+        empty_slices: What becomes of slices in which nothing is drawn: ``"refuse"``; ``"background"`` takes them
+            without foreground; ``"later"`` leaves them, and cases without a label file, for a later call.
         dry_run: Check everything and change nothing.
 
     Raises:
@@ -88,12 +99,13 @@ def collect(
     with _only_process(dataset.folder, needed=not dry_run):
         rounds = read_annotations(dataset.folder)
         axes = {case: taken.axis for entry in rounds for case, taken in entry.cases.items()}
-        finished = read_finished_labels(
-            dataset, folder, suggestion=suggestion, axes=axes, reader=reader, allow_empty=allow_empty
+        labels = read_finished_labels(
+            dataset, folder, suggestion=suggestion, axes=axes, reader=reader, empty_slices=empty_slices
         )
-        report = _describe(dataset, finished, suggestion)
+        report = _describe(dataset, labels, suggestion)
         if dry_run:
             return report
+        finished = labels.cases
         backup = dataset.folder / BACKUP_FOLDER / datetime.now().strftime("%Y%m%d_%H%M%S_%f")
         try:
             report.backup = backup if write_labels(dataset, finished, reader, backup) else None
@@ -101,7 +113,7 @@ def collect(
             suggested = {} if suggestion is None else {entry.case: entry.patient for entry in suggestion.slices}
             add_patients(dataset, patients_of_cases(finished, suggested))
             report.moved = move_images(dataset, finished)
-            _bring_up_to_date(dataset, {case: labels.axis for case, labels in finished.items()}, report)
+            _bring_up_to_date(dataset, {case: taken.axis for case, taken in finished.items()}, report)
         except OSError as error:
             raise UserError(
                 f"{error}. Check permissions and free space, then run the same command again to complete it."
@@ -125,16 +137,15 @@ def preprocess_again(dataset_name_or_id: str | int) -> CollectReport:
     return report
 
 
-def _describe(
-    dataset: RawDataset, finished: Mapping[str, FinishedCase], suggestion: Suggestion | None
-) -> CollectReport:
-    report = CollectReport(dataset.name, suggestion=suggestion)
-    for case, labels in finished.items():
+def _describe(dataset: RawDataset, finished: FinishedLabels, suggestion: Suggestion | None) -> CollectReport:
+    report = CollectReport(dataset.name, suggestion=suggestion, left=finished.left)
+    for case, labels in finished.cases.items():
         report.slices[case] = labels.slices
+        report.is_sparse |= len(labels.slices) < labels.shape[labels.axis]
         if labels.file.name != f"{case}{dataset.ending}":
             report.renamed[case] = labels.file.name
         report.notes += [f"{labels.file.name}, {note}" for note in labels.notes]
-    report.changed = [case for case, labels in finished.items() if labels.is_new]
+    report.changed = [case for case, labels in finished.cases.items() if labels.is_new]
     return report
 
 

@@ -25,8 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Folder with the finished labels, such as labels/ of a folder that nnunet_pix2rep suggest wrote. Without "
         "it, partly annotated cases are preprocessed again where nnU-Net's own preprocessing has done it.",
     )
-    parser.add_argument(
-        "--allow-empty", action="store_true", help="Take slices in which nothing is drawn as background."
+    empty = parser.add_mutually_exclusive_group()
+    empty.add_argument(
+        "--allow-empty",
+        action="store_const",
+        const="background",
+        default="refuse",
+        dest="empty_slices",
+        help="Take slices in which nothing is drawn as background. Default: they are an error.",
+    )
+    empty.add_argument(
+        "--leave-empty",
+        action="store_const",
+        const="later",
+        dest="empty_slices",
+        help="Leave slices in which nothing is drawn, and scans without a label file, for a later collect.",
     )
     parser.add_argument("--dry-run", action="store_true", help="Check everything and change nothing.")
 
@@ -38,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.i is None:
         report = preprocess_again(arguments.d)
     else:
-        report = collect(arguments.d, arguments.i, allow_empty=arguments.allow_empty, dry_run=arguments.dry_run)
+        report = collect(arguments.d, arguments.i, empty_slices=arguments.empty_slices, dry_run=arguments.dry_run)
     _print_report(report, arguments.dry_run)
     if not arguments.dry_run:
         print(f"Next: {_next_command(report, arguments.d)}")
@@ -52,6 +65,8 @@ def _print_report(report: CollectReport, dry_run: bool) -> None:
         print(f"{case}{name}: slice {', '.join(map(str, slices))}{state}")
     for note in report.notes:
         print(f"Note: {note}")
+    if report.left:
+        print(f"Left for later, nothing is drawn yet: {', '.join(report.left)}")
     if report.backup is not None:
         print(f"The labels that were replaced are kept in {report.backup}")
     for folder, cases in report.preprocessed.items():
@@ -71,7 +86,9 @@ def _print_report(report: CollectReport, dry_run: bool) -> None:
 
 def _next_command(report: CollectReport, dataset: str) -> str:
     if not report.preprocessed:
-        return f"nnUNetv2_plan_and_preprocess -d {dataset}"
+        # nnU-Net's own preprocessing loses annotated slices between ignored ones
+        again = f", then nnunet_pix2rep collect -d {dataset}" if report.is_sparse else ""
+        return f"nnUNetv2_plan_and_preprocess -d {dataset}{again}"
     suggestion = report.suggestion
     trainer, configuration, plans = "nnUNetTrainerPix2RepV2", "CONFIGURATION", " -p PLANS"
     if suggestion is not None:

@@ -40,7 +40,7 @@ def test_untouched_slices(chosen):
     labels = labels_with(s1=0, s4=1)
     (problem,) = check(labels, chosen=chosen).problems
     assert problem.startswith("slice 1: nothing is drawn")
-    allowed = check(labels, chosen=chosen, allow_empty=True)
+    allowed = check(labels, chosen=chosen, empty_slices="background")
     assert allowed.problems == []
     assert allowed.notes == ["slice 1: nothing is drawn, taken as background"]
     np.testing.assert_array_equal(allowed.labels, labels)
@@ -82,13 +82,13 @@ def test_many_values_that_the_dataset_does_not_have_are_one_line():
     assert "blurred edges" in problem
 
 
-@pytest.mark.parametrize("allow_empty", [True, False])
-def test_drawing_over_ignore_outside_the_chosen_slices(allow_empty):
+@pytest.mark.parametrize("empty_slices", ["refuse", "background", "later"])
+def test_drawing_over_ignore_outside_the_chosen_slices(empty_slices):
     labels = labels_with(s1=1)
     labels[2, :2, 0] = 1
-    (problem,) = check(labels, chosen=[1], allow_empty=allow_empty).problems
+    (problem,) = check(labels, chosen=[1], empty_slices=empty_slices).problems
     assert problem.startswith("slice 2: 2 pixel(s) are drawn over the ignore label")
-    (problem,) = check(labels, allow_empty=allow_empty).problems
+    (problem,) = check(labels, empty_slices=empty_slices).problems
     assert problem.startswith("slice 2: 10% of it are annotated")
 
 

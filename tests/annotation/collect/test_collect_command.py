@@ -1,5 +1,7 @@
 """The command line, and datasets of 2D images."""
 
+import shutil
+
 import numpy as np
 import pytest
 import SimpleITK
@@ -31,6 +33,14 @@ def test_it_says_what_was_taken_and_what_comes_next(scans, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "case_03: slice 3, 7, nothing new" in printed
     assert f"Next: nnUNetv2_train 901 2d all -tr nnUNetTrainerPix2RepFinetune -p {PLANS}" in printed
+
+
+def test_sparse_labels_without_plans_need_collect_again_after_nnunets_preprocessing(scans, capsys):
+    scans.prepare(CHOSEN)
+    shutil.rmtree(scans.preprocessed)
+    assert main(["collect", "-d", "901", "-i", str(scans.labels)]) == 0
+    next_command = "Next: nnUNetv2_plan_and_preprocess -d 901, then nnunet_pix2rep collect -d 901\n"
+    assert next_command in capsys.readouterr().out
 
 
 def test_a_refusal_ends_with_code_1_and_the_reasons(scans, capsys):
@@ -78,7 +88,9 @@ def test_2d_images(pictures, capsys):
     for case in ("cells_0", "cells_2"):
         write_picture(drawings[case], raw.parents[1] / "labels" / f"{case}.png")
     assert main(["collect", "-d", "901", "-i", str(raw.parents[1] / "labels")]) == 0
-    assert "2 slices of 2 cases taken" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2 slices of 2 cases taken" in printed
+    assert "Next: nnUNetv2_plan_and_preprocess -d 901\n" in printed
     for case in ("cells_0", "cells_2"):
         taken, _ = NaturalImage2DIO().read_seg(str(raw / "labelsTr" / f"{case}.png"))
         np.testing.assert_array_equal(taken[0, 0], drawings[case])

@@ -29,7 +29,7 @@ def test_untouched_slices(scans, refused):
     scans.suggest(CHOSEN)
     scans.draw({"case_03": [3]})
     refused("case_00.nii.gz, slice 6: nothing is drawn", "case_03.nii.gz, slice 7: nothing is drawn", "--allow-empty")
-    assert scans.collect(allow_empty=True).slices == CHOSEN
+    assert scans.collect(empty_slices="background").slices == CHOSEN
     assert (scans.taken("case_03")[7] == 0).all()
 
 

@@ -1,0 +1,85 @@
+"""Half-finished folders: what is drawn is taken, the rest waits for a later collect."""
+
+import numpy as np
+import pytest
+from tiny_training import SHAPE
+from work_folders import IGNORE, names_in
+
+from nnunet_pix2rep.annotation.collect.checks import check_labels
+from nnunet_pix2rep.annotation.label_files import labels_to_draw_in
+from nnunet_pix2rep.cli.main import main
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.data.annotation_record import read_annotations
+
+CHOSEN = {"case_00": [6], "case_01": [4], "case_03": [3, 7]}
+
+
+def expected(scans, case, slices):
+    labels = np.full(SHAPE, IGNORE)
+    labels[slices] = scans.truth(case)[slices]
+    return labels
+
+
+def test_what_is_drawn_is_taken_and_the_rest_later_from_the_same_folder(scans):
+    scans.suggest(CHOSEN)
+    scans.draw({"case_03": [3]})
+    (scans.labels / "case_01.nii.gz").unlink()  # a colleague has it
+    report = scans.collect(empty_slices="later")
+    assert report.slices == {"case_03": [3]}
+    assert report.left == ["case_00", "case_01"]
+    assert any("slice 7: nothing is drawn, left for later" in note for note in report.notes)
+    assert names_in(scans.raw / "imagesTr") == ["case_03_0000.nii.gz"]
+    np.testing.assert_array_equal(scans.taken("case_03"), expected(scans, "case_03", [3]))
+    before = scans.contents()
+    scans.collect(empty_slices="later")
+    assert scans.contents() == before
+    scans.write("case_01", labels_to_draw_in(SHAPE, 0, CHOSEN["case_01"], IGNORE))
+    scans.draw(CHOSEN)
+    report = scans.collect()
+    assert report.slices == CHOSEN
+    assert report.left == []
+    for case, slices in CHOSEN.items():
+        np.testing.assert_array_equal(scans.taken(case), expected(scans, case, slices))
+    (entry,) = read_annotations(scans.raw)
+    assert {case: taken.slices for case, taken in entry.cases.items()} == CHOSEN
+
+
+def test_a_folder_in_which_nothing_is_drawn_yet(scans):
+    scans.suggest(CHOSEN)
+    before = scans.contents()
+    with pytest.raises(UserError, match="Nothing is drawn in any label file"):
+        scans.collect(empty_slices="later")
+    assert scans.contents() == before
+
+
+def test_what_is_wrong_elsewhere_is_still_refused(scans):
+    scans.suggest(CHOSEN)
+    scans.draw({"case_03": [3]})
+    labels = scans.drawn("case_00")
+    labels[6, 0, 0] = 9
+    scans.write("case_00", labels)
+    with pytest.raises(UserError, match="slice 6: the value 9"):
+        scans.collect(empty_slices="later")
+
+
+def test_a_whole_scan_waits_as_a_whole():
+    labels = np.zeros(SHAPE, dtype=np.int16)
+    slices = range(SHAPE[0])
+    options = {"chosen": slices, "whole_scan": True, "empty_slices": "later"}
+    assert check_labels(labels, 0, {0, 1, IGNORE}, IGNORE, **options).slices == []
+    labels[3, 1, 1] = 1
+    result = check_labels(labels, 0, {0, 1, IGNORE}, IGNORE, **options)
+    assert (result.slices, result.problems) == (list(slices), [])
+
+
+def test_the_command_takes_one_of_the_two_options(scans, capsys):
+    scans.suggest(CHOSEN)
+    scans.draw({"case_03": [3, 7]})
+    assert main(["collect", "-d", "901", "-i", str(scans.labels)]) == 1
+    assert "--leave-empty" in capsys.readouterr().err
+    assert main(["collect", "-d", "901", "-i", str(scans.labels), "--leave-empty"]) == 0
+    printed = capsys.readouterr().out
+    assert "Left for later, nothing is drawn yet: case_00, case_01" in printed
+    assert "2 slices of 1 cases taken" in printed
+    with pytest.raises(SystemExit):
+        main(["collect", "-d", "901", "-i", str(scans.labels), "--leave-empty", "--allow-empty"])
