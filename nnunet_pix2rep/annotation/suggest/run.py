@@ -86,8 +86,9 @@ def _check_request(scans: Scans, settings: SuggestSettings) -> None:
         available = sum(bool(scan.free_slices) for scan in scans.scans)
     if available == 0:
         raise UserError(
-            f"All slices that may be chosen are annotated already ({len(scans.scans)} scans). Add scans with "
-            "nnunet_pix2rep add_unlabeled."
+            f"All slices that may be chosen are annotated already ({len(scans.scans)} scans). A slice counts as "
+            "annotated where any of its voxels is, so that one across another axis counts for all that it crosses. Add "
+            "scans with nnunet_pix2rep add_unlabeled."
         )
     if not 1 <= settings.budget <= available:
         raise UserError(
