@@ -15,8 +15,8 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENTS, LONGER, SLICES = "sunnybrook_4.5mm", "sunnybrook_4.5mm_30000", "sunnybrook_4.5mm_slices"
-ACDC_SLICES = "acdc_3mm_slices"
-"""Folders in docs/benchmarks: whole patients, the same after four times the pretraining, single slices of both sets."""
+ACDC_SLICES, HIPPOCAMPUS_SLICES = "acdc_3mm_slices", "hippocampus_2d_slices"
+"""Folders in docs/benchmarks: whole patients, the same after four times the pretraining, single slices of each set."""
 BUDGET = 18
 SLICES_OF_A_PATIENT = 337 / 20
 """Of the twenty Sunnybrook patients that are no test patients, on average."""
@@ -157,8 +157,9 @@ def findings() -> str:
     folders = (SLICES, ACDC_SLICES)
     by_slices = {folder: [gain_by_slices(folder, method) for method in (PIX2REP, SCHEDULE)] for folder in folders}
     ranges = [sorted(difference for difference, _, _ in by_slices[folder]) for folder in folders]
-    better = sum(min(better for _, better, _ in by_slices[folder]) for folder in folders)
-    patients = sum(by_slices[folder][0][2] for folder in folders)
+    hippocampus, hippocampus_better, hippocampus_patients = gain_by_slices(HIPPOCAMPUS_SLICES, SCHEDULE)
+    better = sum(min(better for _, better, _ in by_slices[folder]) for folder in folders) + hippocampus_better
+    patients = sum(by_slices[folder][0][2] for folder in folders) + hippocampus_patients
     schedule = [gain(PATIENTS, SCHEDULE, STOCK, Setting(shots)) for shots in (1, 20)]
     stock_draws = scores(SLICES, STOCK, Setting(selector=SPREAD)).mean(axis=1)
     by_patients = [gain(PATIENTS, PIX2REP, SCHEDULE, Setting(shots)) for shots in (1, 2, 5, 20)]
@@ -168,9 +169,9 @@ def findings() -> str:
     )
     sentences = (
         f"**What you annotate: {ranges[0][0]:+.2f} to {ranges[0][1]:+.2f} Dice on Sunnybrook, {ranges[1][0]:+.2f} to "
-        f"{ranges[1][1]:+.2f} on ACDC.** {BUDGET} slices of many patients against {BUDGET} slices of one or two whole "
-        f"patients, in the same training: better in {better} of {patients} test patients. `suggest` spreads them for "
-        "you.",
+        f"{ranges[1][1]:+.2f} on ACDC, {hippocampus:+.2f} on the hippocampus in 2D.** {BUDGET} slices of many patients "
+        f"against {BUDGET} slices of one or two, in the same training: better in {better} of {patients} test patients. "
+        "`suggest` spreads them for you.",
         f"**How you fine-tune: {schedule[0]:+.2f} with one labeled patient, {schedule[1]:+.2f} with twenty,** over "
         "nnU-Net's own trainer in equally short trainings. On spread slices that trainer learned next to nothing in "
         f"{(stock_draws < 0.1).sum()} of {len(stock_draws)} draws.",
