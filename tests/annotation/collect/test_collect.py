@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
-from tiny_training import CASES, DATASET, PLANS, SHAPE, make_trainer
-from work_folders import CHOSEN, FOLDERS, IGNORE, names_in
+from tiny_training import CASES, DATASET, PLANS, make_trainer
+from work_folders import CHOSEN, FOLDERS, IGNORE, expected, names_in
 
 from nnunet_pix2rep.annotation.collect.run import collect
 from nnunet_pix2rep.files import read_json, write_json
@@ -21,12 +21,6 @@ from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
 class FromScratch(Pix2RepFinetuneTrainer):
     needs_pretrained_weights = False
-
-
-def expected(scans, case, slices):
-    labels = np.full(SHAPE, IGNORE)
-    labels[slices] = scans.truth(case)[slices]
-    return labels
 
 
 def test_the_first_labels_of_a_dataset_without_any(scans):

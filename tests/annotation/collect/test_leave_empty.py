@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from tiny_training import SHAPE
-from work_folders import IGNORE, names_in
+from work_folders import IGNORE, expected, names_in
 
 from nnunet_pix2rep.annotation.collect.checks import check_labels
 from nnunet_pix2rep.annotation.label_files import labels_to_draw_in
@@ -12,12 +12,6 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.annotation_record import read_annotations
 
 CHOSEN = {"case_00": [6], "case_01": [4], "case_03": [3, 7]}
-
-
-def expected(scans, case, slices):
-    labels = np.full(SHAPE, IGNORE)
-    labels[slices] = scans.truth(case)[slices]
-    return labels
 
 
 def test_what_is_drawn_is_taken_and_the_rest_later_from_the_same_folder(scans):

@@ -26,6 +26,13 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
+def expected(scans: "Scans", case: str, slices: Sequence[int]) -> np.ndarray:
+    """The truth in these slices, and ignore everywhere else."""
+    labels = np.full(SHAPE, IGNORE)
+    labels[slices] = scans.truth(case)[slices]
+    return labels
+
+
 class Scans:
     """The dataset, with what tests do to it."""
 
