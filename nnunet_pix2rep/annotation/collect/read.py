@@ -108,7 +108,7 @@ def read_finished_labels(
     left = sorted((chosen or {}).keys() - found.files.keys())
     if empty_slices != "later":
         problems += [
-            f"{case} has no label file. Was it moved or renamed? --leave-empty collects the others" for case in left
+            f"{case} has no label file. Was it moved or renamed? --leave-empty collects the others." for case in left
         ]
     finished = {}
     readable = [case for case in found.files if not dataset.check_cases([case])]

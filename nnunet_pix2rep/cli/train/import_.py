@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"Wrote {arguments.o}. The decoder in it is random. Next:")
     print(
         f"  nnUNetv2_train {dataset_name_of(arguments.d)} {arguments.c} FOLD -p {arguments.p} "
-        f"-tr nnUNetTrainerPix2RepPretrain -pretrained_weights {arguments.o.resolve()}"
+        f"-tr nnUNetTrainerPix2RepPretrain -pretrained_weights {quote(str(arguments.o.resolve()))}"
     )
     return 0
 

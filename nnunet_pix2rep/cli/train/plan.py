@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from shlex import quote
 
 from nnunet_pix2rep.cli.next_commands import before_annotating, device_option
 
@@ -147,7 +148,7 @@ def _print_next_commands(arguments: argparse.Namespace, folder: Path, plans: dic
     trainer, start = "nnUNetTrainerPix2RepV2" if is_sparse else "nnUNetTrainerPix2RepPretrain", ""
     if arguments.weights is not None:
         trainer = "nnUNetTrainerPix2RepV2Pretrain" if without_labels else "nnUNetTrainerPix2RepFinetune"
-        start = f" -pretrained_weights {arguments.weights.resolve()}"
+        start = f" -pretrained_weights {quote(str(arguments.weights.resolve()))}"
     if len(configurations) > 1:
         print("then one of:")
     for configuration in configurations:

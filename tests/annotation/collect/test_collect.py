@@ -62,22 +62,18 @@ def test_the_pool_gives_up_what_is_labeled_now(scans):
     assert (again.num_made, again.num_kept, dict(again.removed)) == (0, len(CASES) - 2, {})
 
 
-def test_the_pool_of_a_dataset_that_was_moved_gives_it_up_too(scans):
+@pytest.mark.parametrize(
+    ("place", "given_up"),
+    [(f"/elsewhere/{DATASET}", set(CHOSEN)), ("/elsewhere/Dataset007_Other", set())],
+    ids=["the dataset before it was moved", "another dataset with cases of these names"],
+)
+def test_the_pool_gives_up_what_came_from_this_dataset(scans, place, given_up):
     for record in scans.preprocessed.glob("*_unlabeled.json"):
-        record.write_text(record.read_text().replace(str(scans.root), "/elsewhere"))
+        record.write_text(record.read_text().replace(str(scans.raw), place))
     scans.prepare(CHOSEN)
     scans.collect()
     for folder in FOLDERS:
-        assert set(read_pool(pool_folder(scans.preprocessed, folder)).images) == set(CASES) - set(CHOSEN)
-
-
-def test_the_pool_keeps_an_image_of_another_folder_that_has_the_name_of_a_case(scans):
-    for record in scans.preprocessed.glob("*_unlabeled.json"):
-        record.write_text(record.read_text().replace(str(scans.raw), "/elsewhere/Dataset007_Other"))
-    scans.prepare(CHOSEN)
-    scans.collect()
-    for folder in FOLDERS:
-        assert set(read_pool(pool_folder(scans.preprocessed, folder)).images) == set(CASES)
+        assert set(read_pool(pool_folder(scans.preprocessed, folder)).images) == set(CASES) - given_up
 
 
 def test_collecting_twice_changes_nothing(scans):

@@ -23,7 +23,7 @@ def dataset(tmp_path_factory):
         "configuration": "2d",
         "dataset_json": dataset_json,
     }
-    save_checkpoint_file({"network_weights": {}, "init_args": content}, root / "weights.pth")
+    save_checkpoint_file({"network_weights": {}, "init_args": content}, root / "the weights.pth")
     write_json(dataset_json | {"channel_names": {"0": "MRI", "1": "T2"}}, folder / "dataset.json")
     for configuration in plans["configurations"].values():
         if "normalization_schemes" in configuration:
@@ -40,7 +40,8 @@ def run(command):
 
 
 def weights_of(dataset):
-    return dataset.parents[1] / "weights.pth"
+    """The path as one types it."""
+    return shlex.quote(str(dataset.parents[1] / "the weights.pth"))
 
 
 def test_it_says_where_the_plans_are_from_what_is_not_set_and_what_comes_next(dataset, capsys, monkeypatch):
