@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import prepared_run
 import pytest
+import SimpleITK
 import torch
 from limited_command import COULD_NOT_START, run_limited
 from prepared_card import parse_look
@@ -17,7 +19,7 @@ from prepared_run import environment_of, main
 from prepared_scale import ON_A_CARD, REHEARSAL
 from prepared_steps import DONE, FAILED, METHODS, SELECTORS, STEPS, slices_of_a_patient
 from prepared_summary import summary_of
-from reduced_dataset import files_of, spread_evenly, write_reduced
+from reduced_dataset import files_of, spread_evenly, with_pixels, write_reduced, write_with_pixels
 from tiny_training import CASES, DATASET, SHAPE, make_tiny_dataset
 
 from nnunet_pix2rep.files import read_json, write_json
@@ -164,6 +166,44 @@ def test_patients_are_spread_evenly_and_whole(raw_dataset, tmp_path):
     assert write_reduced(raw_dataset, tmp_path / "half", size * 0.55) == 3
     assert list(files_of(tmp_path / "half")) == spread_evenly(list(CASES), 3)
     assert read_json(tmp_path / "half" / "dataset.json")["numTraining"] == 3
+
+
+def test_wider_pixels_keep_place_and_field_of_view():
+    ramp = np.broadcast_to(np.arange(40, dtype=np.float32), (3, 30, 40))
+    image = SimpleITK.GetImageFromArray(ramp)
+    image.SetSpacing((1.5, 1.0, 8.0))
+    image.SetOrigin((5.0, -7.0, 2.0))
+    image.SetDirection((0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    wider = with_pixels(image, 3.0, SimpleITK.sitkLinear)
+    assert wider.GetSize() == (20, 10, 3)
+    assert wider.GetSpacing() == (3.0, 3.0, 8.0)
+    # A point of the body has the value that it had.
+    for index in ((0, 0, 0), (10, 5, 1), (19, 9, 2)):
+        at = image.TransformPhysicalPointToContinuousIndex(wider.TransformIndexToPhysicalPoint(index))
+        assert wider[index] == pytest.approx(at[0], abs=1e-4)
+    center = [(size - 1) / 2 for size in image.GetSize()], [(size - 1) / 2 for size in wider.GetSize()]
+    assert image.TransformContinuousIndexToPhysicalPoint(center[0]) == pytest.approx(
+        wider.TransformContinuousIndexToPhysicalPoint(center[1])
+    )
+
+
+def test_labels_of_wider_pixels_lie_on_their_images(raw_dataset, tmp_path):
+    write_with_pixels(raw_dataset, tmp_path / "wider", 3.0)
+    before, after = files_of(raw_dataset), files_of(tmp_path / "wider")
+    assert before == after
+    for label, *images in after.values():
+        labels = SimpleITK.ReadImage(str(tmp_path / "wider" / label))
+        assert set(np.unique(SimpleITK.GetArrayFromImage(labels))) <= set(
+            np.unique(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(raw_dataset / label))))
+        )
+        for path in images:
+            image = SimpleITK.ReadImage(str(tmp_path / "wider" / path))
+            assert (image.GetSize(), image.GetSpacing(), image.GetOrigin()) == (
+                labels.GetSize(),
+                labels.GetSpacing(),
+                labels.GetOrigin(),
+            )
+            assert image.GetSpacing()[:2] == (3.0, 3.0)
 
 
 def test_a_patient_has_the_slices_of_all_scans(raw_dataset, tmp_path):
