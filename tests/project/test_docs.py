@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDER_OF_A_MACHINE = re.compile(r"(?<![\w.}])/(?:home|opt|root|tmp|Users|usr|work)/")
+RESULTS = sorted(
+    file for file in (ROOT / "docs" / "benchmarks").rglob("*") if file.suffix in {".csv", ".json", ".txt", ".md"}
+)
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 WRITTEN_BY_COMMANDS = {"report.md", "settings.md"}
 SITE = [page for page in PAGES if ROOT / "docs" in page.parents and page.name not in WRITTEN_BY_COMMANDS]
@@ -98,3 +102,9 @@ def test_the_picture_of_the_architecture_names_files_that_exist(monkeypatch):
     }
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nnunet_pix2rep").rglob("*.py")}
     assert {name for name in named if not any(f"/{name}" in f"/{file}" for file in files)} == set()
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda file: str(file.relative_to(ROOT / "docs" / "benchmarks")))
+def test_no_result_names_a_folder_of_the_machine_that_it_is_from(file):
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if FOLDER_OF_A_MACHINE.search(line)] == []
