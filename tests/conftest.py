@@ -1,12 +1,16 @@
 import importlib.util
 import os
+import random
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pytest
+import torch
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 MOST_WORKERS = 8
+SEED = 0
 
 # An example of hypothesis may take as long as it likes: how long says something about the machine alone. The tests for
 # a GPU (docs/benchmarks/gpu) run without hypothesis.
@@ -39,6 +43,14 @@ def pytest_collection_modifyitems(items):
     """Files with slow tests first, so that no process is left with a long one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Each test and the fixtures it is the first to need draw the same numbers in every run."""
+    random.seed(SEED)
+    np.random.seed(SEED)
+    torch.manual_seed(SEED)
 
 
 @pytest.fixture(scope="session")

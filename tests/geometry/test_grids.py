@@ -102,7 +102,7 @@ def test_rotations_reach_all_angles_of_the_range_and_no_others():
 def test_a_rotation_of_90_degrees_is_that_of_torch():
     image = torch.randn(2, 12, 12)
     transform = draw(TransformRanges(rotation=(math.pi / 2, math.pi / 2)), (12, 12), seed=0)
-    torch.testing.assert_close(warp(image, transform.grid((12, 12))), torch.rot90(image, 1, (1, 2)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(warp(image, transform.grid((12, 12))), torch.rot90(image, 1, (1, 2)), rtol=0, atol=1e-4)
 
 
 def test_rotations_of_90_degrees_about_each_axis_are_those_of_torch():
@@ -111,7 +111,7 @@ def test_rotations_of_90_degrees_about_each_axis_are_those_of_torch():
     expected = image
     for axes in ((-3, -2), (-3, -1), (-2, -1)):  # about x, y and z
         expected = torch.rot90(expected, 1, axes)
-    torch.testing.assert_close(warp(image, transform.grid(size)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(warp(image, transform.grid(size)), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(("size", "axis"), [((12, 20), 0), ((12, 20), 1), *[((6, 8, 10), axis) for axis in range(3)]])
@@ -120,8 +120,8 @@ def test_a_mirrored_axis_is_flipped_in_half_of_the_draws(size, axis):
     num_flipped = 0
     for seed in range(40):
         warped = warp(image, draw(TransformRanges(mirror_axes=(axis,)), size, seed).grid(size))
-        is_flipped = torch.allclose(warped, image.flip(1 + axis), rtol=0, atol=1e-5)
-        assert is_flipped or torch.allclose(warped, image, rtol=0, atol=1e-5)
+        is_flipped = torch.allclose(warped, image.flip(1 + axis), rtol=0, atol=1e-4)
+        assert is_flipped or torch.allclose(warped, image, rtol=0, atol=1e-4)
         num_flipped += is_flipped
     assert 10 <= num_flipped <= 30
 
