@@ -24,6 +24,8 @@ BETTER_COLOR, WORSE_COLOR, EQUAL_COLOR = "#0072b2", "#d55e00", "#999999"
 DODGE = 0.05
 """Between the methods along the axis, in doublings of the number of patients: intervals stand side by side."""
 MAX_COLUMNS = 4
+NAME_SIZE = 7
+"""Font size of the methods below the pairs, in points."""
 DOTS_PER_INCH = 150
 
 
@@ -159,8 +161,12 @@ def _plot_pairs(axis: Axes, row: Mapping[str, Any], pairs: np.ndarray) -> None:
         axis.plot([0, 1], [reference, other], line, color=color, marker="o", ms=3.5, lw=1, alpha=0.8)
     for place, mean in enumerate(pairs.mean(axis=0)):
         axis.plot([place - 0.13, place + 0.13], [mean] * 2, color="black", lw=2.5, solid_capstyle="butt", zorder=4)
-    axis.set(xlim=(-0.3, 1.3), xticks=[0, 1], xticklabels=[label_of(row["reference"]), label_of(row["method"])])
-    axis.tick_params(axis="x", labelsize=7)
+    labels = [label_of(row["reference"]), label_of(row["method"])]
+    axis.set(xlim=(-0.3, 1.3), xticks=[0, 1], xticklabels=labels)
+    axis.tick_params(axis="x", labelsize=NAME_SIZE)
+    below = 1.3 * NAME_SIZE * (labels[0].count("\n") + 1)  # two long names do not fit side by side
+    _, right = axis.xaxis.get_major_ticks()
+    right.set_pad(right.get_pad() + below)
     axis.grid(axis="y", color="0.9")
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)

@@ -1,5 +1,8 @@
+import itertools
+
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from synthetic import PATIENTS, rows_of, some_rows, write_benchmark
 
 from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyze
@@ -41,6 +44,17 @@ def test_the_pairs_are_means_over_the_common_draws(tmp_path):
     assert pairs == pytest.approx(np.array([[0.3, 0.6], [0.4, 0.6]]))
     assert np.diff(pairs.mean(axis=0)) == pytest.approx(analysis["comparisons"][0]["difference"])
     assert plot_paired(analysis) is not None
+
+
+def test_no_two_long_names_below_the_pairs_overlap(tmp_path):
+    methods = ["scratch_same_schedule", *(f"weights:a/long/folder/with_seed_{seed}.pth" for seed in range(3))]
+    arms = [f"{method} + one_per_patient" for method in methods]
+    benchmark = read_benchmark(write_benchmark(tmp_path, some_rows(methods=arms), methods=arms))
+    figure = plot_paired(analyze(benchmark, ReportSettings(reference=arms[0], num_resamples=20)))
+    FigureCanvasAgg(figure).draw()
+    boxes = [name.get_window_extent() for axis in figure.axes for name in axis.get_xticklabels()]
+    assert len(boxes) == 6
+    assert not any(first.overlaps(second) for first, second in itertools.combinations(boxes, 2))
 
 
 def test_best_median_and_worst_are_chosen_by_the_mean_of_all_methods(tmp_path):
