@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
@@ -166,7 +167,7 @@ def _plot_pairs(axis: Axes, row: Mapping[str, Any], pairs: np.ndarray) -> None:
     axis.tick_params(axis="x", labelsize=NAME_SIZE)
     below = 1.3 * NAME_SIZE * (labels[0].count("\n") + 1)  # two long names do not fit side by side
     _, right = axis.xaxis.get_major_ticks()
-    right.set_pad(right.get_pad() + below)
+    right.set_pad(rcParams["xtick.major.pad"] + below)
     axis.grid(axis="y", color="0.9")
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
