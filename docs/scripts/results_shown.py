@@ -195,11 +195,13 @@ def findings() -> str:
     whole = [gain(folder, PIX2REP, SCHEDULE, Setting(selector=WHOLE)) for folder in folders]
     spread = [gain(folder, PIX2REP, SCHEDULE, Setting(selector=SPREAD)) for folder in (SLICES, ACDC_LONGER)]
     longer = {method: longer_fine_tuning(method) for method in (STOCK, SCHEDULE, PIX2REP)}
+    longer_whole = longer_fine_tuning(STOCK, WHOLE)
     sentences = (
         f"**What you annotate: {ranges[0][0]:+.2f} to {ranges[0][1]:+.2f} Dice on Sunnybrook, {ranges[1][0]:+.2f} to "
         f"{ranges[1][1]:+.2f} on ACDC, {hippocampus:+.2f} on the hippocampus in 2D.** {BUDGET} slices of many patients "
         f"against {BUDGET} slices of one or two, in the same training: better in {better} of {patients} test patients. "
-        "`suggest` spreads them for you.",
+        f"After {LONGER_FINE_TUNING:,} steps of nnU-Net's own trainer {longer[STOCK] - longer_whole:+.2f} (Sunnybrook, "
+        "two draws). `suggest` spreads them for you.",
         f"**How you fine-tune: {schedule[0]:+.2f} with one labeled patient, {schedule[1]:+.2f} with twenty,** over "
         "nnU-Net's own trainer, both for 400 steps; of spread slices that trainer learned next to nothing in "
         f"{(stock_draws < 0.1).sum()} of {len(stock_draws)} draws. **More steps level them:** after "
