@@ -200,8 +200,8 @@ def findings() -> str:
         f"**What you annotate: {ranges[0][0]:+.2f} to {ranges[0][1]:+.2f} Dice on Sunnybrook, {ranges[1][0]:+.2f} to "
         f"{ranges[1][1]:+.2f} on ACDC, {hippocampus:+.2f} on the hippocampus in 2D.** {BUDGET} slices of many patients "
         f"against {BUDGET} slices of one or two, in the same training: better in {better} of {patients} test patients. "
-        f"After {LONGER_FINE_TUNING:,} steps of nnU-Net's own trainer on Sunnybrook {longer[STOCK] - longer_whole:+.2f}, "
-        "within chance. `suggest` spreads them for you.",
+        f"After {LONGER_FINE_TUNING:,} steps of nnU-Net's own trainer on Sunnybrook "
+        f"{longer[STOCK] - longer_whole:+.2f}, within chance. `suggest` spreads them for you.",
         f"**How you fine-tune: {schedule[0]:+.2f} with one labeled patient, {schedule[1]:+.2f} with twenty,** over "
         "nnU-Net's own trainer, both for 400 steps; of spread slices that trainer learned next to nothing in "
         f"{(stock_draws < 0.1).sum()} of {len(stock_draws)} draws. **More steps level them:** after "
