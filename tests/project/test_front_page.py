@@ -80,10 +80,22 @@ def test_a_comparison_uses_the_draws_that_both_methods_have(script, monkeypatch)
     assert shown.gain("any", "first", "second", shown.Setting(1)) == pytest.approx(0.2)
 
 
+def test_of_two_pretrainings_the_mean_is_shown_where_both_were_run(script, monkeypatch):
+    shown = script("results_shown")
+    runs = [("first", 0, 0.5), ("second", 0, 0.7), ("first", 1, 0.4), ("other", 0, 0.1), ("other", 1, 0.1)]
+    rows = pd.DataFrame(runs, columns=["method", "draw", "dice"]).assign(patient="a", shots=1)
+    monkeypatch.setattr(shown, "table", lambda _folder: rows)
+    monkeypatch.setitem(shown.NAMES, "made up", {shown.PIX2REP: ["first", "second"]})
+    dice = shown.scores("made up", shown.PIX2REP, shown.Setting(1))
+    assert dice["a"].tolist() == pytest.approx([0.6, 0.4])
+
+
 def test_what_was_not_run_is_an_error_and_no_empty_cell(script):
     shown = script("results_shown")
     with pytest.raises(KeyError, match="scratch"):
         shown.scores(shown.LONGER, shown.STOCK, shown.Setting(shots=1))
+    with pytest.raises(KeyError, match="fine-tuned for longer"):
+        shown.longer_fine_tuning(shown.SCHEDULE, shown.RANDOM)
 
 
 def test_the_front_page_is_short_and_its_table_of_results_shorter():
