@@ -1,0 +1,109 @@
+"""Compares two sets of trainings in the tables of docs/benchmarks: means, difference, its interval and test.
+
+Every difference in the diary can be had again from it, as here that of experiment 26::
+
+    python docs/scripts/compare_results.py \\
+        --first acdc_3mm_slices_6000/results.csv method=weights:pix2rep_v2_6000_seed_0.pth \\
+            method=weights:pix2rep_v2_6000_seed_1.pth \\
+        --against acdc_3mm_slices_6000/results.csv method=scratch_same_schedule
+
+Paths are below docs/benchmarks or from the current folder. ``COLUMN=VALUE`` keeps the rows of that value; a column that
+is named twice keeps those of either. Of several methods the mean is taken, as of two pretrainings. The interval is that
+of the benchmark's report: draws and patients are resampled independently of each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from results_shown import ROOT
+
+from nnunet_pix2rep.benchmark.report.numbers.aggregation import Scores, paired
+from nnunet_pix2rep.benchmark.report.numbers.statistics import bootstrap_means, interval_of, signed_rank
+
+BENCHMARKS = ROOT / "docs" / "benchmarks"
+NUM_RESAMPLES, SEED, CONFIDENCE = 10_000, 0, 0.95
+SETTINGS = ("iterations", "method", "shots", "selector", "budget")
+"""What a set of trainings must have one value of, but for ``method``."""
+
+
+def selected_rows(words: list[str]) -> pd.DataFrame:
+    """The rows of a table, ``[FILE, "COLUMN=VALUE", ...]``, that have these values.
+
+    Raises:
+        SystemExit: there is no such file, column or row, or trainings of several settings are left.
+    """
+    name, *conditions = words
+    file = next((path for path in (BENCHMARKS / name, Path(name)) if path.is_file()), None)
+    if file is None:
+        raise SystemExit(f"There is no {name}, neither in {BENCHMARKS} nor in the current folder.")
+    rows = pd.read_csv(file, dtype=dict.fromkeys((*SETTINGS, "class"), str))
+    wanted: dict[str, list[str]] = {}
+    for condition in conditions:
+        column, _, value = condition.partition("=")
+        wanted.setdefault(column, []).append(value)
+    for column, values in wanted.items():
+        if column not in rows:
+            raise SystemExit(f"{name} has no column {column}. It has {', '.join(rows)}.")
+        there = rows[column].astype(str)
+        for value in values:
+            if value not in set(there):
+                raise SystemExit(f"{name} has no {column}={value} here. It has {', '.join(sorted(set(there)))}.")
+        rows = rows[there.isin(values)]
+    for column in SETTINGS:
+        left = set(rows[column].dropna()) if column in rows else set()
+        if len(left) > 1 and column not in wanted:
+            raise SystemExit(f"{name} has several values of {column}: {', '.join(sorted(left))}. Add {column}=VALUE.")
+    return rows
+
+
+def scores_of(rows: pd.DataFrame, patients: list[str]) -> Scores:
+    """Dice by draw and patient: mean over classes, cases and methods, in this order; draws that every method has."""
+    by_case = rows.groupby(["method", "seed", "patient", "case"]).dice.mean()
+    by_patient = by_case.groupby(["method", "seed", "patient"]).mean()
+    table = by_patient.unstack("method").dropna().mean(axis=1).unstack("patient")
+    return Scores(tuple(int(draw) for draw in table.index), table.reindex(columns=patients).to_numpy(dtype=float))
+
+
+def comparison(first: pd.DataFrame, second: pd.DataFrame) -> str:
+    """Means and draws of both, and the difference over the draws and patients that both have.
+
+    Raises:
+        SystemExit: they have no draw or no patient in common.
+    """
+    patients = sorted(set(first.patient) & set(second.patient))
+    if not patients:
+        raise SystemExit("The two have no test patient in common.")
+    scores = [scores_of(rows, patients) for rows in (first, second)]
+    difference = paired(*scores)
+    if not difference.draws:
+        raise SystemExit("The two have no draw in common.")
+    distribution = bootstrap_means({"difference": difference}, NUM_RESAMPLES, SEED)["difference"]
+    interval, test = interval_of(difference, distribution, CONFIDENCE), signed_rank(difference.patient_means)
+    lines = [
+        f"{name:8} {one.mean:.3f}   by draw {' '.join(f'{mean:.3f}' for mean in one.draw_means)}"
+        for name, one in zip(("first", "against"), (one.restricted_to(difference.draws) for one in scores), strict=True)
+    ]
+    ends = f" ({interval.low:+.3f} to {interval.high:+.3f}, over {interval.covers})" if interval else ""
+    lines.append(f"{'gain':8} {difference.mean:+.3f}{ends}")
+    if test is not None:
+        of = f"better in {test.better} of {test.num_pairs} patients, Wilcoxon p = {test.p_value:.2g}"
+        better_draws = int(np.sum(difference.draw_means > 0))
+        lines.append(f"{'':8} {of}; better in {better_draws} of {len(difference.draws)} draws")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Reads the command line and prints the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, text in (("--first", "the trainings"), ("--against", "those that they are compared with")):
+        parser.add_argument(name, nargs="+", required=True, metavar="FILE COLUMN=VALUE", help=text)
+    arguments = parser.parse_args()
+    print(comparison(selected_rows(arguments.first), selected_rows(arguments.against)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The differences that the diary names can be had again from the published tables."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "docs" / "scripts"
+EXPERIMENT_26 = [
+    "acdc_3mm_slices_6000/results.csv",
+    "method=weights:pix2rep_v2_6000_seed_0.pth",
+    "method=weights:pix2rep_v2_6000_seed_1.pth",
+]
+RANDOM_WEIGHTS = ["acdc_3mm_slices_6000/results.csv", "method=scratch_same_schedule"]
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))  # as for a script, which finds its neighbors
+    return importlib.import_module("compare_results")
+
+
+def runs(*rows):
+    """A table of one setting; rows of method, draw, patient, case, class and Dice."""
+    return pd.DataFrame(rows, columns=["method", "seed", "patient", "case", "class", "dice"])
+
+
+def test_the_command_line_gives_what_the_diary_has(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["compare_results.py", "--first", *EXPERIMENT_26, "--against", *RANDOM_WEIGHTS])
+    script.main()
+    printed = capsys.readouterr().out
+    diary = (ROOT / "docs" / "experiments" / "diary.md").read_text(encoding="utf-8")
+    row = next(line for line in diary.splitlines() if line.startswith("| both seeds | |"))
+    mean, gain, low, high, better = re.search(
+        r"\| (\d\.\d+) \| \*\*(\S+) \((\S+) to (\S+)\)\*\*, (\d+) of 15", row
+    ).groups()
+    assert f"first    {mean} " in printed
+    assert f"gain     {gain} ({low} to {high}, over patients and draws)" in printed
+    assert f"better in {better} of 15 patients" in printed
+
+
+def test_means_are_over_classes_then_cases_then_methods(script):
+    rows = runs(
+        ("a", 0, "p", "early", "RV", 0.2), ("a", 0, "p", "early", "LV", 0.4),
+        ("a", 0, "p", "late", "RV", 0.9),
+        ("b", 0, "p", "early", "RV", 0.8),
+    )  # fmt: skip
+    scores = script.scores_of(rows, ["p"])
+    assert scores.values.tolist() == [[pytest.approx(((0.3 + 0.9) / 2 + 0.8) / 2)]]
+
+
+def test_of_several_methods_only_the_draws_count_that_each_has(script):
+    rows = runs(("a", 0, "p", "c", "LV", 0.2), ("a", 1, "p", "c", "LV", 0.3), ("b", 1, "p", "c", "LV", 0.5))
+    scores = script.scores_of(rows, ["p"])
+    assert (scores.draws, scores.mean) == ((1,), pytest.approx(0.4))
+
+
+def test_only_draws_and_patients_that_both_have_are_compared(script):
+    first = runs(("a", 0, "p", "c", "LV", 0.9), ("a", 1, "p", "c", "LV", 0.8), ("a", 1, "q", "d", "LV", 0.1))
+    second = runs(("b", 1, "p", "c", "LV", 0.6), ("b", 2, "p", "c", "LV", 0.1))
+    printed = script.comparison(first, second)
+    assert "gain     +0.200\n" in printed
+    assert "better in 1 of 1 draws" in printed
+    with pytest.raises(SystemExit, match="no draw in common"):
+        script.comparison(first, second.assign(seed=5))
+    with pytest.raises(SystemExit, match="no test patient in common"):
+        script.comparison(first, second.assign(patient="other"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["missing.csv"], "no missing.csv"),
+        ([EXPERIMENT_26[0], "lenght=3"], "no column lenght. It has method"),
+        ([EXPERIMENT_26[0], "method=pix2rep"], "no method=pix2rep here. It has scratch_same_schedule"),
+        ([EXPERIMENT_26[0], "seed=0"], r"several values of method: .* Add method=VALUE"),
+    ],
+)
+def test_what_does_not_name_one_set_of_trainings_is_refused(script, words, message):
+    with pytest.raises(SystemExit, match=message):
+        script.selected_rows(words)
