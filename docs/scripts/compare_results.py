@@ -8,8 +8,8 @@ Every difference in the diary can be had again from it, as here that of experime
         --against acdc_3mm_slices_6000/results.csv method=scratch_same_schedule
 
 Paths are below docs/benchmarks or from the current folder. ``COLUMN=VALUE`` keeps the rows of that value; a column that
-is named twice keeps those of either. Of several methods the mean is taken, as of two pretrainings. The interval is that
-of the benchmark's report: draws and patients are resampled independently of each other.
+is named twice keeps those of either, and of several files all are read. Of several methods the mean is taken, as of two
+pretrainings. The interval is that of the benchmark's report: draws and patients are resampled independently.
 """
 
 from __future__ import annotations
@@ -31,19 +31,15 @@ SETTINGS = ("iterations", "method", "shots", "selector", "budget")
 
 
 def selected_rows(words: list[str]) -> pd.DataFrame:
-    """The rows of a table, ``[FILE, "COLUMN=VALUE", ...]``, that have these values.
+    """The rows of tables, ``[FILE, ..., "COLUMN=VALUE", ...]``, that have these values.
 
     Raises:
         SystemExit: there is no such file, column or row, or trainings of several settings are left.
     """
-    name, *conditions = words
-    file = next((path for path in (BENCHMARKS / name, Path(name)) if path.is_file()), None)
-    if file is None:
-        raise SystemExit(f"There is no {name}, neither in {BENCHMARKS} nor in the current folder.")
-    rows = pd.read_csv(file, dtype=dict.fromkeys((*SETTINGS, "class"), str))
+    names = [word for word in words if "=" not in word]
+    rows, name = pd.concat([table_of(name) for name in names]), " and ".join(names)
     wanted: dict[str, list[str]] = {}
-    for condition in conditions:
-        column, _, value = condition.partition("=")
+    for column, _, value in (word.partition("=") for word in words if "=" in word):
         wanted.setdefault(column, []).append(value)
     for column, values in wanted.items():
         if column not in rows:
@@ -58,6 +54,14 @@ def selected_rows(words: list[str]) -> pd.DataFrame:
         if len(left) > 1 and column not in wanted:
             raise SystemExit(f"{name} has several values of {column}: {', '.join(sorted(left))}. Add {column}=VALUE.")
     return rows
+
+
+def table_of(name: str) -> pd.DataFrame:
+    """A table below docs/benchmarks or from the current folder; what is a setting, as text."""
+    file = next((path for path in (BENCHMARKS / name, Path(name)) if path.is_file()), None)
+    if file is None:
+        raise SystemExit(f"There is no {name}, neither in {BENCHMARKS} nor in the current folder.")
+    return pd.read_csv(file, dtype=dict.fromkeys((*SETTINGS, "class"), str))
 
 
 def scores_of(rows: pd.DataFrame, patients: list[str]) -> Scores:
@@ -100,8 +104,11 @@ def main() -> None:
     """Reads the command line and prints the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, text in (("--first", "the trainings"), ("--against", "those that they are compared with")):
-        parser.add_argument(name, nargs="+", required=True, metavar="FILE COLUMN=VALUE", help=text)
+        parser.add_argument(name, nargs="+", required=True, metavar=("FILE", "FILE or COLUMN=VALUE"), help=text)
     arguments = parser.parse_args()
+    for name, words in vars(arguments).items():
+        if all("=" in word for word in words):
+            parser.error(f"--{name} names no file")
     print(comparison(selected_rows(arguments.first), selected_rows(arguments.against)))
 
 

@@ -71,6 +71,23 @@ def test_only_draws_and_patients_that_both_have_are_compared(script):
         script.comparison(first, second.assign(patient="other"))
 
 
+def test_two_files_are_read_as_one(script):
+    folder = "sunnybrook_4.5mm_slices"
+    words = [f"{folder}/results.csv", f"{folder}/second_pretraining.csv", "selector=one_per_patient", "budget=18"]
+    pretrainings = ["method=weights:pix2rep_v2_7500.pth", "method=weights:pix2rep_v2_7500_seed_0.pth"]
+    both = script.selected_rows([*words, *pretrainings])
+    assert both.groupby("method").seed.nunique().tolist() == [5, 5]
+    with pytest.raises(SystemExit, match="several values of method"):
+        script.selected_rows(words)
+
+
+def test_a_side_without_a_file_is_refused(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["compare_results.py", "--first", "method=a", "--against", *RANDOM_WEIGHTS])
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "--first names no file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
