@@ -55,9 +55,16 @@ def extend_patients(
         given |= {case: {"patient": name, "group": None} for case, name in by_id.items()}
         return given | records, f"{source}; --patient-regex or --patients says otherwise"
     if patient_regex is None and table is None:
-        own = "each new case is taken as a patient of its own; --patient-regex or --patients says otherwise"
-        new = {name: {"patient": name, "group": None} for name in names if name not in records}
-        return (records | new if file is not None else None), own
+        # by their names, as where there is no file: a frame of a test patient must not become a patient of its own
+        by_name = read_patients(set(names))
+        groups = {record["patient"]: record.get("group") for record in records.values()}
+        new = {
+            case: {"patient": patient.name, "group": groups.get(patient.name)}
+            for case, patient in by_name.items()
+            if case not in records
+        }
+        source = f"{describe_source(by_name, None, None)}; --patient-regex or --patients says otherwise"
+        return (records | new if file is not None else None), source
     wanted = [*names, *(case for case in present if case not in records)]
     if patient_regex is not None:
         patients = read_patients(set(wanted), patient_regex=patient_regex)

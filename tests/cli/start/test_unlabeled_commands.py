@@ -63,7 +63,7 @@ def test_the_exit_code_says_that_an_image_failed(root, scans, capsys):
     printed = capsys.readouterr().out
     assert "Not added: bad.mha: it cannot be read" in printed
     assert "4 images added" in printed
-    assert "each new case is taken as a patient of its own" in printed
+    assert "every case is taken as a patient of its own" in printed
     (root / "nnUNet_raw" / DATASET / "imagesUn" / "torn_0000.nii.gz").write_bytes(b"no image")
     assert main(["preprocess_unlabeled", "-d", "900", "-c", "2d", "-np", "1"]) == 1
     printed = capsys.readouterr().out

@@ -60,3 +60,15 @@ def test_without_patients_each_case_is_its_own_and_a_file_that_is_there_stays_co
     # said more precisely later
     add_unlabeled(DATASET, source, patient_regex="([ab])")
     assert read_patients(["case_00"], raw / "patients.json")["case_00"].name == "P0"
+
+
+def test_a_frame_is_of_its_patient_where_patients_json_lists_the_others(raw, source):
+    """Else it would be of nobody in ``imagesTs``, and a test patient would be annotated and pretrained on."""
+    write_json({"patient101_frame01": {"patient": "patient101", "group": "HF"}}, raw / "patients.json")
+    write(volume(1), source / "patient101_frame05.nii.gz")
+    write(volume(2), source / "b.nii.gz")
+    report = add_unlabeled(DATASET, source)
+    assert "patientNNN_frameNN is a frame of patientNNN" in report.patients
+    content = read_json(raw / "patients.json")
+    assert content["patient101_frame05"] == {"patient": "patient101", "group": "HF"}
+    assert content["b"] == {"patient": "b", "group": None}
