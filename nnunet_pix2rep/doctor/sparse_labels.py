@@ -8,7 +8,7 @@ from pathlib import Path
 from batchgenerators.utilities.file_and_folder_operations import load_pickle
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_pix2rep.annotation.collect.preprocess import MARK
+from nnunet_pix2rep.annotation.collect.preprocess import MARK, MARK_OF_PLANS, description_of_preprocessing
 from nnunet_pix2rep.doctor.findings import Finding, error, ok, shorten, warning
 from nnunet_pix2rep.nnunet.data.annotation_record import read_annotations
 from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
@@ -54,6 +54,14 @@ def check_sparse_labels(
         message = (
             f"{len(replaced)} collected cases were preprocessed by nnU-Net itself, which normalizes partly annotated "
             f"images in another way than it does in prediction (use_mask_for_norm): {shorten(replaced)}."
+        )
+        findings.append(warning(SUBJECT, message, remedy))
+    now = description_of_preprocessing(manager, settings)
+    of_other_plans = sorted(case for case, found in properties.items() if found.get(MARK_OF_PLANS, now) != now)
+    if of_other_plans:
+        message = (
+            f"{len(of_other_plans)} collected cases were preprocessed before {planned.plans['plans_name']} was changed: "
+            f"{shorten(of_other_plans)}."
         )
         findings.append(warning(SUBJECT, message, remedy))
     return findings or [ok(SUBJECT, f"all {len(places)} cases have annotated voxels")]

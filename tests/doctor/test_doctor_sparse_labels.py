@@ -3,7 +3,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_pickle, wr
 from findings_of import only_problem, sound
 from tiny_training import CASES, PLANS, make_tiny_dataset, prepare_for_training
 
-from nnunet_pix2rep.annotation.collect.preprocess import MARK
+from nnunet_pix2rep.annotation.collect.preprocess import MARK, MARK_OF_PLANS
 from nnunet_pix2rep.doctor.dataset import DatasetCheck
 from nnunet_pix2rep.doctor.findings import Level
 from nnunet_pix2rep.files import read_json, write_json
@@ -64,3 +64,12 @@ def test_collected_cases_that_nnunet_has_preprocessed_itself(sparse):
     file = folder / f"{PLANS}_2d" / "case_02.pkl"
     write_pickle(load_pickle(str(file)) | {MARK: "digest"}, str(file))
     assert sound(check(folder))
+
+
+def test_collected_cases_that_former_plans_have_preprocessed(sparse):
+    folder = sparse()
+    file = folder / f"{PLANS}_2d" / "case_02.pkl"
+    write_pickle(load_pickle(str(file)) | {MARK_OF_PLANS: "{}"}, str(file))
+    problem = only_problem(check(folder), Level.WARNING)
+    assert "case_02" in problem.message
+    assert problem.remedy == "nnunet_pix2rep collect -d 901"

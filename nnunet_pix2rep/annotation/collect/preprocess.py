@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import shutil
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,15 +21,16 @@ from nnunetv2.training.dataloading.nnunet_dataset import (
     nnUNetBaseDataset,
     nnUNetDatasetBlosc2,
 )
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.sparse_labels import preprocess_annotated_case
-from nnunet_pix2rep.nnunet.unlabeled.pool import pool_folder
+from nnunet_pix2rep.nnunet.unlabeled.pool import pool_folder, preprocessing_of
 
 SCRATCH_PREFIX = ".collecting_"
-MARK = "pix2rep_labels"  # in a case's properties: the digest of the labels that it was preprocessed with
+MARK = "pix2rep_labels"  # in a case's properties: the digest of the labels that it was preprocessed with, and ...
+MARK_OF_PLANS = "pix2rep_preprocessing"  # ... what of the plans the preprocessing read, as JSON
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,11 @@ def digest_of(labels: np.ndarray) -> str:
     return hashlib.sha256(repr(labels.shape).encode() + labels.astype(np.int16).tobytes()).hexdigest()
 
 
+def description_of_preprocessing(manager: PlansManager, configuration: ConfigurationManager) -> str:
+    """All of the plans that the preprocessing of an image reads, as JSON."""
+    return json.dumps(preprocessing_of(manager, configuration), sort_keys=True)
+
+
 def preprocess_case(
     target: Target, case: str, image_files: Sequence[Path], label_file: Path, axis: int, dataset_json: dict[str, Any]
 ) -> bool:
@@ -79,16 +87,19 @@ def preprocess_case(
         dataset_json: The dataset's ``dataset.json``.
 
     Returns:
-        Whether anything was done; not if the case was preprocessed here with just these labels.
+        Whether anything was done; not if the case was preprocessed here with just these labels and plans.
     """
-    digest = digest_of(LabelFiles(dataset_json, target.plans["image_reader_writer"]).read(label_file).labels)
+    manager = PlansManager(deepcopy(target.plans))  # it changes what it is given
+    configuration = manager.get_configuration(target.configuration)
+    marks = {
+        MARK: digest_of(LabelFiles(dataset_json, target.plans["image_reader_writer"]).read(label_file).labels),
+        MARK_OF_PLANS: description_of_preprocessing(manager, configuration),
+    }
     kind = _dataset_class(target.folder)
     endings = ("_seg.b2nd", ".pkl", ".b2nd") if kind is nnUNetDatasetBlosc2 else (".pkl", ".npz")
     paths = [target.folder / f"{case}{ending}" for ending in endings]
-    if all(path.is_file() for path in paths) and _mark_of(target.folder / f"{case}.pkl") == digest:
+    if all(path.is_file() for path in paths) and _marks_of(target.folder / f"{case}.pkl") == marks:
         return False
-    manager = PlansManager(target.plans)
-    configuration = manager.get_configuration(target.configuration)
     data, labels, properties = preprocess_annotated_case(
         image_files,
         label_file,
@@ -104,7 +115,7 @@ def preprocess_case(
             kind,
             data,
             labels=labels,
-            properties=properties | {MARK: digest},
+            properties=properties | marks,
             stem=Path(scratch) / case,
             patch_size=configuration.patch_size,
         )
@@ -156,8 +167,9 @@ def _dataset_class(folder: Path) -> type[nnUNetBaseDataset]:
     return infer_dataset_class(str(folder)) if folder.is_dir() and any(folder.iterdir()) else nnUNetDatasetBlosc2
 
 
-def _mark_of(file: Path) -> str | None:
+def _marks_of(file: Path) -> dict[str, str | None] | None:
     try:
-        return load_pickle(str(file)).get(MARK)
+        properties = load_pickle(str(file))
     except (pickle.UnpicklingError, EOFError):
         return None
+    return {name: properties.get(name) for name in (MARK, MARK_OF_PLANS)}

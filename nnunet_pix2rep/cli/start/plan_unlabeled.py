@@ -114,11 +114,15 @@ def _print_foreground(planned: Planned, arguments: argparse.Namespace) -> None:
 def _print_next(planned: Planned, arguments: argparse.Namespace) -> None:
     from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
 
+    from nnunet_pix2rep.files import read_json
+
     number = convert_dataset_name_to_id(planned.plans_file.parent.name)  # nnUNetv2_preprocess takes no name
     plans_name = planned.plans_file.stem
     print("Next:")
     if planned.num_labeled and planned.is_new:
         print(f"  nnUNetv2_preprocess -d {number} -plans_name {plans_name} -c {' '.join(arguments.c)}")
+        if "ignore" in read_json(planned.plans_file.parent / "dataset.json")["labels"]:
+            print(f"  nnunet_pix2rep collect -d {number}  # partly annotated cases, which nnU-Net's own does less well")
     if arguments.no_pp:
         for configuration in arguments.c:
             print(f"  nnunet_pix2rep preprocess_unlabeled -d {number} -c {configuration}{plans_option(plans_name)}")

@@ -127,6 +127,16 @@ def annotate(raw, case):
     write_json(read_json(raw / "dataset.json") | {"numTraining": 1}, raw / "dataset.json")
 
 
+def test_after_planning_again_partly_annotated_cases_are_preprocessed_by_collect(root, scans, capsys, in_this_process):
+    assert new_dataset(scans) == 0
+    (raw,) = (root / "nnUNet_raw").iterdir()
+    annotate(raw, "ben")
+    assert plan("--no_pp") == 0
+    lines = capsys.readouterr().out.splitlines()
+    place = lines.index("  nnUNetv2_preprocess -d 512 -plans_name nnUNetPlans -c 2d")
+    assert lines[place + 1].startswith("  nnunet_pix2rep collect -d 512")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_from_scans_alone_to_a_fine_tuned_model_by_command_line(root, scans, tmp_path):
