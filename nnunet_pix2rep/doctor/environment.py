@@ -19,10 +19,10 @@ from nnunet_pix2rep.doctor.findings import Finding, error, ok, warning
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.installation import trainers_folder
 from nnunet_pix2rep.nnunet.checkpoints.nnssl_plan import installed_commands
+from nnunet_pix2rep.nnunet.environment import WANDB_SWITCH
 
 TESTED_NNUNET = "2.8.1"
 TRAINER_VARIABLE = "nnUNet_extTrainer"
-WANDB_VARIABLE = "nnUNet_wandb_enabled"
 NUMBERS = ("nnUNet_n_proc_DA", "nnUNet_def_n_proc")
 SET_TRAINERS = f'export {TRAINER_VARIABLE}="$(nnunet_pix2rep trainers)"'
 
@@ -56,14 +56,14 @@ def check_options() -> list[Finding]:
         value = os.environ.get(name)
         if value is not None and not value.isdigit():
             findings.append(error("environment", f"{name}={value} is not a whole number.", f"export {name}=2"))
-    value = os.environ.get(WANDB_VARIABLE, "0")
+    value = os.environ.get(WANDB_SWITCH, "0")
     if value not in ("0", "1", "True", "False", "true", "false"):
         findings.append(
-            error("environment", f"{WANDB_VARIABLE}={value} is neither 0 nor 1.", f"unset {WANDB_VARIABLE}")
+            error("environment", f"{WANDB_SWITCH}={value} is neither 0 nor 1.", f"unset {WANDB_SWITCH}")
         )
     elif value in ("1", "True", "true") and importlib.util.find_spec("wandb") is None:
         findings.append(
-            error("environment", f"{WANDB_VARIABLE}={value}, but wandb is not installed.", "pip install wandb")
+            error("environment", f"{WANDB_SWITCH}={value}, but wandb is not installed.", "pip install wandb")
         )
     return findings
 

@@ -6,6 +6,10 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+WANDB_SWITCH = "nnUNet_wandb_enabled"
+"""nnU-Net's switch for Weights & Biases, read where a trainer's logger is made (nnunetv2 2.8.1,
+training/logging/nnunet_logger.py)."""
+
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:

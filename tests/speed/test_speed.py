@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from nnunetv2.training.logging import nnunet_logger
 
 from nnunet_pix2rep.cli.measure import speed as command
 from nnunet_pix2rep.errors import UserError
@@ -68,6 +69,16 @@ def test_trainers_leave_the_threads_that_the_command_has_set(synthetic, monkeypa
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_measurement_is_no_run_for_weights_and_biases(synthetic, monkeypatch):
+    def no_run(*_):
+        raise AssertionError("a run was begun")
+
+    monkeypatch.setattr(nnunet_logger, "WandbLogger", no_run)
+    monkeypatch.setenv("nnUNet_wandb_enabled", "1")
+    assert make_trainer(PRETRAINERS["info_nce"], synthetic, CPU, pretraining={}).logger is not None
+    assert os.environ["nnUNet_wandb_enabled"] == "1"
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunet_pix2rep.config import BLOCK_NAME
 from nnunet_pix2rep.config.merge import merged
 from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.environment import WANDB_SWITCH, environment
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import (
@@ -70,7 +71,8 @@ def make_trainer(
     """An initialized trainer, as nnU-Net's command line makes it, with settings such as ``finetuning={...}``."""
     plans = dataset.plans(settings) | {"continue_training": False}
     num_threads = torch.get_num_threads()
-    with quiet():
+    # a measurement is no run for Weights & Biases, which has one in a process
+    with quiet(), environment({WANDB_SWITCH: "0"}):
         trainer = trainer_class(plans, dataset.configuration, FOLD, read_json(dataset.folder / "dataset.json"), device)
         torch.set_num_threads(num_threads)  # that of --threads, which trainers set to OMP_NUM_THREADS
         trainer.initialize()

@@ -5,8 +5,10 @@ import multiprocessing
 import os
 import re
 import shutil
+import sys
 import textwrap
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -49,6 +51,16 @@ def test_nnunet_uses_multiprocessing_for_nothing_but_the_pools_that_become_threa
         assert pool.starmap(os.getpid, [()]) == [os.getpid()]
         assert all(worker.is_alive() for worker in pool._pool)  # as nnU-Net asks
     assert module.multiprocessing is multiprocessing
+
+
+def test_a_run_of_weights_and_biases_ends_with_its_command(monkeypatch):
+    """The next training would go on with it, and be refused for its other settings."""
+    ended = []
+    for run in (None, object()):
+        wandb = SimpleNamespace(run=run, finish=lambda: ended.append(True))
+        monkeypatch.setitem(sys.modules, "wandb", wandb)
+        nnunet_calls._forget_the_last_command()
+    assert ended == [True]
 
 
 @pytest.mark.parametrize(("cores", "left"), [(1, 1), (2, 1), (4, 3)])

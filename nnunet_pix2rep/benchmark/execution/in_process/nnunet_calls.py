@@ -14,6 +14,7 @@ import gc
 import multiprocessing.pool
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -120,6 +121,10 @@ def _forget_the_last_command() -> None:
     random.seed()
     np.random.seed()
     torch.seed()
+    # Weights & Biases has one run in a process, which nnU-Net leaves open.
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish()
 
 
 def _set_threads(device: torch.device) -> None:

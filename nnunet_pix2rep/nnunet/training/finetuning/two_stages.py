@@ -10,7 +10,7 @@ import hashlib
 import json
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 from torch import distributed
@@ -18,9 +18,12 @@ from torch import distributed
 from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, RECORD_KEY, load_checkpoint_file, load_latest
+from nnunet_pix2rep.nnunet.environment import WANDB_SWITCH, environment
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 from nnunet_pix2rep.nnunet.training.pretraining.epoch_report import write_summary
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
+
+Answer = TypeVar("Answer")
 
 LOCK_POLLING_SECONDS = 1
 OTHER_PRETRAINING = (
@@ -41,8 +44,7 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
         folder = Path(self.output_folder_base).parent / name
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / f".held_out_{hashlib.sha256(json.dumps(held_out).encode()).hexdigest()[:16]}.lock")
-        if self.local_rank == 0:
-            self._acquire(lock)
+        self._acquire(lock)
         try:
             settings = self.config.to_block()["pretraining"]
             found = self._agree(find_finished(folder, settings, held_out) if self.local_rank == 0 else None)
@@ -53,29 +55,33 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
         return found
 
     def _acquire(self, lock: FileLock) -> None:
-        waiting = False
-        while True:
-            try:
-                lock.acquire(timeout=LOCK_POLLING_SECONDS if waiting else 0)
-            except Timeout:
-                if not waiting:
-                    self.print_to_log_file("Another process pretrains with the same held-out patients; waiting for it.")
-                waiting = True
-                self._sigterm.raise_if_requested()
-            else:
-                return
+        """Process 0 takes the lock; the others learn after every try whether it has it.
 
-    def _agree(self, found: Path | None) -> Path | None:
-        """What process 0 found, in every process."""
+        Another pretraining may hold the lock for hours, but NCCL ends a process that waits ten minutes for another:
+        nnU-Net leaves its timeout as it is (nnunetv2 2.8.1, run/run_training.py, ``setup_ddp``).
+        """
+        waiting = False
+        while not self._agree(self.local_rank == 0 and is_acquired(lock, LOCK_POLLING_SECONDS if waiting else 0)):
+            if not waiting:
+                self.print_to_log_file("Another process pretrains with the same held-out patients; waiting for it.")
+            waiting = True
+            self._sigterm.raise_if_requested()
+
+    def _agree(self, answer: Answer) -> Answer:
+        """The answer of process 0, in every process."""
         if not self.is_ddp:
-            return found
-        box = [found]
+            return answer
+        box = [answer]
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
     def _pretrain(self, settings: dict[str, Any], held_out: list[str]) -> Path:
         plans = deepcopy(self.plans_manager.plans) | {"continue_training": True}
-        pretraining = self.pretraining_class(plans, self.configuration_name, self.fold, self.dataset_json, self.device)
+        # Weights & Biases has one run in a process, and it is stage 2's already.
+        with environment({WANDB_SWITCH: "0"}):
+            pretraining = self.pretraining_class(
+                plans, self.configuration_name, self.fold, self.dataset_json, self.device
+            )
         folder = Path(pretraining.output_folder)
         final, latest = folder / FINAL, folder / LATEST
         if final.is_file():
@@ -91,12 +97,25 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
         pretraining.run_training()
         if self.local_rank == 0:
             write_summary(pretraining)
+        if self.is_ddp:
+            # Process 0 writes the checkpoint that all load next; nnU-Net's loop ends without waiting for it (nnunetv2
+            # 2.8.1, training/nnUNetTrainer/nnUNetTrainer.py).
+            distributed.barrier()
         self.print_to_log_file("Stage 2, fine-tuning")
         return final
 
     def record(self) -> dict[str, Any]:
         """Adds the pretraining trainer's name."""
         return super().record() | {"pretraining_trainer": self.pretraining_class.__name__}
+
+
+def is_acquired(lock: FileLock, seconds: float) -> bool:
+    """Tries to take a lock for some seconds; whether it was taken."""
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        return False
+    return True
 
 
 def is_pretraining_of(record: dict[str, Any], settings: dict[str, Any], held_out: list[str], source: str) -> bool:

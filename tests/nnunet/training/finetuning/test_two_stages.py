@@ -1,6 +1,8 @@
+import os
 from pathlib import Path
 
 import pytest
+from nnunetv2.training.logging import nnunet_logger
 from tiny_training import CASES, make_trainer
 
 from nnunet_pix2rep.errors import UserError
@@ -140,3 +142,32 @@ def test_stage_1_writes_its_checkpoint_with_checkpointing_disabled(tiny):
     trainer.run_training()
     assert pretrainings(trainer) == ["fold_0"]
     assert list(Path(trainer.output_folder).glob("*.pth")) == []
+
+
+def test_weights_and_biases_gets_stage_2_alone(tiny, monkeypatch):
+    made, logged = [], []
+
+    class Run:
+        """Stands for nnU-Net's logger of Weights & Biases, which has one run in a process."""
+
+        def __init__(self, output_folder, _resume):
+            made.append(output_folder)
+
+        def update_config(self, config):
+            pass
+
+        def log(self, key, _value, step):
+            logged.append((key, step))
+
+        def log_summary(self, key, value):
+            pass
+
+    monkeypatch.setattr(nnunet_logger, "WandbLogger", Run)
+    monkeypatch.setenv("nnUNet_wandb_enabled", "1")
+    before = dict(os.environ)
+    trainer = run(tiny)
+    assert made == [trainer.output_folder]
+    assert [step for key, step in logged if key == "train_losses"] == [0, 1, 2]
+    assert dict(os.environ) == before
+    local_log = load_checkpoint_file(start_of(trainer))["logging"]
+    assert len(local_log["train_losses"]) == len(local_log["alignment"]) == 3
