@@ -39,7 +39,8 @@ _REASONS = {
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` that replaces it when the block ends well, and vanishes when it does not.
 
-    The temporary name keeps the suffixes of ``path``, since many writers choose the format by them.
+    The temporary name keeps the suffixes of ``path``, since many writers choose the format by them. The file has the
+    mode that the umask gives; where the block puts a link in its place, the mode of the other file stays as it is.
 
     Raises:
         OSError: it cannot be written; ``filename`` is ``path``, also where a library's writer ran out of space.
@@ -55,12 +56,13 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         try:
-            with space_errors(path):
-                yield temporary
             # mkstemp makes files private to their owner; a result file follows the user's umask like any other.
+            # Set before the block runs: it may put a link here, and the mode of another file is not ours to change.
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
+            with space_errors(path):
+                yield temporary
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

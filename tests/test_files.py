@@ -60,6 +60,20 @@ def test_the_file_is_as_readable_as_any_other(tmp_path):
     assert stat.S_IMODE((tmp_path / "result").stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_link_leaves_the_mode_of_the_file_that_it_leads_to(tmp_path, link):
+    """A user's scan that nobody else may read stays so when it gets a second name."""
+    scan = tmp_path / "scan"
+    scan.write_text("private")
+    scan.chmod(0o400)
+    with atomic_path(tmp_path / "result") as temporary:
+        temporary.unlink()
+        link(scan, temporary)
+    assert (tmp_path / "result").samefile(scan)
+    assert stat.S_IMODE(scan.stat().st_mode) == 0o400
+
+
 def test_json_returns_as_it_was_written(tmp_path):
     content = {"text": "µm", "list": [1, 2.5, None, True], "nested": {"a": {}}}
     write_json(content, tmp_path / "file.json")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ import numpy as np
 from nnunet_pix2rep.errors import UserError
 
 AXIS_NAMES = ("z", "y", "x")
+
+SliceDigests = dict[str, str]
+"""Slice, as text since JSON has no other keys -> SHA-256 of its labels."""
 
 
 @dataclass(frozen=True, order=True)
@@ -55,26 +59,16 @@ def slice_axis(
     return int(np.argmax(spacing)) if wanted is None else wanted
 
 
-def annotated_slices(labels: np.ndarray, axis: int, ignore_label: int | None) -> list[int]:
-    """The slices with any voxel that is not to be ignored.
+def slice_digests(labels: np.ndarray, axis: int, indices: Iterable[int]) -> SliceDigests:
+    """Digests of some slices, which tell later whether their labels were changed.
 
     Args:
-        labels: Shape (Z, Y, X), integers.
-        axis: Which of its axes.
-        ignore_label: nnU-Net's; None: the dataset has none, and all slices are annotated.
-
-    Returns:
-        Indices along the axis, ascending.
-
-    >>> labels = np.full((3, 2, 2), 9)
-    >>> labels[1, 0, 0] = 0
-    >>> annotated_slices(labels, axis=0, ignore_label=9)
-    [1]
+        labels: Shape (Z, Y, X), of any integer type.
+        axis: Which of its axes slices are counted along.
+        indices: The slices.
     """
-    if ignore_label is None:
-        return list(range(labels.shape[axis]))
-    others = tuple(other for other in range(labels.ndim) if other != axis)
-    return np.flatnonzero((labels != ignore_label).any(axis=others)).tolist()
+    planes = np.moveaxis(labels, axis, 0)
+    return {str(index): hashlib.sha256(planes[index].astype(np.int16).tobytes()).hexdigest() for index in indices}
 
 
 def relative_positions(patients: Sequence[str], slices: Sequence[Slice], counts: Sequence[int]) -> list[float]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nnunet_pix2rep.annotation.slices import Slice
+from nnunet_pix2rep.annotation.slices import Slice, SliceDigests
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 
@@ -60,6 +60,8 @@ class Suggestion:
         annotated_before: Slices that were annotated already.
         like: ``case`` and ``point`` (x, y, z) of the click that says where the structure is, or None.
         package_version: Version of this package.
+        copied_slices: Case -> digests of those annotated slices that its label file holds copies of, as they were
+            copied. Empty in work folders of earlier versions.
     """
 
     dataset: str
@@ -78,10 +80,18 @@ class Suggestion:
     annotated_before: tuple[Slice, ...]
     like: dict[str, Any] | None
     package_version: str
+    copied_slices: dict[str, SliceDigests] = field(default_factory=dict)
 
     def chosen(self) -> dict[str, list[int]]:
         """Case -> its chosen slices, ascending."""
         return slices_by_case(Slice(entry.case, entry.index) for entry in self.slices)
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``suggestion.json`` as JSON gives it back, apart from the version of the format."""
+        content = asdict(self)
+        if not self.copied_slices:  # as earlier versions wrote it, so that their records are found to be of this one
+            del content["copied_slices"]
+        return content | {name: list(content[name]) for name in ("slices", "annotated_before")}
 
 
 def slices_by_case(slices: Iterable[Slice]) -> dict[str, list[int]]:
@@ -94,7 +104,7 @@ def slices_by_case(slices: Iterable[Slice]) -> dict[str, list[int]]:
 
 def write_suggestion(suggestion: Suggestion, folder: Path) -> None:
     """Writes ``suggestion.json`` into a work folder."""
-    write_json({"format_version": FORMAT_VERSION} | asdict(suggestion), folder / SUGGESTION)
+    write_json({"format_version": FORMAT_VERSION} | suggestion.as_json(), folder / SUGGESTION)
 
 
 def read_suggestion(folder: Path) -> Suggestion:
@@ -107,9 +117,10 @@ def read_suggestion(folder: Path) -> Suggestion:
     if not path.is_file():
         raise UserError(f"{path} does not exist: {folder} is no folder that nnunet_pix2rep suggest wrote.")
     content = read_json(path)
-    names = {field.name for field in fields(Suggestion)}
+    names = {entry.name for entry in fields(Suggestion)}
     if not isinstance(content, Mapping) or content.get("format_version") != FORMAT_VERSION:
         raise UserError(f"{path} is no suggestion that this version of nnunet_pix2rep reads.")
+    content = {"copied_slices": {}, **content}  # earlier versions wrote none
     if content.keys() - {"format_version"} != names:
         differing = sorted((content.keys() - {"format_version"}) ^ names)
         raise UserError(f"{path} is malformed: it lacks, or should not have, {', '.join(differing)}.")

@@ -58,9 +58,7 @@ def check_options() -> list[Finding]:
             findings.append(error("environment", f"{name}={value} is not a whole number.", f"export {name}=2"))
     value = os.environ.get(WANDB_SWITCH, "0")
     if value not in ("0", "1", "True", "False", "true", "false"):
-        findings.append(
-            error("environment", f"{WANDB_SWITCH}={value} is neither 0 nor 1.", f"unset {WANDB_SWITCH}")
-        )
+        findings.append(error("environment", f"{WANDB_SWITCH}={value} is neither 0 nor 1.", f"unset {WANDB_SWITCH}"))
     elif value in ("1", "True", "true") and importlib.util.find_spec("wandb") is None:
         findings.append(
             error("environment", f"{WANDB_SWITCH}={value}, but wandb is not installed.", "pip install wandb")

@@ -60,8 +60,8 @@ def check_sparse_labels(
     of_other_plans = sorted(case for case, found in properties.items() if found.get(MARK_OF_PLANS, now) != now)
     if of_other_plans:
         message = (
-            f"{len(of_other_plans)} collected cases were preprocessed before {planned.plans['plans_name']} was changed: "
-            f"{shorten(of_other_plans)}."
+            f"{len(of_other_plans)} collected cases were preprocessed before {planned.plans['plans_name']} was "
+            f"changed: {shorten(of_other_plans)}."
         )
         findings.append(warning(SUBJECT, message, remedy))
     return findings or [ok(SUBJECT, f"all {len(places)} cases have annotated voxels")]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nnunet_pix2rep.annotation.slices import Slice, annotated_slices, relative_positions, slice_axis
+from nnunet_pix2rep.annotation.slices import Slice, relative_positions, slice_axis, slice_digests
 from nnunet_pix2rep.errors import UserError
 
 
@@ -20,12 +20,15 @@ def test_in_3d_it_is_the_axis_of_the_largest_spacing_of_several_the_first():
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_slice_with_a_single_voxel_that_counts_is_annotated(axis):
-    labels = np.full((4, 5, 6), 3)
-    labels[1, 2, 3] = 0
-    assert annotated_slices(labels, axis, 3) == [(1, 2, 3)[axis]]
-    assert annotated_slices(labels, axis, None) == list(range(labels.shape[axis]))
-    assert annotated_slices(np.full((4, 5, 6), 3), axis, 3) == []
+def test_a_digest_changes_with_any_voxel_of_its_slice_and_with_nothing_else(axis):
+    labels = np.zeros((4, 5, 6), dtype=np.int64)
+    digests = slice_digests(labels, axis, [1, 3])
+    assert set(digests) == {"1", "3"}
+    assert slice_digests(labels.astype(np.int16), axis, [1, 3]) == digests
+    np.moveaxis(labels, axis, 0)[1, 2, 3] = 1
+    changed = slice_digests(labels, axis, [1, 3])
+    assert changed["1"] != digests["1"]
+    assert changed["3"] == digests["3"]
 
 
 def test_positions_are_the_middles_of_slices():

@@ -37,6 +37,7 @@ def suggestion():
         annotated_before=(Slice("c", 4),),
         like=None,
         package_version="0.1.0",
+        copied_slices={"a": {"0": "digest of slice 0"}},
     )
 
 
@@ -46,6 +47,17 @@ def test_a_suggestion_is_read_as_it_was_written(suggestion, tmp_path):
     with_click = replace(suggestion, like={"case": "a", "point": [1, 2, 3]}, features=None, checkpoint=None)
     write_suggestion(with_click, tmp_path)
     assert read_suggestion(tmp_path) == with_click
+
+
+def test_a_suggestion_of_an_earlier_version_is_read_and_recorded_as_it_is(suggestion, tmp_path):
+    """It has no digests of the slices that were copied."""
+    write_suggestion(suggestion, tmp_path)
+    earlier = read_json(tmp_path / SUGGESTION)
+    del earlier["copied_slices"]
+    write_json(earlier, tmp_path / SUGGESTION)
+    read = read_suggestion(tmp_path)
+    assert read == replace(suggestion, copied_slices={})
+    assert {"format_version": 1} | read.as_json() == earlier
 
 
 def test_chosen_slices_by_case(suggestion):

@@ -9,7 +9,7 @@ from nnunetv2.training.logging import nnunet_logger
 
 from nnunet_pix2rep.cli.measure import speed as command
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.environment import environment
+from nnunet_pix2rep.nnunet.environment import WANDB_SWITCH, environment
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 from nnunet_pix2rep.speed import bench, run
 from nnunet_pix2rep.speed.bench import map_shapes
@@ -76,9 +76,9 @@ def test_a_measurement_is_no_run_for_weights_and_biases(synthetic, monkeypatch):
         raise AssertionError("a run was begun")
 
     monkeypatch.setattr(nnunet_logger, "WandbLogger", no_run)
-    monkeypatch.setenv("nnUNet_wandb_enabled", "1")
+    monkeypatch.setenv(WANDB_SWITCH, "1")
     assert make_trainer(PRETRAINERS["info_nce"], synthetic, CPU, pretraining={}).logger is not None
-    assert os.environ["nnUNet_wandb_enabled"] == "1"
+    assert os.environ[WANDB_SWITCH] == "1"
 
 
 @pytest.mark.slow

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles, ignore_label_of
-from nnunet_pix2rep.annotation.work_folder import LABELS, SUGGESTION, Suggestion, read_suggestion
+from nnunet_pix2rep.annotation.work_folder import IMAGES, LABELS, SUGGESTION, Suggestion, read_suggestion
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of, preprocessed_folder, raw_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
+from nnunet_pix2rep.nnunet.patients.patients import read_patients
+from nnunet_pix2rep.nnunet.unlabeled.pool_patients import PatientLookup, images_of_pools, patients_of_test_set
 from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELED_FOLDER
 
 
@@ -26,12 +28,16 @@ class RawDataset:
         folder: Its folder in ``nnUNet_raw``.
         preprocessed: Its folder in ``nnUNet_preprocessed``; None: nothing is planned yet.
         dataset_json: Content of ``dataset.json``.
+        patients: Case -> patient, as the work folder has it.
+        copies: Case -> its image files in the work folder, for cases that have none of their own in the dataset.
     """
 
     name: str
     folder: Path
     preprocessed: Path | None
     dataset_json: dict[str, Any]
+    patients: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, list[Path]] = field(default_factory=dict)
 
     @property
     def ending(self) -> str:
@@ -51,8 +57,8 @@ class RawDataset:
 
     @cached_property
     def images(self) -> dict[str, list[Path]]:
-        """Case -> its image files. A case that an interrupted run has left in both folders counts where it is whole."""
-        found = self.cases_in(UNLABELED_FOLDER)
+        """Case -> its image files. A case that an interrupted run has left in two folders counts where it is whole."""
+        found = {**self.copies, **self.cases_in(UNLABELED_FOLDER)}
         for case, files in self.cases_in("imagesTr").items():
             if len(files) >= len(found.get(case, [])):
                 found[case] = files
@@ -66,22 +72,32 @@ class RawDataset:
         """Where the labels of a case lie or will lie."""
         return self.folder / "labelsTr" / f"{case}{self.ending}"
 
+    def patients_of(self, cases: Iterable[str]) -> dict[str, str]:
+        """Case -> patient: by the folds' expression or ``patients.json``, the work folder, or the name of the case."""
+        by_name = read_patients(cases)
+        found = PatientLookup(self.preprocessed or self.folder).find([(case,) for case in by_name])
+        known = {case: patient.name for case, patient in zip(by_name, found, strict=True) if patient is not None}
+        return {case: known.get(case) or self.patients.get(case) or patient.name for case, patient in by_name.items()}
+
     def reader(self, plans_name: str | None) -> LabelFiles:
         """nnU-Net's reader by the plans; without plans the one that it chooses for the file ending."""
         plans = self.preprocessed / f"{plans_name or 'nnUNetPlans'}.json" if self.preprocessed is not None else None
         name = read_json(plans)["image_reader_writer"] if plans is not None and plans.is_file() else None
         return LabelFiles(self.dataset_json, name)
 
-    def check_cases(self, cases: Iterable[str]) -> list[str]:
-        """What forbids to annotate some of these cases, a line each."""
-        tests, problems = self.cases_in("imagesTs"), []
+    def check_cases(self, cases: Iterable[str]) -> dict[str, str]:
+        """Case -> what forbids to annotate it, for those of these cases where anything does."""
+        cases, tests, problems = list(cases), self.cases_in("imagesTs"), {}
+        patients, of_test = self.patients_of(cases), patients_of_test_set(self.preprocessed or self.folder)
         for case in cases:
             if case in tests:
-                problems.append(f"{case} is a test case: its image is in imagesTs too.")
+                problems[case] = f"{case} is a test case: its image is in imagesTs too."
+            elif patients[case] in of_test and not self.label_file(case).is_file():
+                problems[case] = f"{case} is of a test patient: imagesTs has an image of {patients[case]} too."
             elif case not in self.images:
-                problems.append(f"{case} has no image in imagesTr or {UNLABELED_FOLDER} of {self.name}.")
+                problems[case] = f"{case} has no image in imagesTr or {UNLABELED_FOLDER} of {self.name}."
             elif number_of_frames(self.images[case][0], len(self.images[case]), self.num_channels) is not None:
-                problems.append(f"{case} is a 4D file: bring its frames in one by one to annotate them.")
+                problems[case] = f"{case} is a 4D file: bring its frames in one by one to annotate them."
         return problems
 
 
@@ -107,6 +123,20 @@ def open_dataset(dataset_name_or_id: str | int) -> RawDataset:
     except UserError:
         preprocessed = None  # nothing to preprocess then; the plans come later
     return RawDataset(name, raw, preprocessed, dataset_json)
+
+
+def with_work_folder(dataset: RawDataset, folder: Path, suggestion: Suggestion) -> RawDataset:
+    """The dataset together with what a work folder knows of the suggested cases.
+
+    Frames of a cine and images of another dataset have no file of their own in the dataset; their copies in the work
+    folder are taken. A scan that was removed from the dataset does not come back from there.
+    """
+    patients = {entry.case: entry.patient for entry in suggestion.slices}
+    pools = images_of_pools(dataset.preprocessed) if dataset.preprocessed is not None else {}
+    elsewhere = {name for name, image in pools.items() if image.frame is not None or image.dataset is not None}
+    copies = list_raw_cases(folder / IMAGES, dataset.ending)
+    wanted = {case: files for case, files in copies.items() if case in patients and case in elsewhere}
+    return replace(dataset, patients=patients, copies=wanted)
 
 
 def find_suggestion(folder: Path, dataset_name: str) -> tuple[Path, Suggestion | None]:

@@ -30,13 +30,16 @@ class LabelFilesFound:
     problems: list[str] = field(default_factory=list)
 
 
-def find_label_files(folder: Path, cases: Collection[str], file_ending: str) -> LabelFilesFound:
+def find_label_files(
+    folder: Path, cases: Collection[str], file_ending: str, others: Collection[str] = ()
+) -> LabelFilesFound:
     """Finds the label file of each case; hidden files are left out.
 
     Args:
         folder: The folder of labels.
         cases: The cases whose labels may be there.
         file_ending: Of the dataset. Files of another format that ITK reads are taken too.
+        others: Cases of the dataset whose labels should not be there.
 
     Raises:
         UserError: the folder does not exist or is empty.
@@ -55,7 +58,7 @@ def find_label_files(folder: Path, cases: Collection[str], file_ending: str) -> 
         if ending is None:
             found.problems.append(f"{path.name} is no label file: move it away.")
             continue
-        candidates = cases_of(path.name[: -len(ending)], cases)
+        candidates = cases_of(path.name[: -len(ending)], cases, others)
         if len(candidates) == 1:
             by_case[candidates[0]].append(path)
         elif candidates:
@@ -72,11 +75,23 @@ def find_label_files(folder: Path, cases: Collection[str], file_ending: str) -> 
     return found
 
 
-def cases_of(stem: str, cases: Collection[str]) -> list[str]:
-    """The cases, sorted, that a file name without its ending may mean; the one of just this name goes first."""
+def cases_of(stem: str, cases: Collection[str], others: Collection[str] = ()) -> list[str]:
+    """The cases, sorted, that a file name without its ending may mean; the one of just this name goes first.
+
+    Args:
+        stem: The name.
+        cases: The cases to choose from.
+        others: Further cases. A name that fits one of them more closely means none of ``cases``: where ``anna_2`` is
+            another scan, ``anna_2`` and ``anna_2-label`` are not labels of ``anna``.
+    """
     if stem in cases:
         return [stem]
-    return sorted(case for case in cases if stem.startswith(case) and ADDITION.fullmatch(stem[len(case) :]))
+    closest = max((len(other) for other in others if other not in cases and _may_mean(stem, other)), default=0)
+    return sorted(case for case in cases if len(case) > closest and _may_mean(stem, case))
+
+
+def _may_mean(stem: str, case: str) -> bool:
+    return stem == case or (stem.startswith(case) and ADDITION.fullmatch(stem[len(case) :]) is not None)
 
 
 def is_companion(path: Path, cases: Collection[str], file_ending: str) -> bool:

@@ -16,10 +16,11 @@ from nnunet_pix2rep.annotation.collect.grid import read_labels_on_grid
 from nnunet_pix2rep.annotation.collect.label_names import find_label_files
 from nnunet_pix2rep.annotation.collect.preprocess import digest_of
 from nnunet_pix2rep.annotation.label_files import LabelFiles
-from nnunet_pix2rep.annotation.slices import annotated_slices, slice_axis
+from nnunet_pix2rep.annotation.slices import SliceDigests, slice_digests
 from nnunet_pix2rep.annotation.work_folder import Suggestion, slices_by_case
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.annotation_record import AnnotationRound
+from nnunet_pix2rep.nnunet.data.sparse_labels import annotated_slices, find_axis
 
 MOST_PROBLEMS = 30
 
@@ -35,6 +36,7 @@ class FinishedCase:
         notes: What the user should know.
         is_new: Whether taking them changes anything.
         content: Digest of the labels of these slices.
+        digests: Of each of these slices as it is in the file.
         shape: (Z, Y, X).
         packed: The labels merged with what was annotated before.
     """
@@ -45,6 +47,7 @@ class FinishedCase:
     notes: list[str]
     is_new: bool
     content: str
+    digests: SliceDigests
     shape: tuple[int, ...]
     packed: bytes
 
@@ -75,6 +78,7 @@ def _pack(file: Path, checked: CheckedLabels, before: np.ndarray | None) -> Fini
         notes=checked.notes,
         is_new=before is None or not np.array_equal(before, labels),
         content=digest_of(np.take(labels, checked.slices, axis=checked.axis)),
+        digests=checked.digests,
         shape=labels.shape,
         packed=zlib.compress(labels.tobytes(), level=1),
     )
@@ -84,7 +88,7 @@ def read_finished_labels(
     dataset: RawDataset,
     folder: Path,
     suggestion: Suggestion | None,
-    axes: Mapping[str, int],
+    rounds: Sequence[AnnotationRound],
     reader: LabelFiles,
     *,
     empty_slices: EmptySlices,
@@ -95,7 +99,7 @@ def read_finished_labels(
         dataset: The dataset.
         folder: The folder of labels.
         suggestion: What was to be annotated; None: it is not known.
-        axes: Case -> axis of its slices, for cases that were annotated before without a suggestion.
+        rounds: What was collected before.
         reader: Of the dataset.
         empty_slices: What becomes of slices without any foreground; for ``"later"`` cases without a file wait too.
 
@@ -103,16 +107,18 @@ def read_finished_labels(
         UserError: anything is wrong with any file; the message has a line for each, with file and slice.
     """
     chosen = suggestion.chosen() if suggestion is not None else None
-    found = find_label_files(folder, chosen if chosen is not None else dataset.images, dataset.ending)
-    problems = [*found.problems, *dataset.check_cases(found.files)]
+    known = {*dataset.images, *dataset.cases_in("imagesTs")}
+    found = find_label_files(folder, chosen if chosen is not None else dataset.images, dataset.ending, others=known)
+    unusable = dataset.check_cases(found.files)
+    problems = [*found.problems, *unusable.values()]
     left = sorted((chosen or {}).keys() - found.files.keys())
     if empty_slices != "later":
         problems += [
             f"{case} has no label file. Was it moved or renamed? --leave-empty collects the others." for case in left
         ]
+    axes, digests = _axes_of(rounds), _digests_of(rounds, suggestion)
     finished = {}
-    readable = [case for case in found.files if not dataset.check_cases([case])]
-    for case in tqdm(readable, desc="Checking labels", unit="case"):
+    for case in tqdm(sorted(found.files.keys() - unusable.keys()), desc="Checking labels", unit="case"):
         file = found.files[case]
         try:
             before = _labels_before(dataset, case, reader)
@@ -124,6 +130,7 @@ def read_finished_labels(
                 axes=axes,
                 reader=reader,
                 before=before,
+                digests=digests.get(case, {}),
                 empty_slices=empty_slices,
             )
         except UserError as problem:
@@ -139,6 +146,22 @@ def read_finished_labels(
     if left and not finished:
         raise UserError(f"Nothing is drawn in any label file in {folder} yet.")
     return FinishedLabels(finished, sorted(left))
+
+
+def _axes_of(rounds: Iterable[AnnotationRound]) -> dict[str, int]:
+    """Case -> axis of the slices that were collected."""
+    return {case: taken.axis for entry in rounds for case, taken in entry.cases.items()}
+
+
+def _digests_of(rounds: Iterable[AnnotationRound], suggestion: Suggestion | None) -> dict[str, SliceDigests]:
+    """Case -> digests of the slices of its label file as ``suggest`` copied them or as they were last collected."""
+    if suggestion is None:
+        return {}
+    found, record = dict(suggestion.copied_slices), suggestion.as_json()
+    for entry in rounds:
+        if entry.suggestion == record:
+            found |= {case: found.get(case, {}) | taken.digests for case, taken in entry.cases.items()}
+    return found
 
 
 def _listed(problems: Sequence[str], folder: Path) -> str:
@@ -163,6 +186,7 @@ def _check_case(
     axes: Mapping[str, int],
     reader: LabelFiles,
     before: np.ndarray | None,
+    digests: SliceDigests,
     *,
     empty_slices: EmptySlices,
 ) -> CheckedLabels:
@@ -173,6 +197,8 @@ def _check_case(
     if suggestion is not None:
         axis, chosen = suggestion.axes[case], suggestion.chosen()[case]
         known_before = slices_by_case(suggestion.annotated_before).get(case, [])
+        blank = [index for index in chosen if index < labels.shape[axis]]  # as suggest wrote them
+        digests = slice_digests(np.zeros_like(labels), axis, blank) | digests
     else:
         spacing = reader.geometry(dataset.images[case]).spacing
         axis = axes[case] if case in axes else find_axis(labels, dataset.ignore_label, spacing)
@@ -185,6 +211,7 @@ def _check_case(
         before=before,
         chosen=chosen,
         known_before=known_before,
+        digests=digests,
         whole_scan=suggestion is not None and suggestion.unit == "cases",
         empty_slices=empty_slices,
     )
@@ -192,7 +219,7 @@ def _check_case(
 
 def axes_of_sparse_cases(dataset: RawDataset, rounds: Iterable[AnnotationRound]) -> dict[str, int]:
     """Case -> axis of its slices, for labeled cases that were collected or have slices that are ignore as a whole."""
-    recorded = {case: taken.axis for entry in rounds for case, taken in entry.cases.items()}
+    recorded = _axes_of(rounds)
     reader, ignore = dataset.reader(None), dataset.ignore_label
     axes = {}
     for case, files in dataset.cases_in("imagesTr").items():
@@ -203,13 +230,3 @@ def axes_of_sparse_cases(dataset: RawDataset, rounds: Iterable[AnnotationRound])
             if len(annotated_slices(labels, axis, ignore)) < labels.shape[axis]:
                 axes[case] = axis
     return axes
-
-
-def find_axis(labels: np.ndarray, ignore_label: int | None, spacing: tuple[float, ...]) -> int:
-    """The axis across which annotated slices lie: that along which the smallest share of slices is annotated.
-
-    Where that does not tell, as in a scan that is annotated as a whole, the axis of the largest spacing.
-    """
-    widest = slice_axis(labels.shape, (0, 1, 2), spacing)
-    shares = [len(annotated_slices(labels, axis, ignore_label)) / labels.shape[axis] for axis in range(3)]
-    return widest if shares[widest] == min(shares) else int(np.argmin(shares))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from nnunet_pix2rep.annotation.collect.checks import EmptySlices
-from nnunet_pix2rep.annotation.collect.dataset import RawDataset, find_suggestion, open_dataset
+from nnunet_pix2rep.annotation.collect.dataset import RawDataset, find_suggestion, open_dataset, with_work_folder
 from nnunet_pix2rep.annotation.collect.preprocess import remove_leftovers
 from nnunet_pix2rep.annotation.collect.read import (
     FinishedCase,
@@ -22,14 +22,14 @@ from nnunet_pix2rep.annotation.collect.read import (
 from nnunet_pix2rep.annotation.collect.take import (
     BACKUP_FOLDER,
     add_patients,
+    copy_images,
     move_images,
-    patients_of_cases,
     preprocess_cases,
     remove_from_pools,
     update_dataset_json,
     write_labels,
 )
-from nnunet_pix2rep.annotation.work_folder import Suggestion
+from nnunet_pix2rep.annotation.work_folder import IMAGES, Suggestion
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.annotation_record import (
@@ -95,12 +95,13 @@ def collect(
     """
     dataset = open_dataset(dataset_name_or_id)
     folder, suggestion = find_suggestion(folder, dataset.name)
+    if suggestion is not None:
+        dataset = with_work_folder(dataset, folder.parent, suggestion)
     reader = dataset.reader(suggestion.plans if suggestion is not None else None)
     with _only_process(dataset.folder, needed=not dry_run):
         rounds = read_annotations(dataset.folder)
-        axes = {case: taken.axis for entry in rounds for case, taken in entry.cases.items()}
         labels = read_finished_labels(
-            dataset, folder, suggestion=suggestion, axes=axes, reader=reader, empty_slices=empty_slices
+            dataset, folder, suggestion=suggestion, rounds=rounds, reader=reader, empty_slices=empty_slices
         )
         report = _describe(dataset, labels, suggestion)
         if dry_run:
@@ -110,8 +111,10 @@ def collect(
         try:
             report.backup = backup if write_labels(dataset, finished, reader, backup) else None
             _write_record(dataset, add_round(rounds, _round_of(finished, suggestion)))
-            suggested = {} if suggestion is None else {entry.case: entry.patient for entry in suggestion.slices}
-            add_patients(dataset, patients_of_cases(finished, suggested))
+            made = add_patients(dataset, dataset.patients_of(finished))
+            if made is not None:
+                report.notes.append(f"{made} was made: it says whom each labeled case shows")
+            copy_images(dataset, finished)
             report.moved = move_images(dataset, finished)
             _bring_up_to_date(dataset, {case: taken.axis for case, taken in finished.items()}, report)
         except OSError as error:
@@ -145,6 +148,8 @@ def _describe(dataset: RawDataset, finished: FinishedLabels, suggestion: Suggest
         if labels.file.name != f"{case}{dataset.ending}":
             report.renamed[case] = labels.file.name
         report.notes += [f"{labels.file.name}, {note}" for note in labels.notes]
+        if case in dataset.copies and dataset.images[case] == dataset.copies[case]:
+            report.notes.append(f"{case}: its image is copied from {labels.file.parent.parent / IMAGES} to imagesTr")
     report.changed = [case for case, labels in finished.cases.items() if labels.is_new]
     return report
 
@@ -163,15 +168,10 @@ def _bring_up_to_date(dataset: RawDataset, axes: Mapping[str, int], report: Coll
 
 def _round_of(finished: Mapping[str, FinishedCase], suggestion: Suggestion | None) -> AnnotationRound:
     cases = {case: AnnotatedCase(labels.axis, labels.slices, labels.content) for case, labels in finished.items()}
-    return AnnotationRound(_plain(suggestion), cases)
-
-
-def _plain(suggestion: Suggestion | None) -> dict | None:
-    """The suggestion as JSON gives it back."""
-    if suggestion is None:
-        return None
-    content = asdict(suggestion)
-    return content | {name: list(content[name]) for name in ("slices", "annotated_before")}
+    if suggestion is None:  # nothing says which folder this was, so that no later collect could use digests
+        return AnnotationRound(None, cases)
+    with_digests = {case: replace(taken, digests=finished[case].digests) for case, taken in cases.items()}
+    return AnnotationRound(suggestion.as_json(), with_digests)
 
 
 def _write_record(dataset: RawDataset, rounds: Sequence[AnnotationRound]) -> None:

@@ -14,7 +14,7 @@ from nnunet_pix2rep.annotation.label_files import SCRATCH_PREFIX, LabelFiles
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path, read_json, write_json
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
-from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients
+from nnunet_pix2rep.nnunet.patients.patients import PATIENTS_FILE, find_patients_file, read_patients
 from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX, PoolImage, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELED_FOLDER
 
@@ -63,6 +63,18 @@ def move_images(dataset: RawDataset, cases: Iterable[str]) -> list[str]:
     return moved
 
 
+def copy_images(dataset: RawDataset, cases: Iterable[str]) -> None:
+    """Copies images that only the work folder has into ``imagesTr``: of frames of a cine, and of another dataset."""
+    for case in cases:
+        files = dataset.images[case]
+        if case not in dataset.copies or files != dataset.copies[case]:
+            continue
+        spacing = files[0].with_name(f"{case}.json")  # nnU-Net's format for 3D TIFF has such a file
+        for file in [*([spacing] if spacing.is_file() else []), *files]:
+            with atomic_path(dataset.folder / "imagesTr" / file.name) as temporary:
+                shutil.copyfile(file, temporary)
+
+
 def _link_or_copy(source: Path, target: Path) -> None:
     """A second name for a file where the file system has such, otherwise a copy.
 
@@ -78,27 +90,35 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def add_patients(dataset: RawDataset, patients: Mapping[str, str]) -> None:
+def add_patients(dataset: RawDataset, patients: Mapping[str, str]) -> Path | None:
     """Adds cases that ``patients.json`` does not list, since trainings ask it for all labeled cases.
+
+    Without such a file one is made where the names of the cases do not tell their patients, as that of a frame of a
+    cine: else the other frames of a validation patient would be pretrained on.
 
     Args:
         dataset: The dataset.
         patients: Case -> patient.
+
+    Returns:
+        The file, if it was made.
     """
     file = find_patients_file(dataset.folder, dataset.preprocessed)
     if file is None:
-        return
+        by_name = read_patients(dataset.copies.keys() & patients.keys())
+        if all(patient.name == patients[case] for case, patient in by_name.items()):
+            return None
+        named = dataset.patients_of({*dataset.cases_in("imagesTr"), *patients}) | {**patients}
+        made = dataset.folder / PATIENTS_FILE
+        write_json({case: {"patient": name, "group": None} for case, name in sorted(named.items())}, made)
+        return made
     records = read_json(file)
     groups = {record["patient"]: record.get("group") for record in records.values()}
     new = {case: name for case, name in patients.items() if case not in records}
     if new:
         added = {case: {"patient": name, "group": groups.get(name)} for case, name in new.items()}
         write_json(records | added, file)
-
-
-def patients_of_cases(cases: Iterable[str], suggested: Mapping[str, str]) -> dict[str, str]:
-    """Case -> patient, by the suggestion, otherwise by the name of the case."""
-    return {case: suggested.get(case, patient.name) for case, patient in read_patients(cases).items()}
+    return None
 
 
 def update_dataset_json(dataset: RawDataset) -> None:

@@ -13,7 +13,7 @@ from nnunetv2.utilities.crossval_split import generate_crossval_split
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
-from nnunet_pix2rep.annotation.slices import Slice, annotated_slices, slice_axis
+from nnunet_pix2rep.annotation.slices import Slice, slice_axis
 from nnunet_pix2rep.annotation.suggest.grid import ScanGrid, read_grid
 from nnunet_pix2rep.annotation.suggest.planned_dataset import PlannedDataset
 from nnunet_pix2rep.errors import UserError
@@ -21,6 +21,7 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_cases import labeled_images
 from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER
 from nnunet_pix2rep.nnunet.data.preprocessed_images import ImageCase, preprocessed_cases
+from nnunet_pix2rep.nnunet.data.sparse_labels import annotated_slices
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
 from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
 from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE

@@ -32,14 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="background",
         default="refuse",
         dest="empty_slices",
-        help="Take slices in which nothing is drawn as background. Default: they are an error.",
+        help="Take slices in which nothing is drawn as background. Default: they are an error, but background in a "
+        "scan that is annotated as a whole, once anything is drawn in it.",
     )
     empty.add_argument(
         "--leave-empty",
         action="store_const",
         const="later",
         dest="empty_slices",
-        help="Leave slices in which nothing is drawn, and scans without a label file, for a later collect.",
+        help="Leave slices in which nothing is drawn, and scans without a label file, for a later collect. In a "
+        "dataset without an ignore label only whole scans can be left.",
     )
     parser.add_argument("--dry-run", action="store_true", help="Check everything and change nothing.")
 

@@ -6,7 +6,7 @@ It lies in the raw dataset and, for trainings on machines without the raw data, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,14 @@ class AnnotatedCase:
         axis: The axis that they are counted along, 0 to 2 for z, y, x in the array of nnU-Net's reader.
         slices: Their indices, ascending, from 0.
         content: SHA-256 of these slices' labels, which tells whether they were changed since.
+        digests: Slice, as text -> SHA-256 of its labels in the label file, also of slices that were taken from the
+            same work folder before; empty without a suggestion, and in records of earlier versions.
     """
 
     axis: int
     slices: list[int]
     content: str
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -79,13 +82,20 @@ def write_annotations(rounds: Iterable[AnnotationRound], folder: Path) -> None:
 
 
 def add_round(rounds: Iterable[AnnotationRound], new: AnnotationRound) -> list[AnnotationRound]:
-    """The rounds with a new one; what is collected again from the same suggestion takes the place of the earlier."""
+    """The rounds with a new one; what is collected again from the same suggestion takes the place of the earlier.
+
+    Digests of slices that are not taken this time stay.
+    """
     rounds = list(rounds)
     for index, entry in enumerate(rounds):
         if entry == new:
             return rounds
         if new.suggestion is not None and entry.suggestion == new.suggestion:
-            return [*rounds[:index], AnnotationRound(new.suggestion, entry.cases | new.cases), *rounds[index + 1 :]]
+            known = {case: taken.digests for case, taken in entry.cases.items()}
+            cases = {
+                case: replace(taken, digests=known.get(case, {}) | taken.digests) for case, taken in new.cases.items()
+            }
+            return [*rounds[:index], AnnotationRound(new.suggestion, entry.cases | cases), *rounds[index + 1 :]]
     return [*rounds, new]
 
 

@@ -82,6 +82,46 @@ def preprocess_annotated_case(
     return data, labels.astype(np.int16 if labels.max() > 127 else np.int8), properties
 
 
+def annotated_slices(labels: np.ndarray, axis: int, ignore_label: int | None) -> list[int]:
+    """The slices with any voxel that is not to be ignored.
+
+    Args:
+        labels: Shape (Z, Y, X), integers.
+        axis: Which of its axes.
+        ignore_label: nnU-Net's; None: the dataset has none, and all slices are annotated.
+
+    Returns:
+        Indices along the axis, ascending.
+
+    >>> labels = np.full((3, 2, 2), 9)
+    >>> labels[1, 0, 0] = 0
+    >>> annotated_slices(labels, axis=0, ignore_label=9)
+    [1]
+    """
+    if ignore_label is None:
+        return list(range(labels.shape[axis]))
+    others = tuple(other for other in range(labels.ndim) if other != axis)
+    return np.flatnonzero((labels != ignore_label).any(axis=others)).tolist()
+
+
+def find_axis(labels: np.ndarray, ignore_label: int | None, spacing: Sequence[float]) -> int:
+    """The axis across which annotated slices lie: that along which the smallest share of slices is annotated.
+
+    Where that does not tell, as in a scan that is annotated as a whole, the axis of the largest spacing; that too where
+    the image has a single slice along it, as PNG images have.
+
+    Args:
+        labels: Shape (Z, Y, X), integers.
+        ignore_label: nnU-Net's; None: the dataset has none.
+        spacing: Of the image (z, y, x), in mm.
+    """
+    widest = int(np.argmax(spacing))
+    if labels.shape[widest] == 1:
+        return widest
+    shares = [len(annotated_slices(labels, axis, ignore_label)) / labels.shape[axis] for axis in range(3)]
+    return widest if shares[widest] == min(shares) else int(np.argmin(shares))
+
+
 def resample_slices(
     labels: np.ndarray,
     new_shape: Sequence[int],

@@ -1,7 +1,7 @@
 """Raw images, and their labels, preprocessed as the checkpoint's plans say, with the checks that nnU-Net leaves out.
 
 Read against nnunetv2 2.8.1, preprocessing/preprocessors/default_preprocessor.py: ``run_case`` takes images without a
-segmentation, as in prediction, or with one.
+segmentation, as in prediction. Labels go the way of :mod:`nnunet_pix2rep.nnunet.data.sparse_labels`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, list_raw_cases
+from nnunet_pix2rep.nnunet.data.sparse_labels import find_axis, preprocess_annotated_case
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
 
 GEOMETRY_TOLERANCE = 1e-3  # mm, and of direction cosines
@@ -113,16 +114,14 @@ def prepare_image(
             )
         if not np.isfinite(image).all():
             raise UserError("it has NaN or infinite voxels")
-        if label_file is not None:
-            _check_labels(model, reader, label_file=label_file, image=image, geometry=geometry)
-        preprocessor = model.configuration.preprocessor_class(verbose=False)
-        data, labels, properties = preprocessor.run_case(
-            [str(file) for file in files],
-            None if label_file is None else str(label_file),
-            model.plans_manager,
-            model.configuration,
-            model.dataset_json,
-        )
+        plans = (model.plans_manager, model.configuration, model.dataset_json)
+        if label_file is None:
+            preprocessor = model.configuration.preprocessor_class(verbose=False)
+            data, labels, properties = preprocessor.run_case([str(file) for file in files], None, *plans)
+        else:
+            raw_labels = _read_labels(model, reader, label_file=label_file, image=image, geometry=geometry)
+            axis = find_axis(raw_labels, model.label_manager.ignore_label, geometry["spacing"])
+            data, labels, properties = preprocess_annotated_case(files, label_file, *plans, axis=axis)
     except UserError as error:
         raise UserError(f"{case}: {error}.") from error
     except RuntimeError as error:  # of nnU-Net's readers and of SimpleITK
@@ -157,9 +156,10 @@ def _channel_names(model: FeatureModel) -> list[str]:
     return [str(name) for name in (model.dataset_json.get("channel_names") or model.dataset_json["modality"]).values()]
 
 
-def _check_labels(
+def _read_labels(
     model: FeatureModel, reader: Any, label_file: Path, image: np.ndarray, geometry: dict[str, Any]
-) -> None:
+) -> np.ndarray:
+    """Labels (Z, Y, X) of the raw image, checked."""
     labels, label_geometry = reader.read_seg(str(label_file))
     if labels.shape != (1, *image.shape[1:]):
         raise UserError(
@@ -181,6 +181,7 @@ def _check_labels(
             f"its label {label_file} has the value(s) {', '.join(f'{value:g}' for value in unknown)}, but dataset.json "
             f"knows only {', '.join(map(str, known))}"
         )
+    return labels[0]
 
 
 def _numbers_of(geometry: dict[str, Any]) -> dict[str, np.ndarray]:

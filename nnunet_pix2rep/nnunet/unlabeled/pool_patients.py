@@ -92,6 +92,12 @@ def _patient_by_name(image: PoolImage, lookup: PatientLookup, by_name: Mapping[s
     return Patient(f"{image.dataset}_{matched.name}")
 
 
+def images_of_pools(dataset_folder: Path) -> dict[str, PoolImage]:
+    """Identifier -> unlabeled image, of all configurations of a dataset."""
+    records = (read_pool(path.with_suffix("")) for path in sorted(dataset_folder.glob(f"*{SUFFIX}.json")))
+    return {name: image for pool in records if pool is not None for name, image in pool.images.items()}
+
+
 def patients_with_pool(dataset_folder: Path, cases: Iterable[str]) -> dict[str, Patient]:
     """The patient of every case, labeled or of the pool of any configuration of the dataset.
 
@@ -99,8 +105,7 @@ def patients_with_pool(dataset_folder: Path, cases: Iterable[str]) -> dict[str, 
     patient.
     """
     cases = list(cases)
-    records = (read_pool(path.with_suffix("")) for path in sorted(dataset_folder.glob(f"*{SUFFIX}.json")))
-    images = {name: image for pool in records if pool is not None for name, image in pool.images.items()}
+    images = images_of_pools(dataset_folder)
     patients = known_patients(dataset_folder, [case for case in cases if case not in images])
     unlabeled = {case: images[case] for case in cases if case in images}
     by_pool = pool_patients(dataset_folder, unlabeled)

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunet_pix2rep.annotation.collect.checks import check_labels, known_values
-from nnunet_pix2rep.annotation.collect.read import find_axis
 from nnunet_pix2rep.annotation.label_files import labels_to_draw_in
 
 KNOWN, IGNORE = {0, 1, 2, 3}, 3
@@ -53,6 +52,17 @@ def test_slices_without_the_structure_are_no_matter_in_a_scan_that_is_annotated_
     assert check(labels * 0, chosen=range(6)).problems != []
     assert check_labels(labels, 0, {0, 1}, None).problems == []
     assert check_labels(labels * 0, 0, {0, 1}, None).problems != []
+
+
+@pytest.mark.parametrize("empty_slices", ["refuse", "background"])
+@pytest.mark.parametrize("ignore_label", [IGNORE, None])
+def test_slices_of_a_whole_scan_that_become_background_are_named(ignore_label, empty_slices):
+    labels = np.zeros(SHAPE, dtype=np.int16)
+    labels[3, 1, 1] = 1
+    result = check_labels(labels, 0, KNOWN, ignore_label, chosen=range(6), empty_slices=empty_slices)
+    assert (result.slices, result.problems) == (list(range(6)), [])
+    assert result.notes == ["slice 0 to 2, 4, 5: nothing is drawn, taken as background"]
+    np.testing.assert_array_equal(result.labels, labels)
 
 
 def test_the_rest_of_a_scan_may_have_slices_without_the_structure_but_not_be_untouched():
@@ -163,14 +173,3 @@ def test_the_result_does_not_depend_on_whether_it_was_taken_already(chosen, earl
     np.testing.assert_array_equal(first.labels, labels)
     np.testing.assert_array_equal(again.labels, labels)
     assert (again.slices, again.notes) == (first.slices, first.notes)
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_the_axis_is_that_across_which_the_annotated_slices_lie(axis):
-    labels = np.full(SHAPE, IGNORE)
-    np.moveaxis(labels, axis, 0)[1] = 0
-    assert find_axis(labels, IGNORE, (1.0, 1.0, 1.0)) == axis
-
-
-def test_the_axis_of_a_whole_scan_is_that_of_the_largest_spacing():
-    assert find_axis(np.zeros(SHAPE), IGNORE, (1.0, 3.0, 1.0)) == 1

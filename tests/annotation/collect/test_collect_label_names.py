@@ -39,6 +39,18 @@ def test_a_case_of_just_this_name_goes_first():
     assert cases_of("heart_12", CASES) == []
 
 
+@pytest.mark.parametrize("name", ["anna_2", "anna_2-label", "anna_2 (1)"])
+def test_a_name_that_fits_another_scan_more_closely_is_not_taken(tmp_path, name):
+    """The label of a scan that was not chosen is never taken for that of a chosen one."""
+    others = ("anna", "anna_2", "ben")
+    assert cases_of(name, ("anna", "ben"), others) == []
+    assert cases_of("anna_3", ("anna", "ben"), others) == ["anna"]
+    assert cases_of("anna_2-label", ("anna_2",), others) == ["anna_2"]
+    (tmp_path / f"{name}.nii.gz").touch()
+    (problem,) = find_label_files(tmp_path, ("anna", "ben"), ".nii.gz", others).problems
+    assert f"{name}.nii.gz belongs to no case that is to be annotated" in problem
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

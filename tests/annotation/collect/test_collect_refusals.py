@@ -1,5 +1,7 @@
 """Labels that cannot be taken: everything wrong is named at once, with file and slice, and nothing is changed."""
 
+import shutil
+
 import nibabel
 import numpy as np
 import pytest
@@ -56,6 +58,15 @@ def test_a_label_of_a_case_that_was_not_suggested(scans, refused):
     refused("case_01.nii.gz belongs to no case that is to be annotated", "case_00 has no label file")
 
 
+@pytest.mark.parametrize("folder", ["imagesTr", "imagesUn", "imagesTs"])
+def test_a_label_of_another_scan_whose_name_begins_alike(scans, refused, folder):
+    scans.prepare(CHOSEN)
+    (scans.raw / folder).mkdir(exist_ok=True)
+    shutil.copy(scans.image_files("case_00")[0], scans.raw / folder / "case_00_2_0000.nii.gz")
+    (scans.labels / "case_00.nii.gz").rename(scans.labels / "case_00_2.nii.gz")
+    refused("case_00_2.nii.gz belongs to no case that is to be annotated")
+
+
 def test_two_files_of_one_case(scans, refused):
     scans.prepare(CHOSEN)
     scans.write("case_00", scans.drawn("case_00"), "case_00-label.nrrd")
@@ -74,6 +85,18 @@ def test_test_cases(scans, refused):
     (scans.raw / "imagesTs").mkdir()
     (scans.raw / "imagesUn" / "case_00_0000.nii.gz").rename(scans.raw / "imagesTs" / "case_00_0000.nii.gz")
     refused("case_00 is a test case")
+
+
+@pytest.mark.parametrize("file", [True, False])
+def test_another_scan_of_a_test_patient(scans, refused, file):
+    """By patients.json, or by the patient that the suggestion names."""
+    scans.suggest(CHOSEN, patients=None if file else {"case_00": "test_scan"})
+    scans.draw(CHOSEN)
+    (scans.raw / "imagesTs").mkdir()
+    scans.image_files("case_05")[0].rename(scans.raw / "imagesTs" / "test_scan_0000.nii.gz")
+    if file:
+        write_json({case: {"patient": "anna"} for case in ("case_00", "test_scan")}, scans.raw / "patients.json")
+    refused("case_00 is of a test patient", "anna" if file else "test_scan")
 
 
 def test_a_scan_that_is_gone(scans, refused):

@@ -56,14 +56,40 @@ def test_what_is_wrong_elsewhere_is_still_refused(scans):
         scans.collect(empty_slices="later")
 
 
-def test_a_whole_scan_waits_as_a_whole():
+@pytest.mark.parametrize("before", [None, np.full(SHAPE, IGNORE, dtype=np.int16)])
+@pytest.mark.parametrize("whole_scan", [True, False], ids=["suggest --cases", "a budget for every slice"])
+def test_of_a_whole_scan_too_only_what_is_drawn_is_taken(whole_scan, before):
     labels = np.zeros(SHAPE, dtype=np.int16)
-    slices = range(SHAPE[0])
-    options = {"chosen": slices, "whole_scan": True, "empty_slices": "later"}
+    options = {"chosen": range(SHAPE[0]), "whole_scan": whole_scan, "empty_slices": "later", "before": before}
     assert check_labels(labels, 0, {0, 1, IGNORE}, IGNORE, **options).slices == []
     labels[3, 1, 1] = 1
     result = check_labels(labels, 0, {0, 1, IGNORE}, IGNORE, **options)
-    assert (result.slices, result.problems) == (list(slices), [])
+    assert (result.slices, result.problems) == ([3], [])
+    assert result.notes == ["slice 0 to 2, 4 to 11: nothing is drawn, left for later"]
+    np.testing.assert_array_equal(result.labels[3], labels[3])
+    assert (np.delete(result.labels, 3, axis=0) == IGNORE).all()
+
+
+def test_without_an_ignore_label_a_scan_waits_or_is_taken_as_a_whole():
+    """Nothing could stand in the slices that are left, so background there would be wrong labels."""
+    labels = np.zeros(SHAPE, dtype=np.int16)
+    options = {"chosen": range(SHAPE[0]), "whole_scan": True, "empty_slices": "later"}
+    assert check_labels(labels, 0, {0, 1}, None, **options).slices == []
+    labels[3, 1, 1] = 1
+    result = check_labels(labels, 0, {0, 1}, None, **options)
+    assert (result.slices, result.problems) == (list(range(SHAPE[0])), [])
+    assert result.notes == ["slice 0 to 2, 4 to 11: nothing is drawn, taken as background"]
+
+
+def test_a_whole_scan_that_was_half_done_is_completed_from_the_same_folder(scans):
+    whole = {"case_00": range(SHAPE[0])}
+    scans.suggest(whole)
+    scans.draw({"case_00": [5]})
+    scans.collect(empty_slices="later")
+    np.testing.assert_array_equal(scans.taken("case_00"), expected(scans, "case_00", [5]))
+    scans.draw(whole)
+    scans.collect()
+    np.testing.assert_array_equal(scans.taken("case_00"), scans.truth("case_00"))
 
 
 def test_the_command_takes_one_of_the_two_options(scans, capsys):

@@ -12,7 +12,7 @@ from tiny_training import DATASET, PLANS, SHAPE
 
 from nnunet_pix2rep.annotation.collect.run import collect
 from nnunet_pix2rep.annotation.label_files import LabelFiles, labels_to_draw_in
-from nnunet_pix2rep.annotation.slices import Slice
+from nnunet_pix2rep.annotation.slices import Slice, slice_digests
 from nnunet_pix2rep.annotation.work_folder import SuggestedSlice, Suggestion, write_suggestion
 from nnunet_pix2rep.files import read_json
 
@@ -53,7 +53,7 @@ class Scans:
         return self.reader().read(self.raw / "labelsTr" / f"{case}.nii.gz").labels
 
     def image_files(self, case: str) -> list[Path]:
-        return sorted(self.raw.glob(f"images*/{case}_*.nii.gz"))
+        return sorted(self.raw.glob(f"images*/{case}_*.nii.gz")) or sorted(self.work.glob(f"images/{case}_*.nii.gz"))
 
     def suggest(
         self,
@@ -61,10 +61,12 @@ class Scans:
         before: Mapping[str, Sequence[int]] | None = None,
         seed: int = 0,
         axis: int = 0,
+        copies: Mapping[str, SimpleITK.Image] | None = None,
+        patients: Mapping[str, str] | None = None,
     ) -> None:
-        """Writes a work folder as ``nnunet_pix2rep suggest`` does."""
+        """Writes a work folder as ``nnunet_pix2rep suggest`` does; of images only the ``copies``, named by case."""
         slices = [(case, index) for case, indices in chosen.items() for index in indices]
-        before = before or {}
+        before, patients = before or {}, patients or {}
         suggestion = Suggestion(
             dataset=DATASET,
             plans=PLANS,
@@ -77,7 +79,7 @@ class Scans:
             unit="slices",
             axes=dict.fromkeys([*chosen, *before], axis),
             slices=tuple(
-                SuggestedSlice(rank, case, f"patient_of_{case}", index, None)
+                SuggestedSlice(rank, case, patients.get(case, f"patient_of_{case}"), index, None)
                 for rank, (case, index) in enumerate(slices, start=1)
             ),
             pool={"patients": 6, "cases": 6, "slices": 72},
@@ -85,10 +87,18 @@ class Scans:
             annotated_before=tuple(Slice(case, index) for case, indices in before.items() for index in indices),
             like=None,
             package_version="0",
+            copied_slices={
+                case: slice_digests(self.taken(case), axis, indices)
+                for case, indices in before.items()
+                if case in chosen
+            },
         )
         shutil.rmtree(self.work, ignore_errors=True)
         self.labels.mkdir(parents=True)
         write_suggestion(suggestion, self.work)
+        (self.work / "images").mkdir()
+        for case, image in (copies or {}).items():
+            SimpleITK.WriteImage(image, str(self.work / "images" / f"{case}_0000.nii.gz"))
         for case, indices in chosen.items():
             existing = self.taken(case) if case in before else None
             self.write(case, labels_to_draw_in(SHAPE, axis, indices, IGNORE, existing))

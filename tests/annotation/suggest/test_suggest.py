@@ -10,6 +10,7 @@ from sparse_dataset import CONFIGURATIONS, IGNORED, UNLABELED, copy_dataset, val
 from tiny_training import CASES, DATASET, PLANS, prepare_for_training
 
 from nnunet_pix2rep.annotation.selectors import SELECTORS
+from nnunet_pix2rep.annotation.slices import slice_digests
 from nnunet_pix2rep.annotation.suggest.request import Click, SuggestSettings
 from nnunet_pix2rep.annotation.suggest.run import suggest
 from nnunet_pix2rep.annotation.work_folder import read_suggestion
@@ -62,6 +63,8 @@ def test_what_is_annotated_is_kept_and_not_suggested(sparse, work):
     annotated = [index for index in range(12) if index not in IGNORED]
     assert np.array_equal(before[annotated], after[annotated])
     assert np.unique(after[list(IGNORED)]).tolist() == [0]
+    assert set(suggestion.copied_slices) == set(CASES)
+    assert suggestion.copied_slices["case_01"] == slice_digests(after, 0, annotated)
 
 
 @pytest.mark.usefixtures("without_pictures")

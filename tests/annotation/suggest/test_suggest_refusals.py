@@ -8,6 +8,7 @@ from sparse_dataset import LABELS, without_labels
 from tiny_training import DATASET, PLANS, RESIDUAL_PLANS, make_trainer
 
 from nnunet_pix2rep.annotation.suggest.features import checkpoint
+from nnunet_pix2rep.annotation.suggest.output import write
 from nnunet_pix2rep.annotation.suggest.request import Click, SuggestSettings
 from nnunet_pix2rep.annotation.suggest.run import suggest
 from nnunet_pix2rep.errors import UserError
@@ -113,9 +114,19 @@ def test_labels_that_were_drawn_in_are_never_replaced(sparse, work):
     image[3, 3, 3] = 1
     SimpleITK.WriteImage(image, str(file))
     before = content_of(work)
-    with pytest.raises(UserError, match=rf"{case}\.nii\.gz was changed.*collect"):
+    with pytest.raises(UserError, match=rf"(?s)labels/{case}\.nii\.gz was changed.*collect"):
         run(work, budget=5)
     assert content_of(work) == before
+
+
+def test_what_is_saved_while_the_command_runs_is_not_removed(sparse, work, monkeypatch):
+    """Features may take hours: an annotator who saves meanwhile loses nothing."""
+    run(work)
+    before, saved = content_of(work), work / "images" / "Segmentation.nrrd"
+    monkeypatch.setattr(write, "write_overview", lambda *_, **__: saved.write_bytes(b"drawn"))
+    with pytest.raises(UserError, match=r"(?s)Nothing was removed.*images/Segmentation\.nrrd was added"):
+        run(work, budget=5)
+    assert content_of(work) == before | {saved: b"drawn"}
 
 
 def test_a_suggestion_that_nobody_has_drawn_in_is_replaced(sparse, work):

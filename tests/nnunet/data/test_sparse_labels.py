@@ -8,7 +8,12 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tiny_training import ORDINARY_LABELS, PLANS, REGIONS, SHAPE
 
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.sparse_labels import places_of_slices, preprocess_annotated_case
+from nnunet_pix2rep.nnunet.data.sparse_labels import (
+    annotated_slices,
+    find_axis,
+    places_of_slices,
+    preprocess_annotated_case,
+)
 
 IGNORE = 3
 KEY_OF_ANNOTATED = (-1, 0, 1, 2)  # nnUNetDataLoader.annotated_classes_key
@@ -113,3 +118,29 @@ def test_no_slice_is_lost_by_itself(count, new_count):
     assert places_of_slices([], count, new_count) == {}
     everything = places_of_slices(range(count), count, new_count)
     assert sorted(everything) == list(range(new_count))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_with_a_single_voxel_that_counts_is_annotated(axis):
+    labels = np.full((4, 5, 6), 3)
+    labels[1, 2, 3] = 0
+    assert annotated_slices(labels, axis, 3) == [(1, 2, 3)[axis]]
+    assert annotated_slices(labels, axis, None) == list(range(labels.shape[axis]))
+    assert annotated_slices(np.full((4, 5, 6), 3), axis, 3) == []
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_axis_is_that_across_which_the_annotated_slices_lie(axis):
+    labels = np.full(SHAPE, IGNORE)
+    np.moveaxis(labels, axis, 0)[1] = 0
+    assert find_axis(labels, IGNORE, (1.0, 1.0, 1.0)) == axis
+
+
+def test_the_axis_of_a_whole_scan_is_that_of_the_largest_spacing():
+    assert find_axis(np.zeros(SHAPE), IGNORE, (1.0, 3.0, 1.0)) == 1
+
+
+def test_an_image_of_one_slice_has_that_slice_however_little_of_it_is_annotated():
+    labels = np.full((1, 5, 6), IGNORE)
+    labels[0, 2, 1:4] = 1
+    assert find_axis(labels, IGNORE, (999.0, 1.0, 1.0)) == 0

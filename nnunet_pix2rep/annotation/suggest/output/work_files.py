@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK
 
 from nnunet_pix2rep.annotation.label_files import ImageGeometry, LabelFiles, labels_to_draw_in
 from nnunet_pix2rep.annotation.suggest.features.slice_features import FOLDER as FEATURES_FOLDER
@@ -19,10 +19,16 @@ from nnunet_pix2rep.annotation.suggest.scans import Scan, read_labels
 from nnunet_pix2rep.annotation.work_folder import IMAGES, LABELS, OVERVIEW, SUGGESTION, WORKLIST, SuggestedSlice
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path, read_json, write_json
+from nnunet_pix2rep.nnunet.data.cine import Cine
 
 CHECKSUMS = ".label_checksums.json"
 SCRATCH_PREFIX = ".incomplete_"
-OWN_NAMES = {IMAGES, LABELS, OVERVIEW, SUGGESTION, WORKLIST, CHECKSUMS, FEATURES_FOLDER}
+REPLACING = ".replacing"  # stands while an earlier suggestion is replaced
+OWN_NAMES = {IMAGES, LABELS, OVERVIEW, SUGGESTION, WORKLIST, CHECKSUMS, REPLACING, FEATURES_FOLDER}
+SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # of Windows; those of other systems are hidden
+MOST_CHANGES = 5
+# images/CASE_0000.ENDING; images/CASE.json of 3D TIFF
+IMAGE_OF_A_LABEL = re.compile(rf"{IMAGES}/([^/]+)(?:_\d{{4}}(?=\.)|(?=\.json$))(\.[^/]+)")
 WORKLIST_COLUMNS = (
     "rank", "patient", "case", "axis", "slice_itk_snap", "slice_3d_slicer", "coverage", "share_of_the_rest"
 )  # fmt: skip
@@ -32,7 +38,7 @@ def check_output(folder: Path) -> None:
     """Refuses a folder that suggestions must not be written to.
 
     Raises:
-        UserError: it is a file, holds other files than those of a work folder, or labels that were drawn in.
+        UserError: it is a file, holds other files than those of a work folder, or see :func:`require_untouched`.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"-o {folder} is a file; it should be a folder.")
@@ -41,30 +47,92 @@ def check_output(folder: Path) -> None:
     foreign = sorted(
         path.name
         for path in folder.iterdir()
-        if path.name not in OWN_NAMES and not path.name.startswith(SCRATCH_PREFIX)
+        if path.name not in OWN_NAMES and not path.name.startswith(SCRATCH_PREFIX) and not _is_left_by_a_system(path)
     )
     if foreign:
         raise UserError(f"-o {folder} is not empty: it holds {foreign[0]}. Choose a folder of its own.")
-    drawn = labels_drawn_in(folder)
-    if drawn:
-        raise UserError(
-            f"{folder / LABELS / drawn[0]} was changed since it was suggested ({len(drawn)} file(s) in all). Nothing "
-            "was written. Take them in with nnunet_pix2rep collect, or choose another folder with -o."
-        )
+    require_untouched(folder)
 
 
-def labels_drawn_in(folder: Path) -> list[str]:
-    """Names of the label files of a work folder that are not as they were written, sorted."""
-    if not (folder / LABELS).is_dir():
-        return []
-    known = read_json(folder / CHECKSUMS) if (folder / CHECKSUMS).is_file() else {}
-    files = sorted(path for path in (folder / LABELS).iterdir() if path.is_file())
-    return [path.name for path in files if known.get(path.name) != checksum(path)]
+def require_untouched(folder: Path) -> None:
+    """Refuses a work folder in which anybody has worked: to replace it would remove what they did.
+
+    Raises:
+        UserError: ``labels/`` or ``images/`` is not as it was written.
+    """
+    changes = changes_since_suggested(folder)
+    if not changes:
+        return
+    more = f"\n  and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
+    listed = "\n  ".join(changes[:MOST_CHANGES])
+    raise UserError(
+        f"{folder} is not as it was suggested. Nothing was removed, and no suggestion was written.\n  {listed}{more}\n"
+        "Take finished labels in with nnunet_pix2rep collect, then choose another folder with -o. Or move added files "
+        f"away, put missing ones back and repeat the command. To start anew, move all but {FEATURES_FOLDER}/ away."
+    )
+
+
+def changes_since_suggested(folder: Path) -> list[str]:
+    """A line for each file in ``labels/`` and ``images/`` of a work folder that is not as ``suggest`` wrote it.
+
+    A missing label file is one: somebody may draw in it elsewhere. A missing image is none, since it is only a copy.
+    """
+    known = _read_checksums(folder)
+    images_are_known = any(name.startswith(f"{IMAGES}/") for name in known)
+    changes = []
+    for path in _files_in(folder):
+        name = path.relative_to(folder).as_posix()
+        if name in known:
+            if not path.is_file() or checksum(path) != known[name]:
+                changes.append(f"{name} was changed.")
+        elif images_are_known or not _is_image_of_a_label(name, known):
+            changes.append(f"{name} was added.")
+    # an interrupted run has moved the labels away itself; without the suggestion everything was moved, or deleted
+    if (folder / SUGGESTION).is_file() and not (folder / REPLACING).exists():
+        labels = sorted(name for name in known if name.startswith(f"{LABELS}/"))
+        changes += [f"{name} is missing." for name in labels if not (folder / name).exists()]
+    return changes
+
+
+def _read_checksums(folder: Path) -> dict[str, str]:
+    """Path below a work folder -> checksum; earlier versions recorded label files only, by their names."""
+    recorded = read_json(folder / CHECKSUMS) if (folder / CHECKSUMS).is_file() else {}
+    return {name if "/" in name else f"{LABELS}/{name}": digest for name, digest in recorded.items()}
+
+
+def _is_image_of_a_label(name: str, labels: Collection[str]) -> bool:
+    """Whether a file is named like an image of a suggested scan, all that can be said where no checksum is recorded."""
+    match = IMAGE_OF_A_LABEL.fullmatch(name)
+    return match is not None and f"{LABELS}/{match[1]}{match[2]}" in labels
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """All files in ``labels/`` and ``images/`` of a work folder, at any depth, but those that a system leaves."""
+    for name in (LABELS, IMAGES):
+        if (folder / name).is_dir():
+            yield from _files_below(folder / name)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):  # unlike rglob, it does not pass over folders that may not be read
+        if path.is_dir() and not path.is_symlink():
+            yield from _files_below(path)
+        elif not _is_left_by_a_system(path):
+            yield path
+
+
+def _is_left_by_a_system(path: Path) -> bool:
+    """Whether a file manager or viewer made a file for itself: hidden files are no labels for ``collect`` either."""
+    return not path.is_dir() and (path.name.startswith(".") or path.name.lower() in SYSTEM_FILES)
 
 
 def checksum(file: Path) -> str:
     """SHA-256 of a file's content."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -120,8 +188,7 @@ def copy_images(scan: Scan, file_ending: str, folder: Path) -> list[Path]:
         if scan.frame is None:
             shutil.copyfile(source, target)
         else:
-            series = SimpleITK.ReadImage(str(source))
-            SimpleITK.WriteImage(series[:, :, :, scan.frame - 1], str(target), useCompression=True)
+            Cine(source).write_frame(scan.frame - 1, target)
     spacing = scan.files[0].with_name(f"{scan.files[0].name.removesuffix(file_ending)[: -len('_0000')]}.json")
     if file_ending.startswith(".tif") and spacing.is_file():  # of 3D TIFF, as nnU-Net's Tiff3DIO wants it
         shutil.copyfile(spacing, folder / f"{scan.case}.json")
@@ -157,14 +224,24 @@ def write_worklist(
 
 
 def move_into_place(scratch: Path, folder: Path) -> None:
-    """Moves a complete work folder to its place, over an earlier one that nobody has drawn in.
+    """Moves a complete work folder to its place, over an earlier one that nobody has worked in.
 
-    Interrupted at any step, the same command completes it: labels stand there only with their checksums.
+    Interrupted at any step, the same command completes it: labels and images stand there only with their checksums.
+
+    Args:
+        scratch: The new one, in ``folder``; gets what it replaces, for the caller to remove.
+        folder: The place.
+
+    Raises:
+        UserError: see :func:`require_untouched`.
     """
-    labels = sorted((scratch / LABELS).iterdir())
-    write_json({path.name: checksum(path) for path in labels}, scratch / CHECKSUMS)
+    written = {path.relative_to(scratch).as_posix(): checksum(path) for path in _files_in(scratch)}
+    write_json(written, scratch / CHECKSUMS)
+    require_untouched(folder)  # once more: hours may have passed since check_output
+    (folder / REPLACING).touch()
     for name in (LABELS, IMAGES):
-        if (folder / name).is_dir():
-            shutil.rmtree(folder / name)
-    for name in (IMAGES, WORKLIST, SUGGESTION, OVERVIEW, CHECKSUMS, LABELS):
+        if (folder / name).is_dir():  # moved, not removed: no interruption leaves a part of it there
+            (folder / name).rename(scratch / f"old_{name}")
+    for name in (CHECKSUMS, IMAGES, WORKLIST, SUGGESTION, OVERVIEW, LABELS):
         (scratch / name).replace(folder / name)
+    (folder / REPLACING).unlink()

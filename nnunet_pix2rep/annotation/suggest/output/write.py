@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_pix2rep import __version__
+from nnunet_pix2rep.annotation.slices import SliceDigests, slice_digests
 from nnunet_pix2rep.annotation.suggest.choose import Choice
 from nnunet_pix2rep.annotation.suggest.output.draft import fill_in_drafts, require_annotations
 from nnunet_pix2rep.annotation.suggest.output.overview import Thumbnail, write_overview
@@ -23,7 +24,7 @@ from nnunet_pix2rep.annotation.suggest.output.work_files import (
 )
 from nnunet_pix2rep.annotation.suggest.planned_dataset import PlannedDataset
 from nnunet_pix2rep.annotation.suggest.request import SuggestSettings
-from nnunet_pix2rep.annotation.suggest.scans import Scans
+from nnunet_pix2rep.annotation.suggest.scans import Scans, read_labels
 from nnunet_pix2rep.annotation.work_folder import OVERVIEW, WORKLIST, SuggestedSlice, Suggestion, write_suggestion
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
 
@@ -51,7 +52,11 @@ class Outcome:
     notes: list[str]
 
     def suggestion(self) -> Suggestion:
-        """The record of it."""
+        """The record of it.
+
+        Raises:
+            UserError: a label file cannot be read.
+        """
         choice, settings, click = self.choice, self.settings, self.settings.click
         named = {entry.case for entry in choice.entries} | {item.case for item in self.scans.annotated}
         return Suggestion(
@@ -75,7 +80,17 @@ class Outcome:
             annotated_before=self.scans.annotated,
             like=None if click is None else {"case": click.case, "point": list(click.point)},
             package_version=__version__,
+            copied_slices=self._copied_slices(),
         )
+
+    def _copied_slices(self) -> dict[str, SliceDigests]:
+        """Digests of what label files get from the dataset: the annotated slices of scans with chosen ones."""
+        chosen, files = {entry.case for entry in self.choice.entries}, self.dataset.label_files()
+        return {
+            scan.case: slice_digests(read_labels(files, scan.label, scan.grid), scan.axis, scan.annotated)
+            for scan in self.scans.scans
+            if scan.case in chosen and scan.label is not None and scan.annotated
+        }
 
 
 def _record_of(model: FeatureModel) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import torch
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.annotation.selectors import SlicePool
-from nnunet_pix2rep.annotation.slices import Slice, annotated_slices, relative_positions, slice_axis
+from nnunet_pix2rep.annotation.slices import Slice, relative_positions, slice_axis
 from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.data.sparse_labels import annotated_slices
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 
 
