@@ -86,19 +86,21 @@ def add_folds(earlier: Sequence[FewShotFold], drawn: Sequence[FewShotFold]) -> l
     A fold keeps its number, since nnU-Net's results lie under it.
 
     Raises:
-        UserError: the same shots and seed have other patients now.
+        UserError: the same shots and seed have other patients now, or the test patients are others.
     """
     folds = list(earlier)
     known = {key_of(fold): fold for fold in earlier}
     for fold in drawn:
         before = known.get(key_of(fold))
-        if before is None:
-            folds.append(replace(fold, fold=len(folds)))
-        elif _content(before) != _content(fold):
+        # With more patients in the dataset "all" is another number: a draw that looks new, of other test patients.
+        tests_on_others = bool(earlier) and fold.validation_cases != earlier[0].validation_cases
+        if tests_on_others or (before is not None and _content(before) != _content(fold)):
             raise UserError(
                 f"The draw of {number_of_shots(fold)} shot(s), seed {fold.seed}, has other patients than when this "
                 "benchmark was begun: the dataset's cases or its patients.json have changed. Use a new folder with -o."
             )
+        if before is None:
+            folds.append(replace(fold, fold=len(folds)))
     return folds
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,15 @@ class TestSet:
     labels: Path
     images: Path | None
     has_own_images: bool
+
+    @property
+    def held_out(self) -> set[str]:
+        """Names of the test patients and of their cases.
+
+        An unlabeled image that is named like a test case is that patient's, whatever ``patients.json`` of a test folder
+        calls the patient.
+        """
+        return {*self.patients.values(), *self.patients}
 
     @property
     def images_to_predict(self) -> Path | None:
@@ -70,7 +79,7 @@ def read_test_folder(
         (incomplete, f"do not have the dataset's {num_channels} channel(s)"),
     ):
         if names:
-            raise UserError(f"These test cases {problem}: {_shorten(names)}.")
+            raise UserError(f"These test cases {problem}: {shorten(names)}.")
     patients = _patients(sorted(cases), folder, dataset_folder, patient_regex)
     _check_overlap(patients, training, folder)
     return TestSet(patients, labels, images, has_own_images=True)
@@ -102,15 +111,16 @@ def _patients(cases: list[str], folder: Path, dataset_folder: Path, patient_rege
 def _check_overlap(patients: Mapping[str, str], training: Mapping[str, Patient], folder: Path) -> None:
     cases = sorted(patients.keys() & training.keys())
     if cases:
-        raise UserError(f"Cases in {folder} are cases of the dataset too: {_shorten(cases)}. Test on others.")
+        raise UserError(f"Cases in {folder} are cases of the dataset too: {shorten(cases)}. Test on others.")
     names = {patient.name for patient in training.values()}
     overlapping = sorted(set(patients.values()) & names)
     if overlapping:
         raise UserError(
-            f"Patients of the test cases in {folder} are patients of the dataset too: {_shorten(overlapping)}. Test on "
+            f"Patients of the test cases in {folder} are patients of the dataset too: {shorten(overlapping)}. Test on "
             "others, or take these out of the dataset."
         )
 
 
-def _shorten(names: list[str], limit: int = 5) -> str:
+def shorten(names: Sequence[str], limit: int = 5) -> str:
+    """The first of some names, and how many more there are."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

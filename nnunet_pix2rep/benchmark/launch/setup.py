@@ -13,16 +13,18 @@ from nnunet_pix2rep.benchmark.design.few_shot_draws import add_folds, draw_folds
 from nnunet_pix2rep.benchmark.design.layout import BenchmarkFolder
 from nnunet_pix2rep.benchmark.design.linked_dataset import (
     REFERENCES,
+    expression_of_patients,
     find_dataset,
     link_dataset,
     read_patients_of,
+    record_of_expression,
     write_own_plans,
 )
 from nnunet_pix2rep.benchmark.design.matrix import Matrix, MatrixBuilder
 from nnunet_pix2rep.benchmark.design.method_names import find_methods
 from nnunet_pix2rep.benchmark.design.methods import Method
 from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
-from nnunet_pix2rep.benchmark.design.test_patients import TestSet, read_test_folder
+from nnunet_pix2rep.benchmark.design.test_patients import TestSet, read_test_folder, shorten
 from nnunet_pix2rep.benchmark.design.training_lengths import BenchmarkPlans
 from nnunet_pix2rep.benchmark.execution.annotating.candidates import (
     find_candidates,
@@ -36,10 +38,9 @@ from nnunet_pix2rep.benchmark.execution.evaluation import Evaluator
 from nnunet_pix2rep.benchmark.execution.executor import Executor
 from nnunet_pix2rep.benchmark.execution.result_tables import write_tables
 from nnunet_pix2rep.benchmark.launch.record import UserDataset, benchmark_record
+from nnunet_pix2rep.benchmark.launch.weights_guard import check_weights
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file
-from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak
 from nnunet_pix2rep.nnunet.data.dataset_cases import LABELED_FOLDER, labeled_images
 from nnunet_pix2rep.nnunet.data.dataset_folders import raw_folder
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
@@ -83,7 +84,7 @@ def set_up(path: Path, settings: BenchmarkSettings) -> Benchmark:
     record = folder.read_record()
     if record is not None:
         folder.check_settings(settings, record)
-    _check_weights(methods, dataset, settings.dataset)
+    _check_weights(methods, dataset, settings.dataset, settings.patient_regex)
     own = folder.preprocessed / settings.dataset
     folder.path.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.path / ".setup.lock"):
@@ -92,7 +93,7 @@ def set_up(path: Path, settings: BenchmarkSettings) -> Benchmark:
             folder.write_record({"settings": settings.shared()})
         folds = _write_folds(own, dataset, settings)
         identifier = resolve_configuration(dataset.plans, settings.configuration)["data_identifier"]
-        link_dataset(dataset.folder, own, identifier, dataset.test_set.patients.values())
+        link_dataset(dataset.folder, own, identifier, dataset.test_set.held_out)
         pool = read_pool(pool_folder(own, identifier))
         candidates = {patient.name for patient in dataset.patients.values()} - set(folds[0].validation_patients)
         builder = MatrixBuilder(
@@ -177,33 +178,40 @@ def _annotator(
     )
 
 
-def _check_weights(methods: Sequence[Method], dataset: UserDataset, dataset_name: str) -> None:
-    """The leak guard, before anything runs: weights that were handed in may have seen the validation patients."""
+def _check_weights(
+    methods: Sequence[Method], dataset: UserDataset, dataset_name: str, patient_regex: str | None = None
+) -> None:
     for method in methods:
         if method.weights is not None:
-            checkpoint = load_checkpoint_file(method.weights)
-            held_out = dataset.drawn[0].validation_cases
-            check_leak(
-                checkpoint,
-                method.weights,
-                dataset_name=dataset_name,
-                dataset_folder=dataset.folder,
-                validation_cases=held_out,
-            )
+            check_weights(method.weights, dataset, dataset_name, patient_regex)
 
 
 def _write_folds(own: Path, dataset: UserDataset, settings: BenchmarkSettings) -> list[FewShotFold]:
     """Writes all folds that were ever asked for; returns those that are asked for now."""
+    has_begun = (own / SPLITS_RECORD).is_file()
     # what a benchmark records are few-shot folds
-    earlier = cast(list[FewShotFold], read_recorded_folds(own)) if (own / SPLITS_RECORD).is_file() else []
+    earlier = cast(list[FewShotFold], read_recorded_folds(own)) if has_begun else []
     folds = add_folds(earlier, dataset.drawn)
-    if folds != earlier:
-        own.mkdir(parents=True, exist_ok=True)
-        written = write_splits(own, folds, dataset.patients, {"kind": "benchmark", "seed": settings.split_seed})
-        for backup in written.backups:  # of the benchmark's own file, whose folds are all in the new one
-            backup.unlink()
+    if has_begun:
+        _check_cases(own, dataset)
+    expression = record_of_expression(expression_of_patients(dataset.folder, settings.patient_regex))
+    own.mkdir(parents=True, exist_ok=True)
+    # also where no fold is new: a record that an earlier version wrote lacks the expression
+    record = {"kind": "benchmark", "seed": settings.split_seed, **expression}
+    for backup in write_splits(own, folds, dataset.patients, record).backups:  # their folds are all in the new file
+        backup.unlink()
     wanted = {key_of(fold) for fold in dataset.drawn}
     return [fold for fold in folds if key_of(fold) in wanted]
+
+
+def _check_cases(own: Path, dataset: UserDataset) -> None:
+    """Refuses other cases than at the first start: each is an image that pretrainings see, whoever is drawn."""
+    changed = sorted(read_json(own / SPLITS_RECORD)["patients"].keys() ^ dataset.patients.keys())
+    if changed:
+        raise UserError(
+            f"Cases have come to {own.name} or gone since this benchmark was begun: {shorten(changed)}. Its methods "
+            "would be trained on different images. Use a new folder with -o."
+        )
 
 
 def _write_plans(own: Path, plans: BenchmarkPlans, methods: Sequence[Method], matrix: Matrix) -> None:

@@ -63,6 +63,16 @@ def test_another_dataset_is_refused():
         add_folds(draw(), draw(patients=changed, shots=(1, 2)))
 
 
+@pytest.mark.parametrize("asked", [{"shots": ("all",)}, {"shots": None, "budgets": (6,)}])
+def test_one_patient_more_never_brings_other_test_patients(asked):
+    """Every patient is labeled then, which is a number of shots that no earlier draw has."""
+    more = PATIENTS | {f"m{frame}": Patient("m") for frame in (1, 2)}
+    earlier, later = (draw(**asked, seeds=1, patients=patients) for patients in (PATIENTS, more))
+    assert earlier[0].validation_cases != later[0].validation_cases
+    with pytest.raises(UserError, match="other patients than when this benchmark was begun"):
+        add_folds(earlier, later)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -17,6 +17,7 @@ from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, ana
 from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.nnunet.patients.split_files import known_patients
 from nnunet_pix2rep.trainers.nnUNetTrainerPix2RepV2Pretrain import nnUNetTrainerPix2RepV2Pretrain
 
 IGNORED = 3
@@ -107,6 +108,14 @@ def test_nothing_but_the_chosen_slices_is_annotated(make, fake, dataset):
     (left_out,) = {*CASES} - {*fold["train"], *fold["val"]}
     link = own / f"{PLANS}_2d" / f"{left_out}_seg.b2nd"
     assert link.resolve() == (dataset / f"{PLANS}_2d" / link.name).resolve()
+
+
+def test_an_annotation_set_knows_patients_by_the_regular_expression_of_the_benchmark(make, fake):
+    benchmark = make(methods=("scratch",), selectors=("middle",), budgets=(3,), patient_regex=r"(case_\d+).*")
+    run(benchmark)
+    (cell,) = benchmark.matrix.cells
+    for folder in (benchmark.folder.preprocessed, cell.annotation_set.preprocessed):
+        assert known_patients(folder / DATASET, ["case_00_mid"])["case_00_mid"].name == "case_00"
 
 
 def test_draws_differ_and_budgets_of_a_draw_are_nested(make, fake):

@@ -2,40 +2,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from tiny_training import CASES, DATASET, PLANS
 
 from nnunet_pix2rep.benchmark.launch.setup import set_up
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage, pool_folder, read_pool
 
 
 def state_of(folder):
     return {path: path.lstat().st_mtime_ns for path in sorted(folder.rglob("*"))}
-
-
-@pytest.fixture
-def own_dataset(dataset, tmp_path, monkeypatch):
-    """A copy that a test may change."""
-    root = tmp_path / "user"
-    shutil.copytree(dataset.parents[1], root)
-    monkeypatch.setenv("nnUNet_raw", str(root / "nnUNet_raw"))
-    monkeypatch.setenv("nnUNet_preprocessed", str(root / "nnUNet_preprocessed"))
-    return root / "nnUNet_preprocessed" / DATASET
-
-
-@pytest.fixture
-def other_patients(dataset, tmp_path):
-    """Two test cases of other patients, named as in nnU-Net."""
-    raw = dataset.parents[1] / "nnUNet_raw" / DATASET
-    folder = tmp_path / "test"
-    for number in range(2):
-        for kind, end in (("images", "_0000"), ("labels", "")):
-            target = folder / f"{kind}Ts" / f"new_{number}{end}.nii.gz"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(raw / f"{kind}Tr" / f"{CASES[number]}{end}.nii.gz", target)
-    return folder
 
 
 def test_the_users_folders_stay_as_they_are(dataset, settings, tmp_path):
@@ -225,26 +200,17 @@ def test_bad_test_folders_are_refused(dataset, settings, tmp_path, other_patient
     refused(r"do not have the dataset's 1 channel\(s\): new_1")
 
 
-def test_weights_that_have_seen_a_test_patient_are_refused(dataset, settings, tmp_path):
-    fold = set_up(tmp_path / "first", settings()).matrix.cells[0].fold
-    (case, _) = read_json(tmp_path / "first" / "nnUNet_preprocessed" / DATASET / "splits_final.json")[fold]["val"]
-    path = tmp_path / "checkpoint.pth"
-    torch.save({"network_weights": {}, "pix2rep": {"dataset_name": DATASET, "cases": [case]}}, path)
-    with pytest.raises(UserError, match=f"have seen images of the patients .*{case}"):
-        set_up(tmp_path / "out", settings(methods=(f"weights:{path}",)))
-    assert not (tmp_path / "out").exists()
-
-
-def test_unlabeled_images_of_test_patients_are_taken_out(own_dataset, settings, tmp_path, other_patients):
-    images = {
-        name: PoolImage(raw_case=case, folder="/raw", files={f"{case}_0000.nii.gz": 1}, modified=0)
-        for name, case in (("un_1", "new_1"), ("un_2", "other"))
-    }
-    folder = pool_folder(own_dataset, f"{PLANS}_2d")
-    folder.mkdir()
-    Pool(folder, {}, images).write()
-    benchmark = set_up(tmp_path / "out", settings(test=other_patients))
-    own = pool_folder(benchmark.folder.preprocessed / DATASET, f"{PLANS}_2d")
-    assert set(read_pool(own).images) == {"un_2"}
-    assert own.resolve() == folder
-    assert set(read_pool(folder).images) == {"un_1", "un_2"}
+def test_cases_that_came_or_went_are_refused_whoever_is_drawn(dataset, settings, tmp_path):
+    benchmark = set_up(tmp_path / "out", settings())
+    record_file = benchmark.folder.preprocessed / DATASET / "pix2rep_splits.json"
+    record = read_json(record_file)
+    for patients in (
+        {case: patient for case, patient in record["patients"].items() if case != CASES[3]},
+        record["patients"] | {"case_99": {"patient": "case_99", "group": None}},
+    ):
+        write_json(record | {"patients": patients}, record_file)
+        (changed,) = patients.keys() ^ {*CASES}
+        with pytest.raises(UserError, match=f"come to {DATASET} or gone .*: {changed}. .*new folder with -o"):
+            set_up(tmp_path / "out", settings())
+    write_json(record, record_file)
+    set_up(tmp_path / "out", settings())

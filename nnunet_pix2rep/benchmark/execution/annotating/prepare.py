@@ -15,6 +15,7 @@ from filelock import FileLock
 from nnunet_pix2rep.annotation.selectors import SELECTORS
 from nnunet_pix2rep.annotation.slices import Slice
 from nnunet_pix2rep.benchmark.design.annotation_sets import AnnotationSet, patients_left_out
+from nnunet_pix2rep.benchmark.design.linked_dataset import expression_of_patients, record_of_expression
 from nnunet_pix2rep.benchmark.execution.annotating.candidates import CandidateScan, pool_of
 from nnunet_pix2rep.benchmark.execution.annotating.features import CandidateFeatures
 from nnunet_pix2rep.benchmark.execution.annotating.sparse_dataset import SparseDataset
@@ -113,7 +114,8 @@ class Annotator:
             shots=len(patients),
             seed=annotation_set.draw,
         )
-        write_splits(target, [fold], self.patients, {"kind": "annotation set", "seed": self.seed})
+        expression = record_of_expression(expression_of_patients(self.dataset.source, None))
+        write_splits(target, [fold], self.patients, {"kind": "annotation set", "seed": self.seed, **expression})
         write_json(self._record(annotation_set, slices, patients), annotation_set.record_file)
 
     def _record(self, annotation_set: AnnotationSet, slices: Sequence[Slice], patients: list[str]) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from filelock import FileLock
 
 from nnunet_pix2rep.annotation.collect.preprocess import Target, preprocess_case
 from nnunet_pix2rep.annotation.label_files import LabelFiles
-from nnunet_pix2rep.benchmark.design.linked_dataset import COPIED_FILES, REFERENCES, link, link_pool
+from nnunet_pix2rep.benchmark.design.linked_dataset import COPIED_FILES, REFERENCES, copy_pool, link
 from nnunet_pix2rep.benchmark.execution.annotating.candidates import CandidateScan
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
+from nnunet_pix2rep.nnunet.unlabeled.pool import pool_folder, read_pool
 
 IGNORE = "ignore"
 LABELS = "labels"
@@ -75,7 +76,8 @@ class SparseDataset:
         write_json(dataset_json, target / "dataset.json")
         identifier = resolve_configuration(dict(self.plans), self.configuration)["data_identifier"]
         link(self.source / REFERENCES, target / REFERENCES)
-        link_pool(self.source, target, identifier, set())
+        if (pool := read_pool(pool_folder(self.source, identifier))) is not None:
+            copy_pool(pool, target, pool.images)
         data = target / identifier
         data.mkdir()
         ready = self._preprocess_validation(identifier, dataset_json, watch)

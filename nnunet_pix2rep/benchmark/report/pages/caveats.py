@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
+from nnunet_pix2rep.benchmark.design.methods import WEIGHTS_PREFIX
 from nnunet_pix2rep.benchmark.report.numbers.analysis import SIGNIFICANCE_LEVEL
 from nnunet_pix2rep.benchmark.report.numbers.statistics import smallest_p_value
 from nnunet_pix2rep.benchmark.report.pages.formatting import effort_name
@@ -62,7 +63,8 @@ def _about_draws(analysis: Mapping[str, Any]) -> list[str]:
         )
     if draws != {1} and (sharing := _methods_with_one_pretraining(analysis)):
         found.append(
-            f"All draws of {', '.join(sharing)} start from one pretraining: no interval covers its random numbers."
+            "All draws of a method start from one pretraining, whose random numbers no interval covers: "
+            f"{', '.join(sharing)}."
         )
     return found
 
@@ -92,7 +94,9 @@ def _methods_with_one_pretraining(analysis: Mapping[str, Any]) -> list[str]:
     folders: dict[str, set[str]] = {}
     seeds: dict[str, set[int]] = {}
     for cell in analysis["cells"]:
-        if cell["pretraining_folder"] is not None:
-            folders.setdefault(cell["method"], set()).add(cell["pretraining_folder"])
+        # Weights that were handed in are one pretraining, which has no folder in the benchmark.
+        weights = cell["method"] if cell["method"].startswith(WEIGHTS_PREFIX) else None
+        if (pretraining := cell["pretraining_folder"] or weights) is not None:
+            folders.setdefault(cell["method"], set()).add(pretraining)
             seeds.setdefault(cell["method"], set()).add(cell["seed"])
     return [method for method in folders if len(folders[method]) == 1 and len(seeds[method]) > 1]

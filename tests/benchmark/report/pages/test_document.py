@@ -38,10 +38,14 @@ def test_what_weakens_the_conclusions_is_said(tmp_path):
         for method, folders in (("shared", (0, 0)), ("own", (1, 2)))
         for seed, folder in enumerate(folders)
     ]
-    rows = some_rows(methods=("scratch", "shared", "own"), shots=(1,))
-    assert "All draws of shared start from one pretraining" in document_text(
-        analysis_of(tmp_path / "pretraining", rows, cells=cells)
-    )
+    cells += [
+        {"method": method, "shots": 1, "seed": seed, "pretraining_folder": None}
+        for method in ("scratch", "weights:/a.pth")
+        for seed in range(2)
+    ]
+    rows = some_rows(methods=("scratch", "shared", "own", "weights:/a.pth"), shots=(1,))
+    text = document_text(analysis_of(tmp_path / "pretraining", rows, cells=cells))
+    assert "one pretraining, whose random numbers no interval covers: shared, weights:/a.pth." in text
     (tmp_path / "many").mkdir()
     patients = [f"p{number:02}" for number in range(20)]
     rows = [row for m in ("scratch", "b") for s in range(5) for row in rows_of(m, 1, s, dict.fromkeys(patients, 0.5))]
