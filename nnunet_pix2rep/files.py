@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -118,6 +119,15 @@ def describe_os_error(error: OSError) -> str | None:
             return None
         path = in_the_way[0]
     return _REASONS[error.errno].format(path=path)
+
+
+def checksum(file: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_json(content: Any, path: str | os.PathLike) -> None:

@@ -12,7 +12,6 @@ from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.config.input_channels import ADAPT
 from nnunet_pix2rep.doctor.findings import Finding, error, ok, shorten, warning
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.checkpoints.files import (
     RECORD_KEY,
     SEGMENTATION_KEY_PART,
@@ -22,7 +21,7 @@ from nnunet_pix2rep.nnunet.checkpoints.files import (
 )
 from nnunet_pix2rep.nnunet.checkpoints.input_channels import differ_in_input_channels_alone
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import find_leaks, seen_cases
-from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE
+from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, read_splits
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_with_pool
 
 
@@ -106,11 +105,13 @@ def _check_channels(shapes: tuple[tuple[int, ...], tuple[int, ...]], config: Pix
 def _check_leaks(checkpoint: dict[str, Any], folder: Path, fold: int | str | None) -> list[Finding]:
     """Folds whose validation patients were seen."""
     seen = seen_cases(checkpoint.get(RECORD_KEY, {}), folder.name)
-    file = folder / SPLITS_FILE
-    if not seen or not file.is_file() or fold == "all":
+    if not seen or not (folder / SPLITS_FILE).is_file() or fold == "all":
         return []
-    splits = read_json(file)
-    patients = patients_with_pool(folder, sorted(seen | {case for split in splits for case in split["val"]}))
+    try:
+        splits = read_splits(folder)
+        patients = patients_with_pool(folder, sorted(seen | {case for split in splits for case in split["val"]}))
+    except UserError as problem:
+        return [error("checkpoint", f"Which folds may start from it is not known: {problem}", "correct that file")]
     leaked = {
         number: cases for number, split in enumerate(splits) if (cases := find_leaks(seen, split["val"], patients))
     }

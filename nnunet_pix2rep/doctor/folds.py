@@ -10,10 +10,9 @@ from nnunetv2.paths import nnUNet_results
 
 from nnunet_pix2rep.doctor.findings import Finding, error, ok, problem_of, shorten, warning
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
 from nnunet_pix2rep.nnunet.patients.patients import cases_by_patient, check_patient_leak
-from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, known_patients
+from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, known_patients, read_splits
 
 
 def check_folds(folder: Path, fold: int | str | None, cases: list[str], plans_name: str, remedy: str) -> list[Finding]:
@@ -30,15 +29,13 @@ def check_folds(folder: Path, fold: int | str | None, cases: list[str], plans_na
     if not file.is_file():
         return _check_without_splits(folder, fold, cases, remedy)
     try:
-        splits = read_json(file)
+        splits = read_splits(folder)
         for number in range(len(splits)) if fold in (None, "all") else [fold]:
             check_fold(number, folder, cases)
         names = sorted({case for split in splits for side in ("train", "val") for case in split[side]})
         leaks = check_patient_leak(splits, known_patients(folder, names))
     except UserError as problem:
         return [error("splits", str(problem), remedy)]
-    except (KeyError, TypeError) as problem:
-        return [error("splits", f'{file} is no list of folds with "train" and "val": {problem!r}', remedy)]
     findings = [error("splits", leak, remedy) for leak in leaks[:3]]
     if len(leaks) > 3:
         findings.append(error("splits", f"{len(leaks) - 3} more patients are on both sides of a fold.", remedy))

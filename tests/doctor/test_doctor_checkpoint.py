@@ -118,3 +118,11 @@ def test_the_command_hands_the_plans_settings_on(checkpoint, dataset, capsys, mo
     capsys.readouterr()
     main(command)
     assert "Pretraining will adapt the first convolution" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["[", '[{"train": []}]', '{"train": [], "val": []}'])
+def test_a_damaged_split_is_a_finding_and_the_others_are_shown_too(checkpoint, basis, dataset, content):
+    (dataset / "splits_final.json").write_text(content)
+    findings = check_checkpoint(checkpoint, *basis)
+    assert "splits_final.json" in only_problem(findings, Level.ERROR).message
+    assert len(findings) > 1

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunet_pix2rep.annotation.start.body import body_mask
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.data.cine import Cine
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, number_of_frames
 from nnunet_pix2rep.nnunet.worker_processes import run_in_processes
 
@@ -140,7 +140,7 @@ def _image_files(scan: Scan) -> tuple[str, ...]:
     written = []
     for file in scan.images:
         frame = Path(scan.scratch) / f"frame_of_{Path(file).name.removesuffix('.gz')}"
-        SimpleITK.WriteImage(SimpleITK.ReadImage(file)[:, :, :, frames // 2], str(frame))
+        Cine(Path(file)).write_frame(frames // 2, frame)
         written.append(str(frame))
     return tuple(written)
 

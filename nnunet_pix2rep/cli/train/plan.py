@@ -162,13 +162,13 @@ def _preprocessing(arguments: argparse.Namespace, folder: Path, plans: dict, con
     from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
     from nnunet_pix2rep.nnunet.unlabeled.waiting import unlabeled_scans, waiting_scans
 
-    # A folder of the compact configuration may be left from other plans, with another spacing.
-    is_compact = configuration != arguments.c
+    # Data under a name of its own may be left from plans that were replaced, with another spacing.
+    has_own_data = configuration != arguments.c or arguments.weights is not None
     data = folder / resolve_configuration(plans, configuration)["data_identifier"]
     commands = []
-    if not is_without_labels(folder.name) and (is_compact or not data.is_dir()):
+    if not is_without_labels(folder.name) and (has_own_data or not data.is_dir()):
         commands.append(PREPROCESS)
-    if unlabeled_scans(folder) if is_compact else waiting_scans(folder, data.name):
+    if unlabeled_scans(folder) if has_own_data else waiting_scans(folder, data.name):
         commands.append(PREPROCESS_UNLABELED)
     return [f"{command.format(_number(folder), arguments.o)} -c {configuration}" for command in commands]
 

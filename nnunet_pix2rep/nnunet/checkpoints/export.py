@@ -92,7 +92,7 @@ def check_target(target: Path, source: Path, overwrite: bool) -> None:
     """Raises UserError where a file would be overwritten unasked, or the source itself."""
     if target.is_dir():
         raise UserError(f"-o {target} is a folder. Name a file, such as {target / 'weights.pth'}.")
-    if target.exists() and target.samefile(source):
+    if target.exists() and source.exists() and target.samefile(source):
         raise UserError(f"-o {target} is the source itself. Name another file.")
     if target.exists() and not overwrite:
         raise UserError(f"{target} exists. Choose another name with -o, or replace it with --overwrite.")

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
+from nnunetv2.imageio.nibabel_reader_writer import NibabelIO, NibabelIOWithReorient
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.data.raw_images import check_complete, list_raw_cases
+from nnunet_pix2rep.nnunet.data.raw_images import NIFTI_ENDINGS, check_complete, list_raw_cases, size_of
 from nnunet_pix2rep.nnunet.data.sparse_labels import find_axis, preprocess_annotated_case
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
 
 GEOMETRY_TOLERANCE = 1e-3  # mm, and of direction cosines
+READERS_OF_3D = (NibabelIO, NibabelIOWithReorient)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def find_cases(folder: Path, file_ending: str, what: str) -> dict[str, list[Path
     """Case -> its files; see :func:`list_raw_cases`.
 
     Raises:
-        UserError: there is no such folder, or no image in it.
+        UserError: there is no such folder, no image in it, or a channel is missing before another one.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. It should hold the {what}.")
@@ -61,6 +64,12 @@ def find_cases(folder: Path, file_ending: str, what: str) -> dict[str, list[Path
             f"{folder} holds no {what} named as nnU-Net wants it: <case>_0000{file_ending}, one file per channel. (The "
             f"ending {file_ending} is the one of the dataset that the checkpoint was trained on.)"
         )
+    for case, files in cases.items():
+        # nnU-Net takes the files in their order, so that a later channel would pass for the missing one
+        for channel, file in enumerate(files):
+            wanted = f"{case}_{channel:04d}{file_ending}"
+            if file.name != wanted:
+                raise UserError(f"{folder} has {file.name}, but no {wanted}: channels are numbered from 0000.")
     return cases
 
 
@@ -104,8 +113,8 @@ def prepare_image(
             ``dataset.json``.
     """
     try:
-        _check_files([*files, *([label_file] if label_file else [])])
         reader = model.plans_manager.image_reader_writer_class()
+        _check_files([*files, *([label_file] if label_file else [])], reader)
         image, geometry = reader.read_images([str(file) for file in files])
         if len(image) != model.num_input_channels:
             raise UserError(
@@ -133,12 +142,23 @@ def prepare_image(
     )
 
 
-def _check_files(files: Sequence[Path]) -> None:
+def _check_files(files: Sequence[Path], reader: BaseReaderWriter) -> None:
     for file in files:
         try:
             check_complete(file)
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
+        if isinstance(reader, READERS_OF_3D):
+            _check_axes(file)
+
+
+def _check_axes(file: Path) -> None:
+    """Refuses what nnU-Net's readers by nibabel do not take, of which they say so by an assertion."""
+    if not file.name.endswith(NIFTI_ENDINGS):
+        raise UserError(f"{file} is no NIfTI file, which the dataset's reader wants")
+    size = size_of(file)
+    if len(size) != 3:
+        raise UserError(f"{file} is {len(size)}D, but the dataset's reader takes 3D files only")
 
 
 def usable_labels(labels: np.ndarray, label_manager: LabelManager) -> np.ndarray:
@@ -161,7 +181,11 @@ def _read_labels(
 ) -> np.ndarray:
     """Labels (Z, Y, X) of the raw image, checked."""
     labels, label_geometry = reader.read_seg(str(label_file))
-    if labels.shape != (1, *image.shape[1:]):
+    if len(labels) != 1:
+        raise UserError(
+            f"its label {label_file} has {len(labels)} frames or channels. A label file holds one value for each voxel"
+        )
+    if labels.shape[1:] != image.shape[1:]:
         raise UserError(
             f"its size is {image.shape[1:]}, that of its label {label_file} is {labels.shape[1:]} (in the order z, y, "
             "x). Labels must lie on the grid of their image"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import SimpleITK
+import torch
 from tqdm import tqdm
 
 from nnunet_pix2rep.errors import UserError
@@ -23,6 +25,7 @@ from nnunet_pix2rep.nnunet.in_context.classifier import (
     Support,
     class_shares,
     export,
+    logits_of_shares,
     refine,
     support_of_image,
 )
@@ -90,15 +93,15 @@ class SeriesPropagator:
             Labels of all frames, shape (T, Z, Y, X); the annotated one is what the file holds.
 
         Raises:
-            UserError: the label does not match the frame or the dataset.
+            UserError: the label does not match the frame or the dataset, or nothing is drawn in it.
         """
         image = self._prepare(anchor, label_file)
-        if not (image.require_labels() >= 0).any():
-            raise UserError(f"{label_file} has nothing but the ignore label.")
+        if not (image.require_labels() > 0).any():
+            raise UserError(f"Nothing is drawn in {label_file}: it has only background, or voxels to ignore.")
         half = self.settings.max_support // 2
         anchor_support = self._support(image, half, anchor)
         known: dict[int, Support] = {}
-        result: dict[int, np.ndarray] = {anchor: _read_labels(label_file)}
+        result: dict[int, np.ndarray] = {anchor: self._on_grid_of_series(label_file, image.properties)}
         order = list(propagation_order(self.num_frames, anchor))
         for frame, previous in tqdm(order, desc="frames", unit="frame"):
             # the frame beside the annotated one has no other support
@@ -106,10 +109,7 @@ class SeriesPropagator:
             image = self._prepare(frame)
             classifier = PixelClassifier(supports, len(self.all_labels), self.settings, self.model.device)
             shares = class_shares(self.extractor, classifier, image.data)
-            labels = np.asarray(self.all_labels)[shares.argmax(dim=0).numpy()]
-            if self.settings.refine:
-                labels = refine(labels, self.model.label_manager)
-            known[frame] = self._support(PreparedImage(image.data, labels, image.properties), half, frame)
+            known[frame] = self._support(PreparedImage(image.data, self._labels(shares), image.properties), half, frame)
             file = export(
                 self.model,
                 shares,
@@ -119,6 +119,27 @@ class SeriesPropagator:
             )
             result[frame] = _read_labels(file)
         return np.stack([result[frame] for frame in range(self.num_frames)])
+
+    def _labels(self, shares: torch.Tensor) -> np.ndarray:
+        """The labels that the export makes of the shares, on the preprocessed grid (Z, Y, X).
+
+        With regions, that is not always the label of the largest share: the labels of one region count together.
+        """
+        manager = self.model.label_manager
+        labels = manager.convert_logits_to_segmentation(logits_of_shares(shares, manager)).numpy()
+        return refine(labels, manager) if self.settings.refine else labels
+
+    def _on_grid_of_series(self, label_file: Path, properties: dict[str, Any]) -> np.ndarray:
+        """The annotated labels (Z, Y, X) on the grid of the series.
+
+        Readers that reorient take a label whose axes run another way than those of the series. What they read is
+        written as they write segmentations, so that it lies as the other frames do.
+        """
+        reader = self.model.plans_manager.image_reader_writer_class()
+        labels, _ = reader.read_seg(str(label_file))
+        file = self.scratch / f"annotated{self.model.file_ending}"
+        reader.write_seg(labels[0], str(file), properties)
+        return _read_labels(file)
 
     def _support(self, image: PreparedImage, max_pixels: int, frame: int) -> Support:
         return support_of_image(
@@ -155,6 +176,8 @@ def propagate(
     """
     if not output.name.endswith(ITK_ENDINGS):
         raise UserError(f"-o {output} must end with one of {', '.join(ITK_ENDINGS)}.")
+    if output.resolve() in {file.resolve() for file in (*files, label_file, model.source)}:
+        raise UserError(f"-o {output} is the series, its label or the checkpoint: choose another file.")
     if not label_file.is_file():
         raise UserError(f"There is no label file {label_file}.")
     if model.file_ending not in ITK_ENDINGS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.files import checksum, read_json, write_json
 from nnunet_pix2rep.nnunet.checkpoints.files import package_versions
 from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
@@ -26,6 +26,8 @@ from nnunet_pix2rep.nnunet.in_context.classifier import (
 )
 
 RECORD_FILE = "in_context.json"
+CHECKSUMS = "checksums"
+NOT_SETTINGS = (CHECKSUMS, "package_versions")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def segment_in_context(
         overwrite: Whether to segment again what is there.
 
     Raises:
-        UserError: bad input, or an output folder with results of other settings.
+        UserError: bad input, or an output folder with results of other settings, of other contents of the checkpoint
+            and the support, or files that this function has not written.
     """
     ending = model.file_ending
     images = find_cases(support_images, ending, "support images")
@@ -76,8 +79,10 @@ def segment_in_context(
     labels = _choose_cases(labels, support_cases, support_labels)
     queries = find_cases(query, ending, "images to segment")
     _check_output(output, [support_images, support_labels, query])
-    record = _record(model, settings, labels)
-    _check_record(output / RECORD_FILE, record, overwrite)
+    record = _record(model, settings, labels, images)
+    if not overwrite:
+        _check_foreign(output, queries, ending)
+        _check_record(output / RECORD_FILE, record)
     skipped = [case for case in queries if not overwrite and _is_complete(output, case, ending, save_probabilities)]
     notes = _notes_on_queries(model, queries, labels)
     todo = [case for case in queries if case not in skipped]
@@ -90,7 +95,7 @@ def segment_in_context(
     )
     classifier = build_classifier(model, extractor, support, num_images=len(labels), settings=settings)
     notes += _notes_on_support(model, classifier)
-    _write_records(output, record, model)
+    _begin(output, record, model, [f"{case}{ending}" for case in todo])
     for case in tqdm(todo, desc="segmenting", unit="image"):
         image = prepare_image(model, case, queries[case])
         shares = class_shares(extractor, classifier, image.data)
@@ -106,8 +111,14 @@ def segment_in_context(
     return Written(todo, skipped, notes)
 
 
-def _write_records(output: Path, record: dict[str, Any], model: FeatureModel) -> None:
+def _begin(output: Path, record: dict[str, Any], model: FeatureModel, to_write: Iterable[str]) -> None:
+    """Writes what goes with the segmentations, and takes away those that are to be replaced.
+
+    If the run is interrupted, the same command without ``--overwrite`` would else keep what other settings have made.
+    """
     output.mkdir(parents=True, exist_ok=True)
+    for name in to_write:
+        (output / name).unlink(missing_ok=True)
     contents = {RECORD_FILE: record, "dataset.json": model.dataset_json, "plans.json": model.plans_manager.plans}
     for name, content in contents.items():
         write_json(content, output / name)
@@ -159,22 +170,46 @@ def _is_complete(output: Path, case: str, ending: str, with_probabilities: bool)
     return all((output / file).is_file() for file in files)
 
 
-def _record(model: FeatureModel, settings: InContextSettings, labels: dict[str, Path]) -> dict[str, Any]:
+def _check_foreign(output: Path, queries: Iterable[str], ending: str) -> None:
+    """Refuses to pass off what something else has written as results, or to write over it."""
+    if (output / RECORD_FILE).is_file():
+        return
+    names = ["dataset.json", "plans.json", *(f"{case}{ending}" for case in queries)]
+    present = [name for name in names if (output / name).exists()]
+    if present:
+        raise UserError(
+            f"{output} holds {present[0]}, but no {RECORD_FILE}, so that it was not written by this command. Choose "
+            "another folder with -o, or replace it with --overwrite."
+        )
+
+
+def _record(
+    model: FeatureModel, settings: InContextSettings, labels: dict[str, Path], images: dict[str, list[Path]]
+) -> dict[str, Any]:
+    support = [file for case, label in labels.items() for file in (label, *images[case])]
     return {
         "checkpoint": str(model.source.resolve()),
         "features": model.features,
         **settings.to_record(),
         "support_labels": {case: str(path.resolve()) for case, path in labels.items()},
+        CHECKSUMS: {str(file.resolve()): checksum(file) for file in (model.source, *support)},
         "package_versions": package_versions(),
     }
 
 
-def _check_record(path: Path, record: dict[str, Any], overwrite: bool) -> None:
-    """Refuses to mix results of different settings in one folder."""
-    if overwrite or not path.is_file():
+def _check_record(path: Path, record: dict[str, Any]) -> None:
+    """Refuses to mix results of different settings, or of files that were changed in between, in one folder."""
+    if not path.is_file():
         return
     earlier = read_json(path)
-    changed = [key for key in record if key != "package_versions" and earlier.get(key) != record[key]]
+    known = earlier.get(CHECKSUMS, {})  # earlier versions recorded none
+    edited = [file for file, value in record[CHECKSUMS].items() if known.get(file, value) != value]
+    if edited:
+        raise UserError(
+            f"{edited[0]} was changed since the segmentations in {path.parent} were made. Choose another folder with "
+            "-o, or --overwrite them."
+        )
+    changed = [key for key in record if key not in NOT_SETTINGS and earlier.get(key) != record[key]]
     if changed:
         key = changed[0]
         raise UserError(

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.patients.patients import check_patient_leak
-from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, known_patients
+from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, known_patients, read_splits
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_with_pool
 
 MIN_CASES_OF_NNUNET_SPLIT = 5  # n_splits in nnUNetTrainer.do_split (nnunetv2 2.8.1)
@@ -24,7 +23,7 @@ def check_fold(fold: int | str, dataset_folder: Path, cases: Sequence[str]) -> N
 
     Raises:
         UserError: a fold beyond ``splits_final.json`` (nnU-Net would take a random 80:20 split), a split with cases
-            that are not there, no split and fewer than five cases, or no case at all.
+            that are not there or of another content, no split and fewer than five cases, or no case at all.
     """
     if fold == "all":
         return
@@ -41,7 +40,7 @@ def check_fold(fold: int | str, dataset_folder: Path, cases: Sequence[str]) -> N
                 f"all, or make splits with nnunet_pix2rep split; there is no {splits_file}."
             )
         return
-    splits = read_json(splits_file)
+    splits = read_splits(dataset_folder)
     if not 0 <= int(fold) < len(splits):
         raise UserError(
             f"Fold {fold} does not exist: {splits_file} has the folds 0 to {len(splits) - 1}. nnU-Net would train on "

@@ -65,6 +65,17 @@ def find_patients_file(*folders: Path | None) -> Path | None:
     return next((file for file in candidates if file.is_file()), None)
 
 
+def read_records(patients_file: Path) -> dict[str, dict[str, Any]]:
+    """All of a ``patients.json`` as it stands there.
+
+    Raises:
+        UserError: a malformed file, or a patient in two groups.
+    """
+    content = _read_object(patients_file)
+    read_patients(content, patients_file)
+    return content
+
+
 def describe_source(patients: Mapping[str, Patient], patients_file: Path | None, patient_regex: str | None) -> str:
     """Says in one line where the patients of :func:`read_patients` came from."""
     if patient_regex is not None:
@@ -148,13 +159,18 @@ def _by_regex(cases: list[str], patient_regex: str) -> dict[str, Patient]:
 
 
 def _by_file(cases: list[str], path: Path) -> dict[str, Patient]:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise UserError(f'{path} must be an object of case -> {{"patient": ..., "group": ...}}.')
+    content = _read_object(path)
     missing = [case for case in cases if case not in content]
     if missing:
         raise UserError(f"{path} does not name the patient of: {_shorten(missing)}. Add them.")
     return {case: _read_record(content[case], case, path) for case in cases}
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f'{path} must be an object of case -> {{"patient": ..., "group": ...}}.')
+    return content
 
 
 def _read_record(record: Any, case: str, path: Path) -> Patient:

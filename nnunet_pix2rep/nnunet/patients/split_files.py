@@ -14,7 +14,13 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path, read_json, write_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder, raw_folder, training_cases
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold, PatientFold
-from nnunet_pix2rep.nnunet.patients.patients import Patient, describe_source, find_patients_file, read_patients
+from nnunet_pix2rep.nnunet.patients.patients import (
+    Patient,
+    describe_source,
+    find_patients_file,
+    read_patients,
+    read_records,
+)
 
 SPLITS_FILE = "splits_final.json"
 RECORD_FILE = "pix2rep_splits.json"
@@ -92,6 +98,20 @@ def write_splits(
     return WrittenSplits(tuple(changed), tuple(backups.values()))
 
 
+def read_splits(folder: Path) -> list[dict[str, list[str]]]:
+    """Reads ``splits_final.json``, whoever wrote it.
+
+    Raises:
+        UserError: the file is missing, or no list of folds with ``train`` and ``val``.
+    """
+    splits = read_json(folder / SPLITS_FILE)
+    folds = splits if isinstance(splits, list) else [None]
+    sides = [fold.get(side) if isinstance(fold, dict) else None for fold in folds for side in ("train", "val")]
+    if not all(isinstance(cases, list) for cases in sides):
+        raise UserError(f'{folder / SPLITS_FILE} is no list of folds with "train" and "val".')
+    return splits
+
+
 def read_recorded_folds(folder: Path) -> list[PatientFold]:
     """Reads the folds that ``nnunet_pix2rep split`` wrote; few-shot folds come as :class:`FewShotFold`.
 
@@ -111,13 +131,17 @@ def read_recorded_folds(folder: Path) -> list[PatientFold]:
 def known_patients(folder: Path, cases: Iterable[str]) -> dict[str, Patient]:
     """Returns the patient of every case, for checks of splits that may come from anywhere.
 
-    The record of ``nnunet_pix2rep split`` decides for the cases that it names, and for others, which were annotated
-    after the split, by the ``--patient-regex`` that it was made with; otherwise ``patients.json``; otherwise the names
-    of the cases.
+    A split by ``--patient-regex`` decides: its record for the cases that it names, the regular expression for others,
+    which were annotated after it. Otherwise ``patients.json`` comes before the record, since it may have been written
+    or corrected after the split, and images without labels go by it. Last come the names of the cases.
 
     Args:
         folder: The dataset's folder in ``nnUNet_preprocessed``.
         cases: nnU-Net's case identifiers.
+
+    Raises:
+        UserError: the record has another format, ``patients.json`` is malformed, or it lacks a case that the record
+            does not name either.
     """
     cases = list(cases)
     record = _read_record(folder)["patients"] if (folder / RECORD_FILE).is_file() else {}
@@ -129,8 +153,11 @@ def known_patients(folder: Path, cases: Iterable[str]) -> dict[str, Patient]:
         match = expression.match(case) if expression is not None and case not in known else None
         if match is not None and match[1]:
             known[case] = by_name.get(match[1], Patient(match[1]))
+    file = find_patients_file(raw_folder(folder.name), folder)
+    if file is not None and expression is None:
+        known |= read_patients(read_records(file).keys() & known.keys(), file)
     others = [case for case in cases if case not in known]
-    return known | read_patients(others, find_patients_file(raw_folder(folder.name), folder))
+    return known | read_patients(others, file)
 
 
 def split_expression(folder: Path) -> re.Pattern[str] | None:

@@ -180,14 +180,15 @@ def _is_named_like_a_case(image: FoundImage, cases: Mapping[str, Collection[str]
 
 
 def _add_all(images: Sequence[FoundImage], dataset: _Dataset, report: AddReport, dry_run: bool) -> None:
-    for leftover in report.folder.parent.glob(f"{SCRATCH_PREFIX}*"):
+    for leftover in report.folder.glob(f"{SCRATCH_PREFIX}*"):
         if not dry_run:
             shutil.rmtree(leftover)
     siblings = defaultdict(list)
     for image in images:
         siblings[image.files[0].parent].append(image)
     for image in tqdm(images, desc="Checking images" if dry_run else "Adding images", unit="image"):
-        with TemporaryDirectory(dir=None if dry_run else report.folder.parent, prefix=SCRATCH_PREFIX) as scratch:
+        # in the folder itself, which may be a link to another disk: files are moved into place within a file system
+        with TemporaryDirectory(dir=None if dry_run else report.folder, prefix=SCRATCH_PREFIX) as scratch:
             try:
                 beside = siblings[image.files[0].parent]
                 _add(image, beside, dataset=dataset, report=report, scratch=Path(scratch), dry_run=dry_run)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import read_csv_rows, read_json
-from nnunet_pix2rep.nnunet.patients.patients import describe_source, find_patients_file, read_patients
+from nnunet_pix2rep.files import read_csv_rows
+from nnunet_pix2rep.nnunet.patients.patients import describe_source, find_patients_file, read_patients, read_records
 from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage
 
 Records = dict[str, dict[str, Any]]
@@ -26,45 +26,39 @@ def extend_patients(
 ) -> tuple[Records | None, str]:
     """The content of ``patients.json`` with the new images, and a line that says where their patients are known from.
 
+    Without regex or table that is the PatientID of DICOM series, where the file can keep it, or the names of the cases.
+
     Args:
         raw: The raw dataset.
         images: The new images.
         present: The cases that the dataset has already. A new ``patients.json`` must name their patients too.
         patient_regex: As in :func:`nnunet_pix2rep.nnunet.patients.patients.read_patients`.
         table: A CSV file with the columns ``case``, ``patient`` and, if wanted, ``group``.
-        is_new: Whether the dataset is being made, so that the file is wanted, and the PatientID of DICOM series and the
-            names of the cases may tell the patients.
+        is_new: Whether the dataset is being made, so that the file is wanted.
 
     Returns:
         None instead of a content where no file is needed: without regex or table, in a dataset that has no such file.
 
     Raises:
-        UserError: a patient is not given, or another one than the file names already.
+        UserError: the file is malformed, or a patient is not given, or another one than the file names already.
     """
     file = find_patients_file(raw)
-    records: Records = read_json(file) if file is not None else {}
+    records: Records = read_records(file) if file is not None else {}
     names = [image.name for image in images]
-    if patient_regex is None and table is None and is_new:
+    if patient_regex is None and table is None:
         patients = read_patients(set(names))
-        given = {case: {"patient": patient.name, "group": patient.group} for case, patient in patients.items()}
-        by_id = _by_patient_id(images)
+        groups = {record["patient"]: record.get("group") for record in records.values()}
+        given = {
+            case: {"patient": patient.name, "group": groups.get(patient.name)} for case, patient in patients.items()
+        }
+        is_kept = is_new or file is not None
+        by_id = _by_patient_id(images) if is_kept else {}
         source = describe_source(patients, None, None)
         if by_id:
             dicom = f"PatientID of {len(by_id)} DICOM series: {len(set(by_id.values()))} patient(s)"
             source = dicom if len(by_id) == len(images) else f"{dicom}; {source}"
         given |= {case: {"patient": name, "group": None} for case, name in by_id.items()}
-        return given | records, f"{source}; --patient-regex or --patients says otherwise"
-    if patient_regex is None and table is None:
-        # by their names, as where there is no file: a frame of a test patient must not become a patient of its own
-        by_name = read_patients(set(names))
-        groups = {record["patient"]: record.get("group") for record in records.values()}
-        new = {
-            case: {"patient": patient.name, "group": groups.get(patient.name)}
-            for case, patient in by_name.items()
-            if case not in records
-        }
-        source = f"{describe_source(by_name, None, None)}; --patient-regex or --patients says otherwise"
-        return (records | new if file is not None else None), source
+        return (given | records if is_kept else None), f"{source}; --patient-regex or --patients says otherwise"
     wanted = [*names, *(case for case in present if case not in records)]
     if patient_regex is not None:
         patients = read_patients(set(wanted), patient_regex=patient_regex)

@@ -8,6 +8,7 @@ as they are.
 
 from __future__ import annotations
 
+import filecmp
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,17 @@ class PoolImage:
     dataset: str | None = None
 
     def same_source(self, other: PoolImage) -> bool:
-        """Whether both are the same image. A copy in another folder counts as the same, by file names and sizes."""
-        same_files = (self.raw_case, self.files, self.frame) == (other.raw_case, other.files, other.frame)
-        return same_files and (self.folder != other.folder or self.modified == other.modified)
+        """Whether both are the same image.
+
+        A copy in another folder counts as the same: by its bytes, or where one of the two is gone, by names and sizes.
+        """
+        if (self.raw_case, self.files, self.frame) != (other.raw_case, other.files, other.frame):
+            return False
+        if self.folder == other.folder:
+            return self.modified == other.modified
+        pairs = [(Path(self.folder) / name, Path(other.folder) / name) for name in self.files]
+        # two volumes of one size have equally long files where they are not compressed
+        return all(filecmp.cmp(*pair, shallow=False) for pair in pairs if all(file.is_file() for file in pair))
 
 
 @dataclass

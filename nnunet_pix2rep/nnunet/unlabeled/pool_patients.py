@@ -8,7 +8,7 @@ from pathlib import Path
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import raw_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
-from nnunet_pix2rep.nnunet.patients.patients import Patient, find_patients_file, read_patients
+from nnunet_pix2rep.nnunet.patients.patients import Patient, find_patients_file, read_patients, read_records
 from nnunet_pix2rep.nnunet.patients.split_files import known_patients, split_expression
 from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX, PoolImage, read_pool
 
@@ -21,7 +21,7 @@ class PatientLookup:
 
     def __init__(self, dataset_folder: Path):
         self._file = find_patients_file(raw_folder(dataset_folder.name), dataset_folder)
-        self._listed = set(read_json(self._file)) if self._file is not None else set()
+        self._listed = set(read_records(self._file)) if self._file is not None else set()
         self._expression = split_expression(dataset_folder)
 
     def find_images(self, images: Mapping[str, PoolImage]) -> list[Patient | None]:

@@ -12,7 +12,7 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER, labeled_cases, raw_folder
 from nnunet_pix2rep.nnunet.data.dataset_reader import sidecar_of
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
-from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients
+from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients, read_records
 from nnunet_pix2rep.nnunet.patients.split_files import known_patients
 from nnunet_pix2rep.nnunet.unlabeled.colors import TIFF_ENDINGS
 from nnunet_pix2rep.nnunet.unlabeled.pool import PoolImage
@@ -68,7 +68,10 @@ def find_source(dataset_folder: Path, folder: Path | None) -> Source:
             f"{folder} does not exist. Put unlabeled images there with nnunet_pix2rep add_unlabeled, or name another "
             "folder with -i."
         )
-    own = raw is not None and folder.parent == raw.resolve()
+    is_dataset = (folder.parent / "dataset.json").is_file() and folder.name.startswith("images")
+    # a copy elsewhere is the dataset itself too: else its test images would count as other people's
+    is_copy = is_dataset and folder.parent.name == dataset_folder.name
+    own = is_copy or (raw is not None and folder.parent == raw.resolve())
     if own and folder.name != UNLABELED_FOLDER:
         raise UserError(
             f"{folder} belongs to the dataset itself: labeled and test images are no unlabeled images. Those are in "
@@ -76,7 +79,7 @@ def find_source(dataset_folder: Path, folder: Path | None) -> Source:
         )
     other = None
     ending = read_json(dataset_folder / "dataset.json")["file_ending"]
-    if not own and (folder.parent / "dataset.json").is_file() and folder.name.startswith("images"):
+    if is_dataset and not own:
         other, ending = folder.parent.name, read_json(folder.parent / "dataset.json")["file_ending"]
     if not list_raw_cases(folder, ending):
         raise UserError(
@@ -167,7 +170,7 @@ def _patients_of_other_dataset(source: Source, cases: Collection[str]) -> dict[s
     file = find_patients_file(source.folder.parent) if source.other_dataset is not None else None
     if file is None:
         return {}
-    listed = set(read_json(file)).intersection(cases)
+    listed = set(read_records(file)).intersection(cases)
     return {case: patient.name for case, patient in read_patients(listed, file).items() if patient.name != case}
 
 
@@ -180,25 +183,25 @@ def _warnings(
     source: Source, dataset_folder: Path, images: dict[str, PoolImage], labeled: Collection[str]
 ) -> list[str]:
     """About images whose patient is not known for certain, which might be one of the validation patients."""
-    found = PatientLookup(dataset_folder).find_images(images)
-    unlisted = {
-        image.raw_case
-        for image, patient in zip(images.values(), found, strict=True)
-        if patient is None and image.patient is None
-    }
-    if not unlisted:
-        return []
-    warnings = [
-        f"The patients of {len(unlisted)} case(s) in {source.folder} are not known from patients.json: each is taken "
-        "as a patient of its own (patientNNN_frameNN as patientNNN)."
-    ]
+    lookup = PatientLookup(dataset_folder).find_images(images)
+    found = [(image, patient) for image, patient in zip(images.values(), lookup, strict=True) if image.patient is None]
+    unlisted = {image.raw_case for image, patient in found if patient is None}
+    warnings = []
+    if unlisted:
+        warnings.append(
+            f"The patients of {len(unlisted)} case(s) in {source.folder} are not known from patients.json: each is "
+            "taken as a patient of its own (patientNNN_frameNN as patientNNN)."
+        )
     patients = {patient.name for patient in known_patients(dataset_folder, labeled).values()}
     if source.other_dataset is not None:
         return [*warnings, *_warnings_of_equal_names(source.other_dataset, dataset_folder.name, unlisted, patients)]
-    alike = sorted(case for case in unlisted - set(labeled) if any(_continues(case, name) for name in patients))
+    # a patient named like the case is what add_unlabeled writes where nothing is known
+    by_default = {image.raw_case for image, patient in found if patient is not None and patient.name == image.raw_case}
+    unsure = (unlisted | by_default) - set(labeled)
+    alike = sorted(case for case in unsure if any(_continues(case, name) for name in patients))
     if alike:
         warnings.append(
-            f"{len(alike)} of them bear the name of a labeled patient with something behind it, for instance "
+            f"{len(alike)} case(s) bear the name of a labeled patient with something behind it, for instance "
             f"{alike[0]}. If they show these patients, say so in patients.json (add_unlabeled --patients or "
             "--patient-regex writes it): else images of validation patients may be pretrained on."
         )

@@ -1,6 +1,7 @@
 import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -220,3 +221,17 @@ def test_photographs_are_planned_for_2d_alone(root, tmp_path, in_this_process):
     assert made.reports["2d"].num_made == 3
     with pytest.raises(UserError, match="no configuration '3d_fullres'"):
         plan_unlabeled(950, ["3d_fullres"], num_processes=1)
+
+
+def test_a_cine_that_itk_refuses_is_in_the_fingerprint_where_the_reader_of_the_dataset_takes_it(
+    planned, in_this_process
+):
+    raw = raw_of(planned)
+    write_json(read_json(raw / "dataset.json") | {"overwrite_image_reader_writer": "NibabelIO"}, raw / "dataset.json")
+    affine = np.diag([1.5, 1.5, 8.0, 1.0])
+    affine[0, 1] = 0.4  # shear
+    values = np.random.default_rng(1).uniform(1, 200, (36, 40, 5, 3)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, affine), raw / "imagesUn" / "sheared_0000.nii.gz")
+    made = plan_unlabeled(950, ["2d"], replan=True, preprocess=False, num_processes=1)
+    assert made.foreground.problems == {}
+    assert "sheared" in [scan.name for scan in made.foreground.scans]

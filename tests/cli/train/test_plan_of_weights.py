@@ -70,3 +70,9 @@ def test_a_compact_network_would_not_fit(dataset):
     with pytest.raises(UserError, match="--compact plans another network"):
         run(f"-d 900 -c 2d -o Small --compact --weights {weights_of(dataset)}")
     assert not (dataset / "Small.json").exists()
+
+
+def test_data_of_plans_that_are_replaced_is_preprocessed_again(dataset, capsys):
+    (dataset / "Again_2d").mkdir()
+    run(f"-d 900 -c 2d -o Again --weights {weights_of(dataset)}")
+    assert "  nnUNetv2_preprocess -d 900 -plans_name Again -c 2d" in capsys.readouterr().out.splitlines()

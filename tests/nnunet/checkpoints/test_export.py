@@ -118,6 +118,8 @@ def test_a_file_is_only_overwritten_when_asked_for(pretrained_checkpoint, tmp_pa
     assert target.read_text() == "mine"
     export_checkpoint(pretrained_checkpoint, "nnunet", target, overwrite=True)
     assert "network_weights" in load_checkpoint_file(target)
+    with pytest.raises(UserError, match=r"no checkpoint .*missing\.pth"):
+        export_checkpoint(tmp_path / "missing.pth", "nnunet", target, overwrite=True)
     with pytest.raises(UserError, match="the source itself"):
         export_checkpoint(target, "nnunet", target, overwrite=True)
 

@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import nibabel
 import numpy as np
@@ -77,6 +78,31 @@ def test_a_point_is_found_again_after_cropping_and_resampling(prepared):
     assert voxel_of_point((5, 4, 3), image, model, "case") == (0, 0, 1)
     assert voxel_of_point((31, 31, 11), image, model, "case") == (8, 27, 53)
     assert voxel_of_point((15, 24, 6), image, model, "case") == (3, 20, 21)
+
+
+def test_a_point_without_a_slice_is_refused_in_3d(prepared):
+    model, image = prepared
+    with pytest.raises(UserError, match=r"--point 15,24 names no slice of case, which has \(32, 32, 12\) voxels"):
+        voxel_of_point((15, 24), image, model, "case")
+
+
+@pytest.mark.parametrize("reader", ["SimpleITKIO", "NibabelIO", "SimpleITKIOWithReorient", "NibabelIOWithReorient"])
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "SLP", "IAR"])
+def test_a_point_is_counted_as_viewers_do_whatever_the_reader_turns(reader, orientation, pretraining, load, tmp_path):
+    array = np.random.default_rng(0).normal(5, 1, (10, 11, 12)).astype(np.float32)
+    array[3, 5, 9] = 100
+    image = SimpleITK.DICOMOrient(SimpleITK.GetImageFromArray(array), orientation)
+    x, y, z = np.unravel_index(SimpleITK.GetArrayFromImage(image).argmax(), image.GetSize()[::-1])[::-1]
+    SimpleITK.WriteImage(image, str(tmp_path / "case_0000.nii.gz"))
+    model = load(pretraining)
+    model.plans_manager.plans["image_reader_writer"] = reader
+    prepared = prepare_image(model, "case", [tmp_path / "case_0000.nii.gz"])
+    voxel = voxel_of_point((int(x), int(y), int(z)), prepared, model, "case")
+    assert voxel == np.unravel_index(prepared.data[0].argmax(), prepared.data.shape[1:])
+    outside = [int(x), int(y), int(z)]
+    outside[1] = image.GetSize()[1]
+    with pytest.raises(UserError, match=re.escape(f"which has {image.GetSize()} voxels")):
+        voxel_of_point(outside, prepared, model, "case")
 
 
 def test_the_equivariance_error_of_a_network_is_zero_for_the_identity(prepared):

@@ -3,12 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK
+import torch
 from in_context_folders import raw_of
 
 from nnunet_pix2rep.cli.main import main
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.in_context.classifier import InContextSettings
-from nnunet_pix2rep.nnunet.in_context.propagate_series import propagate, propagation_order
+from nnunet_pix2rep.nnunet.in_context.propagate_series import SeriesPropagator, propagate, propagation_order
 
 SETTINGS = InContextSettings(k=5, max_support=2000)
 NUM_FRAMES, ANCHOR = 4, 2  # counted from 1
@@ -108,6 +109,66 @@ def test_a_label_of_another_geometry_and_a_wrong_number_of_channels_are_refused(
         propagate(model, [file], label, ANCHOR, output, SETTINGS)
     with pytest.raises(UserError, match="must end with"):
         propagate(model, [file], label, ANCHOR, output.with_suffix(".txt"), SETTINGS)
+
+
+def test_the_annotated_frame_lies_as_the_others_where_the_reader_turns_the_axes(series, pretraining, load):
+    """The label is stored the other way round than the series, at the same place of the body."""
+    file, label, output = series
+    model = load(pretraining)
+    model.plans_manager.plans["image_reader_writer"] = "SimpleITKIOWithReorient"
+    half = SimpleITK.ReadImage(str(label))
+    half[:12] = 0
+    SimpleITK.WriteImage(SimpleITK.DICOMOrient(half, "LPS"), str(label))
+    propagate(model, [file], label, ANCHOR, output, SETTINGS)
+    labels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(output)))
+    assert np.array_equal(labels[ANCHOR - 1], SimpleITK.GetArrayFromImage(half))
+    found, truth = labels[ANCHOR] > 0, truth_of(ANCHOR + 1) > 0
+    assert (found & ~truth).sum() < 0.5 * truth.sum()
+
+
+def test_labels_of_regions_are_those_that_are_exported(region_pretraining, load):
+    """The labels 1 and 2 of the region "whole" outweigh the background together, but not each."""
+    propagator = SeriesPropagator.__new__(SeriesPropagator)
+    propagator.model, propagator.settings = load(region_pretraining[0]), SETTINGS
+    shares = torch.tensor([[0.40, 0.70, 0.10], [0.32, 0.20, 0.20], [0.28, 0.10, 0.70]])
+    assert propagator._labels(shares[:, None, None]).tolist() == [[[1, 0, 2]]]
+
+
+@pytest.mark.parametrize("name", ["series.nii.gz", "label.nii.gz"])
+def test_neither_the_series_nor_its_label_is_overwritten(name, series, pretraining, capsys):
+    file, label, _ = series
+    output = file.with_name(name)
+    before = output.read_bytes()
+    inputs = ["-i", str(file), "-l", str(label), "--frame", "2", "-o", str(output)]
+    assert main(["propagate", str(pretraining), *inputs, "--overwrite"]) == 1
+    assert "choose another file" in capsys.readouterr().err
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("reader", "message"),
+    [("SimpleITKIO", "has 4 frames or channels"), ("NibabelIO", "label.nii.gz is 4D, but the dataset's reader takes")],
+)
+def test_a_label_with_all_frames_is_refused(reader, message, series, pretraining, load):
+    file, label, output = series
+    model = load(pretraining)
+    model.plans_manager.plans["image_reader_writer"] = reader
+    SimpleITK.WriteImage(SimpleITK.JoinSeries([SimpleITK.ReadImage(str(label))] * NUM_FRAMES), str(label))
+    with pytest.raises(UserError, match=message):
+        propagate(model, [file], label, ANCHOR, output, SETTINGS)
+
+
+def test_labels_that_the_reader_does_not_know_and_empty_ones_are_refused(series, pretraining, load):
+    file, label, output = series
+    empty = SimpleITK.ReadImage(str(label)) * 0
+    for ending in ("nii.gz", "nrrd"):
+        SimpleITK.WriteImage(empty, str(label.with_name(f"empty.{ending}")))
+    with pytest.raises(UserError, match=r"Nothing is drawn in .*empty\.nii\.gz"):
+        propagate(load(pretraining), [file], label.with_name("empty.nii.gz"), ANCHOR, output, SETTINGS)
+    model = load(pretraining)
+    model.plans_manager.plans["image_reader_writer"] = "NibabelIO"
+    with pytest.raises(UserError, match=r"empty\.nrrd is no NIfTI file"):
+        propagate(model, [file], label.with_name("empty.nrrd"), ANCHOR, output, SETTINGS)
 
 
 @pytest.mark.slow

@@ -5,7 +5,12 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import cross_validation_splits, few_shot_splits
 from nnunet_pix2rep.nnunet.patients.patients import Patient, describe_source, read_patients
-from nnunet_pix2rep.nnunet.patients.split_files import known_patients, read_recorded_folds, write_splits
+from nnunet_pix2rep.nnunet.patients.split_files import (
+    known_patients,
+    read_recorded_folds,
+    read_splits,
+    write_splits,
+)
 
 PATIENTS = {
     f"heart_{number}_{frame}": Patient(f"heart_{number}", "AB"[number % 2])
@@ -116,3 +121,26 @@ def test_cases_annotated_after_a_split_are_of_the_patients_of_its_expression(tmp
     assert found["heart_1_MID"] == PATIENTS["heart_1_ED"]
     assert found["heart_99_ED"] == Patient("heart_99")
     assert found["unlike"] == Patient("unlike")
+
+
+def test_patients_json_that_is_written_or_corrected_after_a_split_comes_before_its_record(tmp_path):
+    write(tmp_path)
+    corrected = {"heart_0_ED": {"patient": "anna"}, "heart_1_ED": {"patient": "anna"}}
+    write_json(corrected, tmp_path / "patients.json")
+    assert known_patients(tmp_path, PATIENTS) == PATIENTS | dict.fromkeys(corrected, Patient("anna"))
+
+
+def test_the_expression_of_a_split_comes_before_patients_json(tmp_path):
+    folds = few_shot_splits(PATIENTS, [1, 2], 2, 3, 1)
+    write_splits(tmp_path, folds, PATIENTS, {"patients_from": describe_source(PATIENTS, None, r"(heart_\d+)_.*")})
+    write_json({"heart_0_ED": {"patient": "anna"}}, tmp_path / "patients.json")
+    assert known_patients(tmp_path, PATIENTS) == PATIENTS
+
+
+@pytest.mark.parametrize(
+    "content", [3, {"train": [], "val": []}, [["a"]], [{"train": ["a"]}], [{"train": "", "val": []}]]
+)
+def test_what_is_no_list_of_folds_is_explained(tmp_path, content):
+    write_json(content, tmp_path / "splits_final.json")
+    with pytest.raises(UserError, match="no list of folds"):
+        read_splits(tmp_path)

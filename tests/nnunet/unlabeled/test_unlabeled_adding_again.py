@@ -1,4 +1,6 @@
+import errno
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,9 +55,10 @@ def test_an_interrupted_run_is_completed(raw, source, monkeypatch):
         patch.setattr(SimpleITK, "WriteImage", stop_at_b)
         with pytest.raises(KeyboardInterrupt):
             add_unlabeled(DATASET, source)
-    (raw / ".adding_killed").mkdir()
+    (raw / "imagesUn" / ".adding_killed").mkdir()
     report = add_unlabeled(DATASET, source)
     assert (list(report.added), list(report.present)) == (["b.nrrd"], ["a.nrrd"])
+    assert not list((raw / "imagesUn").glob(".adding_*"))
     assert sorted(path.name for path in raw.iterdir()) == ["dataset.json", "imagesTr", "imagesUn"]
 
 
@@ -126,10 +129,29 @@ def test_two_processes_do_not_add_at_the_same_time(raw, source):
     """The second would take the first one's scratch folder for a leftover."""
     write(volume(1), source / "a.nii.gz")
     with only_process(raw / "imagesUn"):
-        (raw / ".adding_first").mkdir()
+        (raw / "imagesUn" / ".adding_first").mkdir()
         with pytest.raises(UserError, match=r"Another process is writing to .*imagesUn"):
             add_unlabeled(DATASET, source)
-        assert (raw / ".adding_first").is_dir()
+        assert (raw / "imagesUn" / ".adding_first").is_dir()
         assert add_unlabeled(DATASET, source, dry_run=True).added == {"a.nii.gz": "a"}
     assert add_unlabeled(DATASET, source).added == {"a.nii.gz": "a"}
     assert sorted(path.name for path in raw.iterdir()) == ["dataset.json", "imagesTr", "imagesUn"]
+    assert not list((raw / "imagesUn").glob(".adding_*"))
+
+
+def test_images_are_moved_into_place_within_the_disk_that_a_link_leads_to(raw, source, tmp_path, monkeypatch):
+    (tmp_path / "other disk").mkdir()
+    (raw / "imagesUn").symlink_to(tmp_path / "other disk")
+    write(volume(51), source / "a.nii.gz")
+    real = Path.replace
+
+    def replace(self, target):
+        disks = {path.resolve().is_relative_to(tmp_path / "other disk") for path in (self, Path(target))}
+        if len(disks) == 2:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    assert add_unlabeled(DATASET, source).added == {"a.nii.gz": "a"}
+    assert [path.name for path in (tmp_path / "other disk").glob("[!.]*")] == ["a_0000.nii.gz"]
+    assert not list((tmp_path / "other disk").glob(".adding_*"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import SimpleITK
 
+from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.nnunet.unlabeled.add_patients import extend_patients
 from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage, find_images
 
@@ -33,6 +34,16 @@ def test_what_anonymization_left_in_all_folders_makes_no_one_the_same(tmp_path, 
     patients, source = patients_of(tmp_path, series(("a/anna", constant), ("b/ben", constant)))
     assert patients == {"anna": "anna", "ben": "ben"}
     assert "every case is taken as a patient of its own" in source
+
+
+def test_series_that_come_later_are_told_apart_too_where_the_file_keeps_it(tmp_path):
+    images = series(("a/anna_es", "4711"), ("a/anna_ed", "4711"), ("b/ben", "4712"))
+    assert extend_patients(tmp_path, images, [], None, None)[0] is None
+    write_json({"carl": {"patient": "carl", "group": None}}, tmp_path / "patients.json")
+    records, source = extend_patients(tmp_path, images, ["carl"], None, None)
+    patients = {case: record["patient"] for case, record in records.items()}
+    assert patients == {"carl": "carl", "ben": "ben", "anna_es": "anna_ed", "anna_ed": "anna_ed"}
+    assert "PatientID of 3 DICOM series: 2 patient(s)" in source
 
 
 def test_one_patient_in_one_folder_and_files_without_headers(tmp_path):

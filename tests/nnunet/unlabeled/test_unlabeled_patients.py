@@ -6,6 +6,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.patients.patients import read_patients
 from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.pool_patients import PatientLookup
 
 
 @pytest.fixture
@@ -72,3 +73,15 @@ def test_a_frame_is_of_its_patient_where_patients_json_lists_the_others(raw, sou
     content = read_json(raw / "patients.json")
     assert content["patient101_frame05"] == {"patient": "patient101", "group": "HF"}
     assert content["b"] == {"patient": "b", "group": None}
+
+
+@pytest.mark.parametrize("content", [[{"case": "a", "patient": "b"}], {"case_00": "P0"}, {"case_00": {"name": "P0"}}])
+def test_a_malformed_patients_json_is_named_and_left_alone(raw, source, content):
+    write_json(content, raw / "patients.json")
+    write(volume(51), source / "a.nii.gz")
+    with pytest.raises(UserError, match=r"patients\.json"):
+        add_unlabeled(DATASET, source)
+    with pytest.raises(UserError, match=r"patients\.json"):
+        PatientLookup(raw)
+    assert read_json(raw / "patients.json") == content
+    assert not (raw / "imagesUn").exists()

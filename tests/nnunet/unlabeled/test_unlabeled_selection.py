@@ -1,13 +1,20 @@
+import shutil
+
 import numpy as np
 import pytest
 import SimpleITK
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from planned_dataset import DATASET
 from unlabeled_dataset import cine, names_in, pool_of, run, volume, voxels, write
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.data.preprocessed_images import preprocessed_cases
+from nnunet_pix2rep.nnunet.loading.fold_cases import pretraining_cases
 from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
+from nnunet_pix2rep.nnunet.patients.few_shot_folds import cross_validation_splits
+from nnunet_pix2rep.nnunet.patients.split_files import read_dataset_patients, write_splits
+from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
 from nnunet_pix2rep.nnunet.unlabeled.pool import read_pool
 
 
@@ -143,3 +150,52 @@ def test_four_axes_of_a_one_file_case_with_several_channels_are_channels(raw, pr
     assert np.array_equal(voxels(folder, "both"), apart)
     assert np.array_equal(voxels(folder, "moving_frame01"), apart)
     assert SimpleITK.ReadImage(str(raw / "imagesUn" / "moving_0000.nii.gz")).GetDimension() == 4
+
+
+def test_an_image_of_a_validation_patient_whom_patients_json_names_after_the_split_is_not_pretrained_on(
+    raw, preprocessed
+):
+    patients, source = read_dataset_patients(DATASET)
+    write_splits(preprocessed, cross_validation_splits(patients, 5), patients, {"patients_from": source})
+    write(volume(61), raw / "imagesUn" / "anna_2_0000.nii.gz")
+    names = {f"case_0{number}": f"P{number}" for number in range(4)} | {"case_04": "anna", "anna_2": "anna"}
+    write_json({case: {"patient": name} for case, name in names.items()}, raw / "patients.json")
+    run()
+    assert pretraining_cases(names, ["case_04"], preprocessed) == [f"case_0{number}" for number in range(4)]
+
+
+def test_names_like_those_of_labeled_patients_are_warned_of_also_where_add_unlabeled_has_noted_them(raw, tmp_path):
+    write_json({f"case_0{number}": {"patient": f"P{number}"} for number in range(5)}, raw / "patients.json")
+    for seed, name in enumerate(("P4_second", "somebody")):
+        write(volume(61 + seed), tmp_path / "new" / f"{name}.nii.gz")
+    add_unlabeled(DATASET, tmp_path / "new")
+    (warning,) = run().selection.warnings
+    assert "1 case(s) bear the name of a labeled patient with something behind it, for instance P4_second" in warning
+    records = read_json(raw / "patients.json")
+    write_json(records | {"P4_second": {"patient": "P4"}}, raw / "patients.json")
+    assert run().selection.warnings == []
+
+
+def test_a_copy_of_the_dataset_is_the_dataset_itself(raw, tmp_path):
+    copy = tmp_path / "backup" / raw.name
+    write(volume(61), copy / "imagesTs" / "test_0000.nii.gz")
+    write(volume(62), copy / "imagesUn" / "new_0000.nii.gz")
+    shutil.copyfile(raw / "dataset.json", copy / "dataset.json")
+    with pytest.raises(UserError, match="belongs to the dataset itself"):
+        run(folder=copy / "imagesTs")
+    assert list(run(folder=copy / "imagesUn").selection.images) == ["new"]
+
+
+def test_another_image_of_one_name_and_size_is_no_copy(preprocessed, tmp_path):
+    folders = [tmp_path / name for name in ("first", "copy", "other")]
+    for folder, seed in zip(folders, (61, 61, 62), strict=True):
+        write(volume(seed), folder / "scan_0000.mha")
+    dataset_json = read_json(preprocessed / "dataset.json")
+    write_json(dataset_json | {"file_ending": ".mha"}, preprocessed / "dataset.json")
+    assert len({(folder / "scan_0000.mha").stat().st_size for folder in folders}) == 1
+    assert run(folder=folders[0]).num_made == 1
+    report = run(folder=folders[1])
+    assert (report.num_kept, report.failures) == (1, {})
+    assert "another image of this name" in run(folder=folders[2]).failures["scan"]
+    shutil.rmtree(folders[1])
+    assert run(folder=folders[0]).failures == {}, "a folder that is gone was moved"

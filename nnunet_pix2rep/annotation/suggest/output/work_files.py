@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from nnunet_pix2rep.annotation.suggest.output.viewers import ViewerPlace
 from nnunet_pix2rep.annotation.suggest.scans import Scan, read_labels
 from nnunet_pix2rep.annotation.work_folder import IMAGES, LABELS, OVERVIEW, SUGGESTION, WORKLIST, SuggestedSlice
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import atomic_path, read_json, write_json
+from nnunet_pix2rep.files import atomic_path, checksum, read_json, write_json
 from nnunet_pix2rep.nnunet.data.cine import Cine
 
 CHECKSUMS = ".label_checksums.json"
@@ -124,15 +123,6 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def _is_left_by_a_system(path: Path) -> bool:
     """Whether a file manager or viewer made a file for itself: hidden files are no labels for ``collect`` either."""
     return not path.is_dir() and (path.name.startswith(".") or path.name.lower() in SYSTEM_FILES)
-
-
-def checksum(file: Path) -> str:
-    """SHA-256 of a file's content."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
