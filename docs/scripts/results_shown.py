@@ -7,6 +7,7 @@ still say what the figures say, and run ``front_page.py`` and ``plot_results.py`
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +21,10 @@ ACDC_SLICES, ACDC_LONGER, HIPPOCAMPUS_SLICES = "acdc_3mm_slices", "acdc_3mm_slic
 ACDC also after twice the pretraining."""
 LONGER_STEPS = 6000
 """Of the pretrainings of ``ACDC_LONGER``."""
-LONGER_FINE_TUNING = 4000
-"""Steps, in place of 400; two draws."""
+LONGER_FINE_TUNING = {SLICES: 4000, ACDC_LONGER: 1000}
+"""Steps, in place of 400; those of Sunnybrook in two draws."""
+BOTH_DRAWS = (0, 1)
+"""Those that were fine-tuned for longer with whole patients too."""
 BUDGET = 18
 SLICES_OF_A_PATIENT = 337 / 20
 """Of the twenty Sunnybrook patients that are no test patients, on average."""
@@ -99,17 +102,18 @@ def budgets_of(folder: str, method: str, selector: str) -> list[int]:
     return sorted(rows.budget.astype(int).unique().tolist())
 
 
-def longer_fine_tuning(method: str, selector: str = SPREAD) -> float:
-    """Mean Dice of ``BUDGET`` slices of Sunnybrook after ``LONGER_FINE_TUNING`` steps.
+def longer_fine_tuning(folder: str, method: str, selector: str = SPREAD, draws: Collection[int] | None = None) -> float:
+    """Mean Dice of ``BUDGET`` slices after ``LONGER_FINE_TUNING`` steps, of all draws or of some.
 
     Raises:
         KeyError: there are no such runs.
     """
-    rows = dice_of_patients(SLICES, ["longer_fine_tuning.csv"])
-    rows = rows[(rows.selector == selector) & (rows.iterations == LONGER_FINE_TUNING)]
-    rows = rows[rows.method.isin(names_of(SLICES, method))]
+    rows = dice_of_patients(folder, ["longer_fine_tuning.csv"])
+    rows = rows[(rows.selector == selector) & (rows.iterations == LONGER_FINE_TUNING[folder])]
+    rows = rows[rows.method.isin([method, *names_of(folder, method)])]
+    rows = rows if draws is None else rows[rows.draw.isin(draws)]
     if rows.empty:
-        raise KeyError(f"no {method} with {selector} was fine-tuned for longer")
+        raise KeyError(f"{folder} has no {method} with {selector} that was fine-tuned for longer")
     return float(rows.dice.mean())
 
 
@@ -177,12 +181,17 @@ def headline() -> str:
     """The finding in one sentence: all that this package does against what one would do without it."""
     spread = [f"{mean_dice(folder, PIX2REP, Setting(selector=SPREAD)):.2f}" for folder in (SLICES, ACDC_LONGER)]
     whole = [f"{mean_dice(folder, STOCK, Setting(selector=WHOLE)):.2f}" for folder in (SLICES, ACDC_SLICES)]
+    longer = [
+        f"{longer_fine_tuning(folder, PIX2REP, draws=BOTH_DRAWS):.2f} and "
+        f"{longer_fine_tuning(folder, STOCK, WHOLE, BOTH_DRAWS):.2f}"
+        for folder in (SLICES, ACDC_LONGER)
+    ]
     return textwrap.fill(
         f"On cardiac MRI, **{BUDGET} annotated slices spread over many patients gave a Dice of {spread[0]} (one "
         f"structure) and {spread[1]} (three) after pretraining; {BUDGET} slices of one or two whole patients gave "
-        f"{whole[0]} and {whole[1]} with nnU-Net's own trainer.** All trained for 400 steps, tested on other "
-        f"patients; {LONGER_FINE_TUNING:,} steps narrow the first gap to {longer_fine_tuning(PIX2REP):.2f} and "
-        f"{longer_fine_tuning(STOCK, WHOLE):.2f} (two draws).",
+        f"{whole[0]} and {whole[1]} with nnU-Net's own trainer.** After 400 steps, on other patients; "
+        f"{LONGER_FINE_TUNING[SLICES]:,} narrow the first gap to {longer[0]}, {LONGER_FINE_TUNING[ACDC_LONGER]:,} the "
+        f"second to {longer[1]} (two draws).",
         118,
     )
 
@@ -200,23 +209,26 @@ def findings() -> str:
     by_patients = [gain(PATIENTS, PIX2REP, SCHEDULE, Setting(shots)) for shots in (1, 2, 5, 20)]
     whole = [gain(folder, PIX2REP, SCHEDULE, Setting(selector=WHOLE)) for folder in folders]
     spread = [gain(folder, PIX2REP, SCHEDULE, Setting(selector=SPREAD)) for folder in (SLICES, ACDC_LONGER)]
-    longer = {method: longer_fine_tuning(method) for method in (STOCK, SCHEDULE, PIX2REP)}
-    longer_whole = longer_fine_tuning(STOCK, WHOLE)
+    longer = {method: longer_fine_tuning(SLICES, method) for method in (STOCK, SCHEDULE, PIX2REP)}
+    longer_whole = longer_fine_tuning(SLICES, STOCK, WHOLE)
+    acdc = {method: longer_fine_tuning(ACDC_LONGER, method) for method in (SCHEDULE, PIX2REP)}
+    steps, steps_acdc = LONGER_FINE_TUNING[SLICES], LONGER_FINE_TUNING[ACDC_LONGER]
     sentences = (
         f"**What you annotate: {ranges[0][0]:+.2f} to {ranges[0][1]:+.2f} Dice on Sunnybrook, {ranges[1][0]:+.2f} to "
         f"{ranges[1][1]:+.2f} on ACDC, {hippocampus:+.2f} on the hippocampus in 2D.** {BUDGET} slices of many patients "
         f"against {BUDGET} slices of one or two, in the same training: better in {better} of {patients} test patients. "
-        f"After {LONGER_FINE_TUNING:,} steps of nnU-Net's own trainer on Sunnybrook "
-        f"{longer[STOCK] - longer_whole:+.2f}, within chance. `suggest` spreads them for you.",
+        f"After {steps:,} steps of nnU-Net's own trainer on Sunnybrook {longer[STOCK] - longer_whole:+.2f}, within "
+        "chance. `suggest` spreads them for you.",
         f"**How you fine-tune: {schedule[0]:+.2f} with one labeled patient, {schedule[1]:+.2f} with twenty,** over "
         "nnU-Net's own trainer, both for 400 steps; of spread slices that trainer learned next to nothing in "
         f"{(stock_draws < 0.1).sum()} of {len(stock_draws)} draws. **More steps level them:** after "
-        f"{LONGER_FINE_TUNING:,} it had {longer[STOCK]:.2f} and ours {longer[SCHEDULE]:.2f} (Sunnybrook, two draws).",
+        f"{steps:,} it had {longer[STOCK]:.2f} and ours {longer[SCHEDULE]:.2f} (Sunnybrook, two draws).",
         f"**The pretraining: {spread[0]:+.2f} on Sunnybrook and {spread[1]:+.2f} on ACDC with spread slices,** over "
         f"random weights in the same training, means of two pretrainings, on ACDC of {LONGER_STEPS:,} steps. With "
         f"slices of one or two patients {whole[0]:+.2f} and {whole[1]:+.2f}; with one to twenty whole patients, in "
         f"other draws, {min(by_patients):+.2f} to {max(by_patients):+.2f}. **It may only save steps:** after "
-        f"{LONGER_FINE_TUNING:,}, in the same two draws, one of the pretrainings had {longer[PIX2REP]:.2f}.",
+        f"{steps:,}, in the same two draws, one of the pretrainings had {longer[PIX2REP]:.2f}; on ACDC "
+        f"{steps_acdc:,} gave {acdc[SCHEDULE]:.2f} without it and {acdc[PIX2REP]:.2f} with it.",
     )
     return "\n".join(
         textwrap.fill(

@@ -95,7 +95,7 @@ def test_what_was_not_run_is_an_error_and_no_empty_cell(script):
     with pytest.raises(KeyError, match="scratch"):
         shown.scores(shown.LONGER, shown.STOCK, shown.Setting(shots=1))
     with pytest.raises(KeyError, match="fine-tuned for longer"):
-        shown.longer_fine_tuning(shown.SCHEDULE, shown.RANDOM)
+        shown.longer_fine_tuning(shown.SLICES, shown.SCHEDULE, shown.RANDOM)
 
 
 def test_the_front_page_is_short_and_its_table_of_results_shorter():
