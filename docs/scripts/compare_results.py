@@ -1,6 +1,6 @@
 """Compares two sets of trainings in the tables of docs/benchmarks: means, difference, its interval and test.
 
-Every difference in the diary can be had again from it, as here that of experiment 26::
+It gives a difference in the diary again where both tables are published, as here that of experiment 26::
 
     python docs/scripts/compare_results.py \\
         --first acdc_3mm_slices_6000/results.csv method=weights:pix2rep_v2_6000_seed_0.pth \\
@@ -19,15 +19,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from results_shown import ROOT
+from results_shown import ROOT, dice_by_patient
 
 from nnunet_pix2rep.benchmark.report.numbers.aggregation import Scores, paired
 from nnunet_pix2rep.benchmark.report.numbers.statistics import bootstrap_means, interval_of, signed_rank
 
 BENCHMARKS = ROOT / "docs" / "benchmarks"
 NUM_RESAMPLES, SEED, CONFIDENCE = 10_000, 0, 0.95
-SETTINGS = ("iterations", "method", "shots", "selector", "budget")
-"""What a set of trainings must have one value of, but for ``method``."""
+SETTINGS = ("dataset", "iterations", "steps", "method", "shots", "selector", "budget")
+"""What a set of trainings must have one value of, unless several are asked for."""
+NEEDED = ("method", "seed", "patient", "case", "dice")
 
 
 def selected_rows(words: list[str]) -> pd.DataFrame:
@@ -61,13 +62,15 @@ def table_of(name: str) -> pd.DataFrame:
     file = next((path for path in (BENCHMARKS / name, Path(name)) if path.is_file()), None)
     if file is None:
         raise SystemExit(f"There is no {name}, neither in {BENCHMARKS} nor in the current folder.")
-    return pd.read_csv(file, dtype=dict.fromkeys((*SETTINGS, "class"), str))
+    rows = pd.read_csv(file, dtype=dict.fromkeys((*SETTINGS, "class"), str))
+    if missing := [column for column in NEEDED if column not in rows]:
+        raise SystemExit(f"{file} is no table of a benchmark: it has no column {', '.join(missing)}.")
+    return rows
 
 
 def scores_of(rows: pd.DataFrame, patients: list[str]) -> Scores:
     """Dice by draw and patient: mean over classes, cases and methods, in this order; draws that every method has."""
-    by_case = rows.groupby(["method", "seed", "patient", "case"]).dice.mean()
-    by_patient = by_case.groupby(["method", "seed", "patient"]).mean()
+    by_patient = dice_by_patient(rows, ["method", "seed"])
     table = by_patient.unstack("method").dropna().mean(axis=1).unstack("patient")
     return Scores(tuple(int(draw) for draw in table.index), table.reindex(columns=patients).to_numpy(dtype=float))
 

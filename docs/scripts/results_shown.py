@@ -59,8 +59,13 @@ def dice_of_patients(folder: str, names: list[str]) -> pd.DataFrame:
     files = [ROOT / "docs" / "benchmarks" / folder / name for name in names]
     cases = pd.concat([pd.read_csv(file) for file in files]).rename(columns={"seed": "draw"})
     settings = [name for name in ("iterations", "method", "shots", "selector", "budget", "draw") if name in cases]
+    return dice_by_patient(cases, settings).reset_index()
+
+
+def dice_by_patient(cases: pd.DataFrame, settings: list[str]) -> pd.Series:
+    """Mean over the classes of a case, then over the cases of a patient, for each of the settings."""
     by_case = cases.groupby([*settings, "patient", "case"], dropna=False).dice.mean()
-    return by_case.groupby([*settings, "patient"], dropna=False).mean().reset_index()
+    return by_case.groupby([*settings, "patient"], dropna=False).mean()
 
 
 def names_of(folder: str, method: str) -> list[str]:
@@ -189,9 +194,9 @@ def headline() -> str:
     return textwrap.fill(
         f"On cardiac MRI, **{BUDGET} annotated slices spread over many patients gave a Dice of {spread[0]} (one "
         f"structure) and {spread[1]} (three) after pretraining; {BUDGET} slices of one or two whole patients gave "
-        f"{whole[0]} and {whole[1]} with nnU-Net's own trainer.** After 400 steps, on other patients; "
-        f"{LONGER_FINE_TUNING[SLICES]:,} narrow the first gap to {longer[0]}, {LONGER_FINE_TUNING[ACDC_LONGER]:,} the "
-        f"second to {longer[1]} (two draws).",
+        f"{whole[0]} and {whole[1]} with nnU-Net's own trainer.** All in 400 steps, on other patients. "
+        f"More steps: {longer[0]} after {LONGER_FINE_TUNING[SLICES]:,}, {longer[1]} after "
+        f"{LONGER_FINE_TUNING[ACDC_LONGER]:,} (two draws).",
         118,
     )
 

@@ -92,8 +92,10 @@ def test_a_side_without_a_file_is_refused(script, monkeypatch, capsys):
     ("words", "message"),
     [
         (["missing.csv"], "no missing.csv"),
+        (["demo/seeds.csv"], "no table of a benchmark: it has no column"),
         ([EXPERIMENT_26[0], "lenght=3"], "no column lenght. It has method"),
         ([EXPERIMENT_26[0], "method=pix2rep"], "no method=pix2rep here. It has scratch_same_schedule"),
+        (["hippocampus_2d_slices/three_d.csv"], r"several values of steps: .* Add steps=VALUE"),
         ([EXPERIMENT_26[0], "seed=0"], r"several values of method: .* Add method=VALUE"),
     ],
 )

@@ -87,7 +87,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        shutil.copy(source, target)  # with its mode, as a link has it
 
 
 def add_patients(dataset: RawDataset, patients: Mapping[str, str]) -> Path | None:

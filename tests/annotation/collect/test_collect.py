@@ -212,3 +212,18 @@ def test_images_that_are_relative_links_still_lead_to_their_files(scans):
         assert image.read_bytes() == stored[image.name]
         assert not (away / image.name).is_symlink()
     assert {file.name: file.read_bytes() for file in store.iterdir()} == stored
+
+
+def test_a_copy_in_place_of_a_link_stays_as_private_as_the_scan(scans, monkeypatch):
+    """Where the file system has no hard links."""
+
+    def refuse(*_):
+        raise OSError
+
+    scans.prepare(CHOSEN)
+    (image,) = scans.image_files("case_00")
+    image.chmod(0o400)
+    monkeypatch.setattr("nnunet_pix2rep.annotation.collect.take.os.link", refuse)
+    scans.collect()
+    (taken,) = scans.image_files("case_00")
+    assert (taken.parent.name, taken.stat().st_mode & 0o777) == ("imagesTr", 0o400)
