@@ -34,7 +34,10 @@ from nnunet_pix2rep.nnunet.data.dataset_cases import labeled_images
 from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of, raw_folder
 from nnunet_pix2rep.nnunet.plans.planner import run_planner
 from nnunet_pix2rep.nnunet.plans.plans_file import read_plans, resolve_configuration
+from nnunet_pix2rep.nnunet.plans.write import check_holds_plans, check_usable_name
 from nnunet_pix2rep.nnunet.unlabeled.preprocess import Report, preprocess_unlabeled
+
+PLANS_NAME_OPTION = "-overwrite_plans_name"
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,11 @@ def plan_unlabeled(
 
     Raises:
         UserError: the dataset is not there or has no scan that can be read, the planner is not known, or the plans
-            lack a configuration. What is wrong with a single scan is in the result.
+            lack a configuration or cannot have that name. What is wrong with a single scan is in the result.
     """
     options = options or PlannerOptions()
+    if options.plans_name is not None:
+        check_usable_name(options.plans_name, PLANS_NAME_OPTION)
     name = dataset_name_of(dataset_name_or_id)
     raw = raw_folder(name)
     if raw is None:
@@ -116,6 +121,8 @@ def plan_unlabeled(
         raise UserError("The environment variable nnUNet_preprocessed is not set (nnU-Net's setting_up_paths.md).")
     planner_class = _find_planner(options.planner)
     folder = Path(nnUNet_preprocessed.require()) / name
+    if options.plans_name is not None:
+        check_holds_plans(folder / f"{options.plans_name}.json", PLANS_NAME_OPTION)
     num_processes = num_processes or default_num_processes
     foreground = None
     if replan or not (folder / FINGERPRINT_FILE).is_file():

@@ -27,7 +27,8 @@ from nnunet_pix2rep.nnunet.in_context.classifier import (
 
 RECORD_FILE = "in_context.json"
 CHECKSUMS = "checksums"
-NOT_SETTINGS = (CHECKSUMS, "package_versions")
+SEGMENTED = "checksums_of_segmented"
+NOT_SETTINGS = (CHECKSUMS, SEGMENTED, "package_versions")
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ def segment_in_context(
         overwrite: Whether to segment again what is there.
 
     Raises:
-        UserError: bad input, or an output folder with results of other settings, of other contents of the checkpoint
-            and the support, or files that this function has not written.
+        UserError: bad input, or an output folder with results of other settings, of other contents of the checkpoint,
+            the support and the images, or files that this function has not written.
     """
     ending = model.file_ending
     images = find_cases(support_images, ending, "support images")
@@ -85,6 +86,7 @@ def segment_in_context(
         _check_record(output / RECORD_FILE, record)
     skipped = [case for case in queries if not overwrite and _is_complete(output, case, ending, save_probabilities)]
     notes = _notes_on_queries(model, queries, labels)
+    record[SEGMENTED] = _checked_images(output, queries, skipped, ending)
     todo = [case for case in queries if case not in skipped]
     if not todo:
         return Written([], skipped, notes)
@@ -216,6 +218,29 @@ def _check_record(path: Path, record: dict[str, Any]) -> None:
             f"{path.parent} holds segmentations with other settings: {key} was {earlier.get(key)} and is now "
             f"{record[key]}. Choose another folder with -o, or --overwrite them."
         )
+
+
+def _checked_images(
+    output: Path, queries: dict[str, list[Path]], skipped: Sequence[str], ending: str
+) -> dict[str, dict[str, str]]:
+    """Refuses a folder of other images under the same names, whose segmentations would count as those of these.
+
+    Returns:
+        Case -> name of a file -> its checksum, of all segmentations that the folder will hold. Earlier versions
+        recorded none: those of images that are skipped are then of the files as they are now.
+    """
+    file = output / RECORD_FILE
+    known: dict[str, dict[str, str]] = read_json(file).get(SEGMENTED, {}) if file.is_file() else {}
+    found = {case: {image.name: checksum(image) for image in images} for case, images in queries.items()}
+    changed = [case for case in skipped if known.get(case, found[case]) != found[case]]
+    if changed:
+        case = changed[0]
+        raise UserError(
+            f"{queries[case][0].parent} has another image {case} than the one that {output / f'{case}{ending}'} was "
+            f"made of ({len(changed)} such). Remove this segmentation to have it made again, choose another folder "
+            "with -o, or --overwrite them all."
+        )
+    return {**known, **found}
 
 
 def _notes_on_queries(model: FeatureModel, queries: dict[str, Any], labels: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
 from nnunet_pix2rep.nnunet.plans.compact import add_compact_configuration
-from nnunet_pix2rep.nnunet.plans.plans_file import add_settings, read_plans
+from nnunet_pix2rep.nnunet.plans.plans_file import add_settings, plans_in, read_plans
 
 
 def write_plans(
@@ -54,7 +54,8 @@ def write_plans(
 
 
 def save_plans(plans: dict[str, Any], target: Path, overwrite: bool) -> Path:
-    """Writes a plans file; raises UserError where one would be replaced unasked."""
+    """Writes a plans file; raises UserError where one would be replaced unasked, or a file of another kind."""
+    check_holds_plans(target, "-o")
     if target.exists() and not overwrite:
         raise UserError(f"{target} exists. Choose another name with -o, or replace it with --overwrite.")
     write_json(plans, target)
@@ -65,8 +66,20 @@ def check_plans_name(plans_name: str, source_plans_name: str) -> None:
     """Raises UserError where new plans would replace those they come from, or nnU-Net could not use their name."""
     if plans_name == source_plans_name:
         raise UserError(f"-o {plans_name} would replace the plans given by -p. Choose another name.")
+    check_usable_name(plans_name, "-o")
+
+
+def check_usable_name(plans_name: str, option: str) -> None:
+    """Raises UserError, with the option that gave the name, where nnU-Net could not use it."""
     # nnU-Net splits the names of its result folders, Trainer__Plans__Configuration, at the double underscore.
     if not re.fullmatch(r"[A-Za-z0-9._-]+", plans_name) or "__" in plans_name or plans_name.endswith(".json"):
         raise UserError(
-            f"-o {plans_name!r} is no name for plans: use letters, digits, '.', '-' and single '_', without .json."
+            f"{option} {plans_name!r} is no name for plans: use letters, digits, '.', '-' and single '_', "
+            "without .json."
         )
+
+
+def check_holds_plans(target: Path, option: str) -> None:
+    """Raises UserError where plans of this name would lie in the place of another file, such as ``dataset.json``."""
+    if target.is_file() and target.stem not in plans_in(target.parent):
+        raise UserError(f"{target} is there and holds no plans. Choose another name with {option}.")

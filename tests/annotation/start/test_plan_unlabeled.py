@@ -166,6 +166,14 @@ def test_planner_and_names_can_be_chosen(planned):
     assert made.reports == {}
 
 
+@pytest.mark.parametrize("name", ["dataset", "dataset_fingerprint", "My__Plans", "../Plans", "Plans.json"])
+def test_a_name_that_plans_cannot_have_is_refused_and_nothing_replaced(name, planned):
+    before = {path: path.read_bytes() for path in planned.parent.rglob("*.json")}
+    with pytest.raises(UserError, match="-overwrite_plans_name"):
+        plan_unlabeled(950, ["2d"], PlannerOptions(plans_name=name), replan=True, preprocess=False)
+    assert {path: path.read_bytes() for path in planned.parent.rglob("*.json")} == before
+
+
 def test_a_machine_that_loads_without_worker_processes_can_plan_too(planned, monkeypatch):
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")  # for trainings; nnU-Net's planner takes it for a number of threads
     made = plan_unlabeled(950, ["2d"], PlannerOptions(plans_name="Again"), preprocess=False)

@@ -49,6 +49,25 @@ def test_a_label_that_was_corrected_since_is_not_passed_over(pretraining, load, 
     assert segment(model, folders).skipped == ["case_04"]
 
 
+def test_another_image_under_the_same_name_is_not_passed_over(pretraining, load, folders):
+    model, image = load(pretraining), owned(folders["query"] / "case_04_0000.nii.gz")
+    segment(model, folders)
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(image)) * 2, str(image))
+    with pytest.raises(UserError, match=r"has another image case_04 than.*case_04\.nii\.gz was made of.*--overwrite"):
+        segment(model, folders)
+    assert segment(model, folders, overwrite=True).segmented == ["case_04"]
+    assert segment(model, folders).skipped == ["case_04"]
+
+
+def test_an_image_that_was_changed_is_segmented_again_where_its_segmentation_was_removed(pretraining, load, folders):
+    model, image = load(pretraining), owned(folders["query"] / "case_04_0000.nii.gz")
+    segment(model, folders)
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(image)) * 2, str(image))
+    (folders["output"] / "case_04.nii.gz").unlink()
+    assert segment(model, folders).segmented == ["case_04"]
+    assert segment(model, folders).skipped == ["case_04"]
+
+
 def test_a_checkpoint_that_was_trained_on_since_is_not_passed_over(pretraining, load, folders, tmp_path):
     checkpoint = tmp_path / "checkpoint_latest.pth"
     shutil.copy(pretraining, checkpoint)
@@ -62,7 +81,7 @@ def test_a_checkpoint_that_was_trained_on_since_is_not_passed_over(pretraining, 
 def test_results_of_earlier_versions_are_gone_on_with(pretraining, load, folders):
     segment(load(pretraining), folders)
     record = read_json(folders["output"] / "in_context.json")
-    del record["checksums"]
+    del record["checksums"], record["checksums_of_segmented"]
     write_json(record, folders["output"] / "in_context.json")
     assert segment(load(pretraining), folders).skipped == ["case_04"]
 

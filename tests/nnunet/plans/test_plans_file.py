@@ -87,6 +87,14 @@ def test_a_missing_configuration_lists_those_that_exist(planned_copy):
         write_plans(900, "3d_lowres")
 
 
+@pytest.mark.parametrize("name", ["dataset", "dataset_fingerprint"])
+def test_a_file_that_holds_no_plans_is_never_replaced(name, planned_copy):
+    before = (planned_copy / f"{name}.json").read_bytes()
+    with pytest.raises(UserError, match=rf"{name}\.json is there and holds no plans.*-o"):
+        write_plans(900, "2d", plans_name=name, overwrite=True)
+    assert (planned_copy / f"{name}.json").read_bytes() == before
+
+
 def test_missing_plans_name_the_command_that_makes_them(planned_copy):
     with pytest.raises(UserError, match="nnUNetv2_plan_experiment -d 900"):
         write_plans(900, "2d", source_plans_name="MyPlans")
