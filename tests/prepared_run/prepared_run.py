@@ -98,7 +98,7 @@ def parse(arguments: list[str] | None) -> tuple[Run, list[str], float]:
         help="Data and trainings of this machine. Default: %(default)s.",
     )
     parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS), metavar="STEP", help=", ".join(STEPS))
-    parser.add_argument("--rehearsal", action="store_true", help="On the processor, a hundred times shorter.")
+    parser.add_argument("--rehearsal", action="store_true", help="On the processor, far shorter.")
     parser.add_argument("--spacing", nargs=3, default=(), metavar="MM", help="Resample to this, for a rehearsal.")
     parser.add_argument("--draws", type=int, help="Fewer draws of annotated slices.")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""How long the parts of the prepared run are: on a card, and a hundred times shorter in the rehearsal."""
+"""How long the parts of the prepared run are: on a card, and far shorter in the rehearsal."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Scale:
         total: Seconds of the whole run.
         grace: Seconds that a command has to end after SIGTERM.
         num_processes: Of planning and preprocessing.
+        loading_processes: Of each training in the last step.
         speed: Options of ``nnunet_pix2rep speed``.
         epoch: Training steps of an epoch of the pretraining.
         epochs_before_the_stop: Epochs of the pretraining before SIGTERM.
@@ -35,6 +36,7 @@ class Scale:
     total: float
     grace: float
     num_processes: int
+    loading_processes: int
     speed: tuple[str, ...]
     epoch: int
     epochs_before_the_stop: int
@@ -47,19 +49,20 @@ class Scale:
 
 ON_A_CARD = Scale(
     device="cuda",
-    places=("--devices", *"00000000"),  # about nine small networks at a time kept a card busy
+    places=("--devices", *"000000"),  # five networks of this size at a time kept a card and 16 cores busy
     seconds={"prepare": 100, "tests": 90, "speed": 90, "pretraining": 150, "trainings": 520},
     total=530,
     grace=15,
-    num_processes=8,
+    num_processes=15,
+    loading_processes=3,
     speed=("--synthetic", "--device", "cuda", "--time_limit", "80"),
     epoch=50,
     epochs_before_the_stop=2,
     epochs=1000,
-    finetuning=400,
-    pretraining=1500,
+    finetuning=4000,
+    pretraining=4000,
     draws=3,
-    test_patients=8,
+    test_patients=12,
 )
 REHEARSAL = Scale(
     device="cpu",
@@ -68,6 +71,7 @@ REHEARSAL = Scale(
     total=7200,
     grace=60,
     num_processes=1,
+    loading_processes=0,
     speed=(
         *("--synthetic", "--tiny", "--device", "cpu", "--only", "step_overhead", "--repetitions", "1"),
         *("--batches", "2", "--set", "pretraining.sampling.num_points=64"),
@@ -76,7 +80,7 @@ REHEARSAL = Scale(
     epochs_before_the_stop=1,
     epochs=12,
     finetuning=4,
-    pretraining=15,
+    pretraining=4,
     draws=3,
     test_patients=2,
 )

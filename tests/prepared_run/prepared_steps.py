@@ -21,14 +21,16 @@ from reduced_dataset import files_of
 
 from nnunet_pix2rep.benchmark.report.numbers.aggregation import patient_scores
 from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
-from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.training.sigterm import EXIT_CODE
 
 PROJECT = Path(__file__).resolve().parents[2]
-PLANS, CONFIGURATION, COMPACT = "Pix2RepPlans", "2d", "2d_compact"
+PLANS, CONFIGURATION = "Pix2RepPlans", "2d"
+SMALL_PATCHES = f"{CONFIGURATION}_small_patches"
+PATCH_SIZE, BATCH_SIZE = 160, 10  # at most; a step is then short, and the heart of ACDC is in a patch
 PRETRAINER = "nnUNetTrainerPix2RepV2Pretrain"
-METHODS = ("scratch", "scratch_same_schedule", "pix2rep_v2")
-SELECTORS = ("random_patients", "one_per_patient")
+METHODS = ("scratch_same_schedule", "pix2rep_v2")
+SELECTOR = "one_per_patient"
 LONG_TESTS = ("test_gpu_compile.py", "test_gpu_processes.py")  # come last, so that their time is not that of others
 LOOKS_AT_THE_MACHINE = (("nvidia-smi",), ("df", "-h", "/dev/shm", "/tmp"))  # loaders hand batches on in /dev/shm
 DONE, CUT, FAILED = "done", "cut", "failed"
@@ -75,7 +77,7 @@ def status_of(ended: Ended) -> str:
 
 
 def prepare(run: Run, seconds: float) -> dict[str, Any]:
-    """Plans and preprocesses: nnU-Net's default 2d plan and the compact one. Logs what the machine has."""
+    """Plans and preprocesses: nnU-Net's default 2d plan, and it with smaller patches. Logs what the machine has."""
     for command in LOOKS_AT_THE_MACHINE:
         run.command(*command, seconds=10)
     raw = run.work / "nnUNet_raw" / run.dataset.name
@@ -89,17 +91,29 @@ def prepare(run: Run, seconds: float) -> dict[str, Any]:
     left = seconds
     for command in (
         ("nnUNetv2_plan_and_preprocess", *options, "--no_pp", "-npfp", str(scale.num_processes), *spacing),
-        ("nnunet_pix2rep", "plan", *options, "-o", PLANS, "--compact", "--overwrite", "--set", *settings),
-        ("nnUNetv2_preprocess", *options, COMPACT, "-plans_name", PLANS, "-np", *[str(scale.num_processes)] * 2),
+        ("nnunet_pix2rep", "plan", *options, "-o", PLANS, "--overwrite", "--set", *settings),
+        ("nnUNetv2_preprocess", *options, "-plans_name", PLANS, "-np", str(scale.num_processes)),
     ):
         ended = run.command(*command, seconds=left)
         left -= ended.seconds
         if status_of(ended) != DONE:
             return {"status": status_of(ended), "command": " ".join(command)}
-    plans = read_json(run.work / "nnUNet_preprocessed" / run.dataset.name / f"{PLANS}.json")["configurations"]
+    return {"status": DONE, "plans": add_small_patches(run.work / "nnUNet_preprocessed" / run.dataset.name)}
+
+
+def add_small_patches(folder: Path) -> dict[str, Any]:
+    """Writes the configuration of the trainings to the plans; returns what distinguishes the two."""
+    plans = read_json(folder / f"{PLANS}.json")
+    planned = plans["configurations"][CONFIGURATION]
+    small = {
+        "patch_size": [min(PATCH_SIZE, width) for width in planned["patch_size"]],
+        "batch_size": min(BATCH_SIZE, planned["batch_size"]),
+    }
+    plans["configurations"][SMALL_PATCHES] = {"inherits_from": CONFIGURATION, **small}
+    write_json(plans, folder / f"{PLANS}.json")
     names = ("patch_size", "batch_size", "spacing")
-    planned = {name: {key: plans[name][key] for key in names} for name in (CONFIGURATION, COMPACT)}
-    return {"status": DONE, "plans": planned}
+    both = {CONFIGURATION: planned, SMALL_PATCHES: planned | small}
+    return {name: {key: made[key] for key in names} for name, made in both.items()}
 
 
 def tests(run: Run, seconds: float) -> dict[str, Any]:
@@ -186,17 +200,18 @@ def first_epochs(folder: Path) -> list[int]:
 
 
 def trainings(run: Run, seconds: float) -> dict[str, Any]:
-    """Several trainings at a time: whole patients against suggested slices, with and without pretraining."""
+    """Several trainings at a time, of suggested slices, with and without pretraining."""
     folder = run.work / "trainings"
     budget = slices_of_a_patient(run.dataset)
     scale = run.scale
     ended = run.command(
-        *("nnunet_pix2rep", "benchmark", "-d", run.number, "-c", COMPACT, "-p", PLANS, "-o", str(folder)),
-        *("--methods", *METHODS, "--budget", str(budget), "--select", *SELECTORS, "--seeds", str(scale.draws)),
+        *("nnunet_pix2rep", "benchmark", "-d", run.number, "-c", SMALL_PATCHES, "-p", PLANS, "-o", str(folder)),
+        *("--methods", *METHODS, "--budget", str(budget), "--select", SELECTOR, "--seeds", str(scale.draws)),
         *("--test", str(scale.test_patients), "--iterations", str(scale.finetuning)),
         *("--pretraining-iterations", str(scale.pretraining), "--in-process", "--no-images", *scale.places),
         seconds=seconds,
-        variables={"nnUNet_compile": "f"},  # compiling a network takes longer than these trainings
+        # compiling takes as long as a good part of these trainings
+        variables={"nnUNet_compile": "f", "nnUNet_n_proc_DA": str(scale.loading_processes)},
     )
     found = {"status": status_of(ended), "budget": budget, "iterations": scale.finetuning}
     found |= {"pretraining_iterations": scale.pretraining, "at_a_time": scale.places.count("0") or 1}

@@ -71,7 +71,7 @@ def _pretraining(result: Mapping[str, Any]) -> Iterator[str]:
 def _trainings(result: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{result['at_a_time']} at a time, {result['iterations']} iterations, {result['pretraining_iterations']} of "
-        f"pretraining where there is one. {result['budget']} slices: one whole patient, or spread over the patients."
+        f"pretraining where there is one. {result['budget']} slices, spread over the patients."
     )
     arms = result.get("arms", [])
     if arms:
