@@ -25,6 +25,7 @@ from nnunet_pix2rep.dataset_conversion.source_files import (
     find_root,
     find_volume,
     parse_whole_number,
+    read_header,
     read_label,
     read_volume,
     require_volume,
@@ -85,7 +86,7 @@ def read_info(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist. Complete the download.")
-    pairs = (line.partition(":") for line in path.read_text(encoding="utf-8").splitlines())
+    pairs = (line.partition(":") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
     info = {key.strip(): value.strip() for key, _, value in pairs}
     for key in ("ED", "ES", "Group"):
         if not info.get(key):
@@ -112,6 +113,7 @@ def labeled_cases(folder: Path, subset: str, info: dict[str, str], warnings: lis
         elif subset == "Tr":
             raise UserError(f"{image} has no label {name}_gt.nii.gz beside it. Complete the download.")
         else:
+            read_header(image)
             warnings.append(f"{image} has no label: only its image goes to imagesTs.")
         source = image if image.name.endswith(".nii.gz") else partial(read_volume, image)
         cases.append(

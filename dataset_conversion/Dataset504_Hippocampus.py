@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import SimpleITK
+
 from nnunet_pix2rep.dataset_conversion.command import run_conversion
-from nnunet_pix2rep.dataset_conversion.source_files import check_same_size, require_folder
+from nnunet_pix2rep.dataset_conversion.source_files import (
+    check_label_values,
+    check_same_size,
+    read_volume,
+    require_folder,
+)
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.data.raw_dataset_writer import FILE_ENDING, Case, DatasetDescription, write_raw_dataset
+from nnunet_pix2rep.nnunet.data.raw_dataset_writer import Case, DatasetDescription, write_raw_dataset
+from nnunet_pix2rep.nnunet.data.volume_writer import FILE_ENDING
 
 DESCRIPTION = DatasetDescription(
     name="Hippocampus",
@@ -39,7 +47,8 @@ def convert_hippocampus(source: Path, dataset_id: int, raw_folder: Path, dry_run
         The dataset folder.
 
     Raises:
-        UserError: an image without a label or the reverse, different sizes, or a problem of the output folder.
+        UserError: an image without a label or the reverse, different sizes, a damaged file, a label that is not
+            expected, or a problem of the output folder.
     """
     images = index_cases(require_folder(source / "imagesTr", "imagesTr/"), f"_0000{FILE_ENDING}")
     labels = index_cases(require_folder(source / "labelsTr", "labelsTr/"), FILE_ENDING)
@@ -49,6 +58,8 @@ def convert_hippocampus(source: Path, dataset_id: int, raw_folder: Path, dry_run
         raise UserError(f"{present} has no {missing}: add it, or remove the file.")
     for name, image in images.items():
         check_same_size(image, labels[name])
+        voxels = SimpleITK.GetArrayViewFromImage(read_volume(labels[name]))
+        check_label_values(labels[name], voxels, DESCRIPTION.labels.values())
     cases = [
         Case(name=name, subset="Tr", patient=name, group=None, image=image, label=labels[name])
         for name, image in images.items()

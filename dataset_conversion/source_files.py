@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import SimpleITK
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_csv_rows
 from nnunet_pix2rep.nnunet.data.raw_images import frames_in, header_of
+from nnunet_pix2rep.nnunet.data.volume_writer import require_complete
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 
@@ -91,14 +92,16 @@ def read_header(path: Path) -> SimpleITK.ImageFileReader:
     """Reads size, spacing, origin and direction of an image without its voxels.
 
     Raises:
-        UserError: the file is missing or not an image.
+        UserError: the file is missing, not an image, or damaged: ITK would read zeros for what is missing.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist.")
     try:
-        return header_of(path)
+        header = header_of(path)
     except RuntimeError as error:
         raise unreadable(path, error) from error
+    require_complete(path)
+    return header
 
 
 def unreadable(path: Path, error: RuntimeError) -> UserError:
@@ -199,16 +202,21 @@ def read_label(path: Path, image: Path, mapping: Mapping[int, int], frame: int |
         UserError: a file cannot be read, or a label is not in ``mapping``.
     """
     voxels = SimpleITK.GetArrayFromImage(read_volume(path, frame))
-    found = np.unique(voxels)
-    unknown = sorted(set(found.tolist()) - set(mapping))
-    if unknown:
-        raise UserError(f"{path} has the label {unknown[0]:g}, but only {sorted(mapping)} are expected.")
+    check_label_values(path, voxels, mapping)
     mapped = np.zeros(voxels.shape, dtype=np.uint8)
     for old, new in mapping.items():
         mapped[voxels == old] = new
     label = SimpleITK.GetImageFromArray(mapped)
     label.CopyInformation(read_volume(image, frame))
     return label
+
+
+def check_label_values(path: Path, voxels: np.ndarray, expected: Iterable[int]) -> None:
+    """Raises a UserError where a label file has a value that is not expected."""
+    expected = sorted(expected)
+    unknown = sorted(set(np.unique(voxels).tolist()) - set(expected))
+    if unknown:
+        raise UserError(f"{path} has the label {unknown[0]:g}, but only {expected} are expected.")
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

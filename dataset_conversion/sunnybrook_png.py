@@ -77,13 +77,13 @@ def parse_name(path: Path) -> dict[str, str]:
 
 
 def index_folder(folder: Path) -> dict[str, Path]:
-    """File name -> path of all images of the part folders.
+    """File name -> path of all images, of the part folders and beside them.
 
     Raises:
         UserError: a name does not fit the pattern, or occurs in two parts.
     """
     files: dict[str, Path] = {}
-    for path in sorted(folder.glob("*/*")):
+    for path in sorted([*folder.glob("*/*"), *(path for path in folder.iterdir() if path.is_file())]):
         if path.name.startswith("."):
             continue
         parse_name(path)

@@ -164,6 +164,24 @@ def edit_info(source, old, new):
     path.write_text(path.read_text().replace(old, new))
 
 
+def truncate(source, name, patient="patient001"):
+    path = source / "training" / patient / f"{patient}_{name}.nii.gz"
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def test_a_truncated_cine_is_left_out_and_reported(source, tmp_path, capsys):
+    truncate(source, "4d", "patient090")
+    folder = convert_acdc(source, 27, tmp_path / "raw")
+    assert not any(name.startswith("patient090") for name in names(folder / "imagesUn"))
+    assert "patient090_4d.nii.gz: it is truncated or damaged" in capsys.readouterr().out
+
+
+def test_info_in_another_encoding(source, tmp_path):
+    path = source / "training" / "patient001" / "Info.cfg"
+    path.write_bytes(path.read_bytes() + "Name: M\xfcller\n".encode("latin-1"))
+    assert patients_of(convert_acdc(source, 27, tmp_path / "raw"))["patient001_frame03"]["group"] == "DCM"
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -175,6 +193,8 @@ def edit_info(source, old, new):
         (lambda s: (s / "training/patient001/patient001_frame03_gt.nii.gz").unlink(), "frame03.* has no label"),
         (lambda s: (s / "training/patient001/patient001_frame03.nii.gz").unlink(), r"frame03_gt\.nii\.gz has no image"),
         (lambda s: edit_info(s, "ES: 3", "ES: 3.5"), r"Info\.cfg: ES must be a whole number, but is '3\.5'"),
+        (lambda s: truncate(s, "frame03"), r"patient001_frame03\.nii\.gz: it is truncated or damaged"),
+        (lambda s: truncate(s, "frame03_gt"), r"patient001_frame03_gt\.nii\.gz: it is truncated or damaged"),
         (lambda s: (s / "training").rename(s / "train"), "holds neither training nor database/training"),
     ],
 )

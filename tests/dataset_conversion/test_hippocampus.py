@@ -52,6 +52,15 @@ def damaged(source, write_volume):
     (source / "labelsTr" / "hippocampus_003.nii.gz").write_bytes(b"half")
 
 
+def truncated(source, write_volume):
+    path = source / "imagesTr" / "hippocampus_003_0000.nii.gz"
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def other_labels(source, write_volume):
+    write_volume(source / "labelsTr" / "hippocampus_003.nii.gz", np.full((6, 7, 8), 7, np.uint8), (1, 1, 1))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -60,6 +69,8 @@ def damaged(source, write_volume):
         (other_size, r"hippocampus_003\.nii\.gz has \(9, 7, 6\) voxels, but"),
         (other_name, r"notes\.txt does not match"),
         (damaged, r"labelsTr/hippocampus_003\.nii\.gz cannot be read"),
+        (truncated, r"hippocampus_003_0000\.nii\.gz: it is truncated or damaged"),
+        (other_labels, r"hippocampus_003\.nii\.gz has the label 7, but only \[0, 1, 2\]"),
     ],
 )
 def test_bad_source_names_the_file_and_writes_nothing(source, tmp_path, write_volume, damage, message):

@@ -145,6 +145,36 @@ def test_other_descriptions_are_not_overwritten(tmp_path, file, content, key):
     assert json.loads((folder / file).read_text()) == content
 
 
+def test_what_a_user_added_to_the_json_files_is_kept(tmp_path):
+    folder = write(tmp_path)
+    added = {
+        "dataset.json": {"overwrite_image_reader_writer": "NibabelIO"},
+        "patients.json": {"mine": {"patient": "p9"}},
+    }
+    for name, content in added.items():
+        (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | content))
+    before = contents(folder)
+    assert contents(write(tmp_path)) == before
+
+
+def test_a_link_to_a_volume_stays_a_link(tmp_path):
+    folder = write(tmp_path)
+    file, store = folder / "imagesTr" / "p1_ED_0000.nii.gz", tmp_path / "store.nii.gz"
+    file.rename(store)
+    file.symlink_to(store)
+    write(tmp_path)
+    assert file.readlink() == store
+
+
+def test_a_file_to_be_copied_that_is_truncated_is_refused_and_nothing_written(tmp_path):
+    image = tmp_path / "image.nii.gz"
+    SimpleITK.WriteImage(volume(1, 200), str(image))
+    image.write_bytes(image.read_bytes()[:-40])
+    with pytest.raises(UserError, match=r"image\.nii\.gz: it is truncated"):
+        write(tmp_path / "raw", [Case("p1", "Tr", "p1", None, image, partial(volume, 101))])
+    assert not (tmp_path / "raw").exists()
+
+
 def test_dataset_id_of_another_dataset_is_refused(tmp_path):
     (tmp_path / "Dataset501_Other").mkdir()
     with pytest.raises(UserError, match="Dataset501_Other"):

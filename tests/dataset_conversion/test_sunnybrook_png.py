@@ -86,6 +86,14 @@ def test_again_gives_the_same_files(source, tmp_path):
     assert contents(convert_sunnybrook(source, 501, tmp_path / "raw")) == before
 
 
+def test_files_beside_the_part_folders_are_taken(source, tmp_path):
+    before = contents(convert_sunnybrook(source, 501, tmp_path / "raw"))
+    for kind in ("Images", "Labels"):
+        for path in sorted((source / kind).glob("*/*"))[:4]:
+            path.rename(source / kind / path.name)
+    assert contents(convert_sunnybrook(source, 501, tmp_path / "other")) == before
+
+
 def test_hidden_files_are_ignored(source, tmp_path):
     (source / "Images" / PART / "._SC-HF-I-01-IM-0001-0040.dcm.png").write_bytes(b"")
     convert_sunnybrook(source, 501, tmp_path / "raw", dry_run=True)

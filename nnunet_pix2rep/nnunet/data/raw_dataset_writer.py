@@ -6,30 +6,24 @@ to :func:`write_raw_dataset`.
 
 from __future__ import annotations
 
-import filecmp
 import re
-import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import SimpleITK
 from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
 from nnunetv2.paths import nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 from tqdm import tqdm
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import atomic_path, read_json, write_json
+from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.data.volume_writer import FILE_ENDING, VolumeSource, require_complete, write_volume
 
-FILE_ENDING = ".nii.gz"
 SUBSETS = ("Tr", "Ts", "Un")
-
-VolumeSource = Path | Callable[[], SimpleITK.Image]
-"""A ``.nii.gz`` file to be copied as it is, or a function that makes the volume when its turn to be written comes."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,7 @@ def write_raw_dataset(
 
     Images, labels, then ``patients.json`` (case -> patient and group, for every case of every subset) and last of all
     ``dataset.json``: a folder without it is an interrupted conversion, which the same command completes. Files that are
-    there already must be equal to what would be written.
+    there already must be equal to what would be written, and stay; what else stands in the two JSON files is kept.
 
     Args:
         cases: all cases of the dataset, in any order.
@@ -96,13 +90,17 @@ def write_raw_dataset(
         warnings: what the user must know about the source data, printed at the end.
 
     Raises:
-        UserError: no training cases; bad or duplicate case names; the dataset ID belongs to another dataset; the folder
-            holds files that this conversion would not write, or would write differently; it cannot be written to.
+        UserError: no training cases; bad or duplicate case names; a damaged file; the dataset ID belongs to another
+            dataset; the folder holds files that this conversion would not write, or would write differently; it cannot
+            be written to.
     """
     cases = sorted(cases, key=lambda case: (SUBSETS.index(case.subset), case.name))
     check_cases(cases)
     folder = dataset_folder(raw_folder, dataset_id, description.name)
     planned = {path: source for case in cases for path, source in case.files().items()}
+    for source in planned.values():
+        if isinstance(source, Path):
+            require_complete(source)
     patients = {case.name: {"patient": case.patient, "group": case.group} for case in cases}
     check_existing(folder, planned, patients, description)
     if dry_run:
@@ -113,8 +111,9 @@ def write_raw_dataset(
         remove_interrupted(folder, planned)
         for path, source in tqdm(planned.items(), desc=folder.name, unit="file"):
             write_volume(source, folder / path)
-        write_json(patients, folder / "patients.json")
-        write_dataset_json(folder, description, sum(case.subset == "Tr" for case in cases))
+        write_additions(patients, folder / "patients.json")
+        num_training_cases = sum(case.subset == "Tr" for case in cases)
+        write_additions(dataset_json(folder, description, num_training_cases), folder / "dataset.json")
     except OSError as error:
         raise UserError(
             f"Cannot write {folder}: {error}. Check permissions and free space, then run the same command again."
@@ -194,43 +193,16 @@ def remove_interrupted(folder: Path, planned: dict[str, VolumeSource]) -> None:
             leftover.unlink()
 
 
-def write_volume(source: VolumeSource, path: Path) -> None:
-    """Writes one volume atomically.
-
-    Raises:
-        UserError: a file is there which is not the same volume, or the disk is full.
-    """
-    volume = source if isinstance(source, Path) else source()
-    with atomic_path(path) as temporary:
-        if isinstance(volume, Path):
-            shutil.copyfile(volume, temporary)
-        else:
-            try:
-                SimpleITK.WriteImage(volume, str(temporary), useCompression=True)
-            except RuntimeError as error:
-                raise UserError(f"{path} cannot be written. Is there free space? {error}") from error
-        if path.exists() and not same_volume(temporary, path):
-            raise UserError(
-                f"{path} exists and differs from what this conversion would write: it was changed, or comes from other "
-                "source data. Move it away, or convert into another raw folder with -o."
-            )
+def write_additions(content: dict[str, Any], path: Path) -> None:
+    """Writes a JSON file; keys of a file that is there and that the content lacks are a user's, and are kept."""
+    present = read_json(path) if path.is_file() else {}
+    merged = present | content
+    if merged != present:
+        write_json(merged, path)
 
 
-def same_volume(first: Path, second: Path) -> bool:
-    """Whether two files hold the same voxels, type and geometry; the compression may differ."""
-    if filecmp.cmp(first, second, shallow=False):
-        return True
-    a, b = SimpleITK.ReadImage(str(first)), SimpleITK.ReadImage(str(second))
-    if a.GetSize() != b.GetSize() or a.GetPixelID() != b.GetPixelID():
-        return False
-    one, other = (np.concatenate([x.GetSpacing(), x.GetOrigin(), x.GetDirection()]) for x in (a, b))
-    return np.allclose(one, other) and np.array_equal(
-        SimpleITK.GetArrayViewFromImage(a), SimpleITK.GetArrayViewFromImage(b)
-    )
-
-
-def write_dataset_json(folder: Path, description: DatasetDescription, num_training_cases: int) -> None:
-    """Writes ``dataset.json`` with nnU-Net's own function, atomically."""
+def dataset_json(folder: Path, description: DatasetDescription, num_training_cases: int) -> dict[str, Any]:
+    """What nnU-Net's own function writes to ``dataset.json``."""
     with tempfile.TemporaryDirectory() as temporary:
         generate_dataset_json(
             temporary,
@@ -244,4 +216,4 @@ def write_dataset_json(folder: Path, description: DatasetDescription, num_traini
             description=description.description,
             converted_by="nnunet_pix2rep",
         )
-        write_json(read_json(Path(temporary) / "dataset.json"), folder / "dataset.json")
+        return read_json(Path(temporary) / "dataset.json")

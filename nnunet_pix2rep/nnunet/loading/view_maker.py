@@ -36,9 +36,10 @@ def build_view_maker(
         elastic_amplitudes=(views.elastic_coarse_amplitude, views.elastic_fine_amplitude),
         in_plane_only=in_plane_only,
     )
-    return ViewMaker(configuration.patch_size, ranges, views, points_per_patch(settings, configuration))
+    num_points = points_per_patch(settings.sampling.num_points, configuration.batch_size)
+    return ViewMaker(configuration.patch_size, ranges, views, num_points)
 
 
-def points_per_patch(settings: PretrainingConfig, configuration: ConfigurationManager) -> int:
-    """Each patch's share of the pixel pairs of a batch."""
-    return max(2, settings.sampling.num_points // configuration.batch_size)
+def points_per_patch(num_points: int, batch_size: int) -> int:
+    """Each patch's share of the pixel pairs of a batch; two at least, however few those are."""
+    return max(2, num_points // batch_size)

@@ -23,7 +23,7 @@ from nnunet_pix2rep.nnunet.data.dataset_folders import (
     raw_folder,
 )
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader
-from nnunet_pix2rep.nnunet.data.raw_dataset_writer import same_volume
+from nnunet_pix2rep.nnunet.data.volume_writer import same_volume
 from nnunet_pix2rep.nnunet.patients.patients import PATIENTS_FILE
 from nnunet_pix2rep.nnunet.unlabeled.add_patients import extend_patients
 from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, compare_geometry, read_reference
