@@ -145,8 +145,8 @@ def _free_folder(dataset_id: int, name: str) -> Path:
     if (folder / "dataset.json").is_file():
         raise UserError(
             f"{folder} exists already. Add scans to it with nnunet_pix2rep add_unlabeled -d {dataset_id} -i FOLDER, or "
-            "choose another ID with -d. Where patients.json takes each scan for a patient of its own, the same command "
-            "with FOLDER as before and --patient-regex REGEX corrects that."
+            "choose another ID with -d. Where patients.json takes each scan for a patient of its own, nnunet_pix2rep "
+            f"add_unlabeled -d {dataset_id} -i FOLDER --patient-regex REGEX, with FOLDER as before, corrects that."
         )
     labeled = [sub for sub in LABELED_FOLDERS if (folder / sub).is_dir() and any((folder / sub).iterdir())]
     if labeled:

@@ -87,6 +87,11 @@ def describe_source(patients: Mapping[str, Patient], patients_file: Path | None,
     return "case names: every case is taken as a patient of its own"
 
 
+def continues_name(case: str, patient: str) -> bool:
+    """Whether a case is named like a patient with something behind it: ``anna_2`` of ``anna``, but not ``annabel``."""
+    return case.startswith(patient) and len(case) > len(patient) and not case[len(patient)].isalnum()
+
+
 def cases_by_patient(patients: Mapping[str, Patient]) -> dict[str, list[str]]:
     """Turns case -> patient into name of the patient -> cases, both sorted."""
     cases = defaultdict(list)

@@ -9,7 +9,13 @@ from typing import Any
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_csv_rows
-from nnunet_pix2rep.nnunet.patients.patients import describe_source, find_patients_file, read_patients, read_records
+from nnunet_pix2rep.nnunet.patients.patients import (
+    continues_name,
+    describe_source,
+    find_patients_file,
+    read_patients,
+    read_records,
+)
 from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage
 
 Records = dict[str, dict[str, Any]]
@@ -40,24 +46,15 @@ def extend_patients(
         None instead of a content where no file is needed: without regex or table, in a dataset that has no such file.
 
     Raises:
-        UserError: the file is malformed, or a patient is not given, or another one than the file names already.
+        UserError: the file is malformed, or a patient is not given, or another one than the file names already, or
+            nothing is given and a new image is named like one of the file's patients.
     """
     file = find_patients_file(raw)
     records: Records = read_records(file) if file is not None else {}
     names = [image.name for image in images]
     if patient_regex is None and table is None:
-        patients = read_patients(set(names))
-        groups = {record["patient"]: record.get("group") for record in records.values()}
-        given = {
-            case: {"patient": patient.name, "group": groups.get(patient.name)} for case, patient in patients.items()
-        }
         is_kept = is_new or file is not None
-        by_id = _by_patient_id(images) if is_kept else {}
-        source = describe_source(patients, None, None)
-        if by_id:
-            dicom = f"PatientID of {len(by_id)} DICOM series: {len(set(by_id.values()))} patient(s)"
-            source = dicom if len(by_id) == len(images) else f"{dicom}; {source}"
-        given |= {case: {"patient": name, "group": None} for case, name in by_id.items()}
+        given, source = _by_default(images, records, by_id=_by_patient_id(images) if is_kept else {})
         return (given | records if is_kept else None), f"{source}; --patient-regex or --patients says otherwise"
     wanted = [*names, *(case for case in present if case not in records)]
     if patient_regex is not None:
@@ -70,6 +67,35 @@ def extend_patients(
         source = str(table)
     count = len({given[name]["patient"] for name in names})
     return _merge(records, given, source), f"{source}: {count} patient(s) in {len(names)} scan(s)"
+
+
+def _by_default(images: Sequence[FoundImage], records: Records, by_id: Mapping[str, str]) -> tuple[Records, str]:
+    """The records of new images where nobody has said whom they show, and where they are known from."""
+    patients = read_patients({image.name for image in images})
+    groups = {record["patient"]: record.get("group") for record in records.values()}
+    given = {case: {"patient": patient.name, "group": groups.get(patient.name)} for case, patient in patients.items()}
+    given |= {case: {"patient": name, "group": None} for case, name in by_id.items()}
+    _check_names(given, records)
+    sources = [f"PatientID of {len(by_id)} DICOM series: {len(set(by_id.values()))} patient(s)"] if by_id else []
+    by_name = {case: patient for case, patient in patients.items() if case not in by_id}
+    if by_name:
+        count = len({patient.name for patient in by_name.values()})
+        sources.append(f"{describe_source(patients, None, None)}: {count} patient(s) in {len(by_name)} scan(s)")
+    return given, "; ".join(sources)
+
+
+def _check_names(given: Records, records: Records) -> None:
+    """Refuses to take ``anna_3`` for a new patient where ``anna_1`` and ``anna_2`` are known to be of ``anna``."""
+    several = {record["patient"] for case, record in records.items() if record["patient"] != case}
+    unsure = [case for case, record in given.items() if case not in records and record["patient"] == case]
+    alike = [(case, name) for case in sorted(unsure) for name in sorted(several) if continues_name(case, name)]
+    if alike:
+        case, name = alike[0]
+        raise UserError(
+            f"{len({case for case, _ in alike})} new scan(s) are named like a patient of patients.json with something "
+            f"behind it: is {case} of {name}? Say whom they show with --patient-regex or --patients: else images of "
+            "validation patients may be pretrained on."
+        )
 
 
 def _by_patient_id(images: Sequence[FoundImage]) -> dict[str, str]:

@@ -12,7 +12,12 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER, labeled_cases, raw_folder
 from nnunet_pix2rep.nnunet.data.dataset_reader import sidecar_of
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
-from nnunet_pix2rep.nnunet.patients.patients import find_patients_file, read_patients, read_records
+from nnunet_pix2rep.nnunet.patients.patients import (
+    continues_name,
+    find_patients_file,
+    read_patients,
+    read_records,
+)
 from nnunet_pix2rep.nnunet.patients.split_files import known_patients
 from nnunet_pix2rep.nnunet.unlabeled.colors import TIFF_ENDINGS
 from nnunet_pix2rep.nnunet.unlabeled.pool import PoolImage
@@ -198,7 +203,7 @@ def _warnings(
     # a patient named like the case is what add_unlabeled writes where nothing is known
     by_default = {image.raw_case for image, patient in found if patient is not None and patient.name == image.raw_case}
     unsure = (unlisted | by_default) - set(labeled)
-    alike = sorted(case for case in unsure if any(_continues(case, name) for name in patients))
+    alike = sorted(case for case in unsure if any(continues_name(case, name) for name in patients))
     if alike:
         warnings.append(
             f"{len(alike)} case(s) bear the name of a labeled patient with something behind it, for instance "
@@ -220,7 +225,3 @@ def _warnings_of_equal_names(other: str, dataset: str, cases: Collection[str], p
         f'"{other}_{equal[0]}": {{"patient": "{by_name[equal[0]].name}"}}: else images of validation patients may be '
         "pretrained on."
     ]
-
-
-def _continues(case: str, name: str) -> bool:
-    return case.startswith(name) and len(case) > len(name) and not case[len(name)].isalnum()

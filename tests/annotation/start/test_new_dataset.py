@@ -94,7 +94,7 @@ def test_a_taken_id_is_refused_and_the_dataset_stays_as_it_is(root, scans):
 def test_patients_of_a_dataset_that_exists_are_corrected_by_the_command_that_the_refusal_names(root, scans):
     made = make(scans)
     assert read_json(made.folder / "patients.json")["anna_2"]["patient"] == "anna_2"
-    with pytest.raises(UserError, match=r"add_unlabeled -d 950 -i FOLDER.* --patient-regex REGEX corrects that"):
+    with pytest.raises(UserError, match=r"add_unlabeled -d 950 -i FOLDER --patient-regex REGEX, .* corrects that"):
         make(scans, patient_regex=r"([a-z]+)_?\d*")
     report = add_unlabeled(950, scans, patient_regex=r"([a-z]+)_?\d*")
     assert (report.added, len(report.present)) == ({}, 4)

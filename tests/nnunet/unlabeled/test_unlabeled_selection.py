@@ -168,7 +168,12 @@ def test_names_like_those_of_labeled_patients_are_warned_of_also_where_add_unlab
     write_json({f"case_0{number}": {"patient": f"P{number}"} for number in range(5)}, raw / "patients.json")
     for seed, name in enumerate(("P4_second", "somebody")):
         write(volume(61 + seed), tmp_path / "new" / f"{name}.nii.gz")
-    add_unlabeled(DATASET, tmp_path / "new")
+    with pytest.raises(UserError, match="is P4_second of P4"):
+        add_unlabeled(DATASET, tmp_path / "new")
+    assert not (raw / "imagesUn").exists()
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient\nP4_second,P4_second\nsomebody,somebody\n")
+    add_unlabeled(DATASET, tmp_path / "new", patients_table=table)
     (warning,) = run().selection.warnings
     assert "1 case(s) bear the name of a labeled patient with something behind it, for instance P4_second" in warning
     records = read_json(raw / "patients.json")
