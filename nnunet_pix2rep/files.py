@@ -77,7 +77,8 @@ def _errors_name(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # a message of a library, which says more than a number
             raise
-        if error.filename is None or Path(os.fsdecode(error.filename)).parent == path.parent:
+        # mkstemp's names are absolute and without "..", whatever path is
+        if error.filename is None or Path(os.fsdecode(error.filename)).parent.resolve() == path.parent.resolve():
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
@@ -108,10 +109,38 @@ def require_writable(path: str | os.PathLike) -> None:
         raise OSError(number, os.strerror(number), str(place))
 
 
+def check_target(target: Path, overwrite: bool, example: str, source: Path | None = None) -> Path:
+    """Checks the file that a command is to write, before work of hours is done.
+
+    Args:
+        target: What the option ``-o`` names.
+        overwrite: Whether an existing file may be replaced.
+        example: A name for such a file, for the message.
+        source: A file that must not be overwritten.
+
+    Returns:
+        The file to write: with a symbolic link the one that it leads to. :func:`atomic_path` would put a file in the
+        place of the link, and whoever reads the other file would go on with an old one.
+
+    Raises:
+        UserError: a file would be overwritten unasked, or the source itself, or the target is a folder.
+    """
+    if target.is_dir():
+        raise UserError(f"-o {target} is a folder. Name a file, such as {target / example}.")
+    if source is not None and target.exists() and source.exists() and target.samefile(source):
+        raise UserError(f"-o {target} is the source itself. Name another file.")
+    if target.exists() and not overwrite:
+        raise UserError(f"{target} exists. Choose another name with -o, or replace it with --overwrite.")
+    return target.resolve() if target.is_symlink() else target
+
+
 def describe_os_error(error: OSError) -> str | None:
-    """One sentence about an error that the user can correct, with the path; None for other errors."""
-    if error.errno not in _REASONS or error.filename is None:
+    """One sentence about an error that the user can correct, with the path if it is known; None for other errors."""
+    if error.errno not in _REASONS:
         return None
+    if error.filename is None:  # of a stream, or of a library's temporary file
+        is_full = _REASONS[error.errno] == _FULL
+        return _FULL.format(path="the output or for a temporary file") if is_full else None
     path = Path(os.fsdecode(error.filename))
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         in_the_way = [part for part in (*reversed(path.parents), path) if part.exists() and not part.is_dir()]

@@ -9,7 +9,9 @@ from nnunet_pix2rep.config import FinetuningConfig, Pix2RepConfig, parse_setting
 from nnunet_pix2rep.config.fields import parts_of
 from nnunet_pix2rep.config.flat_names import NEW_NAMES
 from nnunet_pix2rep.config.merge import listed
+from nnunet_pix2rep.config.seeds import MAX_SEED
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.random_state import global_seed
 
 PARTS = dict(parts_of(Pix2RepConfig))
 SETTINGS = [(part, item) for part, cls in PARTS.items() for item in dataclasses.fields(cls) if item.metadata]
@@ -100,6 +102,14 @@ def test_the_range_of_a_setting_that_may_be_null_says_so():
 def test_a_fraction_is_no_number_of_epochs():
     with pytest.raises(UserError, match="an integer of at least 1"):
         read("pretraining", "num_epochs", 2.5)
+
+
+@pytest.mark.parametrize(("part", "item"), [(part, item) for part, item in SETTINGS if "seed" in item.name])
+def test_a_seed_is_one_that_all_generators_take(part, item):
+    with pytest.raises(UserError, match=f"{part}.{item.name}.* an integer from 0 to {MAX_SEED}, but is 9{{23}}"):
+        Pix2RepConfig().with_settings([f"{part}.{item.name}={'9' * 23}"])
+    with global_seed(read(part, item.name, MAX_SEED)):
+        pass
 
 
 def test_numbers_take_the_type_of_the_setting():

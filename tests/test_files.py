@@ -2,12 +2,20 @@ import errno
 import os
 import shutil
 import stat
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import atomic_path, describe_os_error, read_csv_rows, read_json, write_json
+from nnunet_pix2rep.files import (
+    atomic_path,
+    check_target,
+    describe_os_error,
+    read_csv_rows,
+    read_json,
+    write_json,
+)
 
 
 def test_a_block_that_ends_well_replaces_the_file(tmp_path):
@@ -117,6 +125,60 @@ def test_a_full_disk_names_the_file_and_leaves_none(tmp_path, monkeypatch, error
         fail()
     assert describe_os_error(raised.value) == f"There is no space left for {path}. Make room, or write to another disk."
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["result.json", "./result.json", "../here/result.json"])
+def test_an_error_names_the_file_as_it_was_given(tmp_path, monkeypatch, name):
+    """The temporary file beside it has an absolute name."""
+    (tmp_path / "here" / "result.json").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(OSError) as raised:  # IsADirectoryError, on Windows PermissionError
+        write_json({}, name)
+    assert raised.value.filename == str(Path(name))
+    assert [path.name for path in Path.cwd().iterdir()] == ["result.json"]
+
+
+def test_a_full_disk_is_described_where_the_file_has_no_name():
+    message = describe_os_error(OSError(errno.ENOSPC, "No space left on device"))
+    assert message == (
+        "There is no space left for the output or for a temporary file. Make room, or write to another disk."
+    )
+    assert describe_os_error(OSError(errno.EACCES, "Permission denied")) is None
+
+
+def test_a_target_is_a_new_file_or_one_that_may_be_replaced(tmp_path):
+    target = tmp_path / "weights.pth"
+    assert check_target(target, False, "weights.pth", source=tmp_path / "missing.pth") == target
+    target.touch()
+    with pytest.raises(UserError, match=r"weights\.pth exists\..*--overwrite"):
+        check_target(target, False, "weights.pth")
+    assert check_target(target, True, "weights.pth") == target
+    with pytest.raises(UserError, match="the source itself"):
+        check_target(target, True, "weights.pth", source=target)
+    with pytest.raises(UserError, match=r"is a folder\. Name a file, such as .*weights\.pth"):
+        check_target(tmp_path, True, "weights.pth")
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_target_that_is_a_link_means_the_file_that_it_leads_to(tmp_path, exists):
+    file, link = tmp_path / "store" / "weights.pth", tmp_path / "link.pth"
+    if exists:
+        write_json("old", file)
+    link.symlink_to(Path("store") / "weights.pth")
+    write_json("new", check_target(link, True, "weights.pth"))
+    assert link.is_symlink()
+    assert read_json(file) == "new"
+
+
+def test_a_link_in_a_dataset_never_leads_to_the_original(tmp_path):
+    """Datasets are made of links to the user's files: what replaces a link must not be written through it."""
+    original = tmp_path / "original.json"
+    write_json("the user's", original)
+    link = tmp_path / "link.json"
+    link.symlink_to(original)
+    write_json("ours", link)
+    assert read_json(original) == "the user's"
+    assert not link.is_symlink()
 
 
 def test_an_error_that_is_not_about_the_place_is_not_described(tmp_path):

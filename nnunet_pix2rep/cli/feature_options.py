@@ -41,12 +41,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_model(arguments: argparse.Namespace) -> FeatureModel:
     """Loads the checkpoint of the arguments."""
+    from nnunet_pix2rep.config.seeds import check_seed
     from nnunet_pix2rep.devices import choose_device
-    from nnunet_pix2rep.errors import UserError
     from nnunet_pix2rep.nnunet.features.model import load_feature_model
 
-    if arguments.seed < 0:
-        raise UserError(f"--seed must not be negative, but is {arguments.seed}.")
+    check_seed(arguments.seed)
     return load_feature_model(arguments.checkpoint, arguments.features, choose_device(arguments.device))
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import keyword
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from nnunet_pix2rep import __version__
 
@@ -102,15 +104,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = build_parser().parse_args(argv)
         command += f" {arguments.subcommand}"
-        return arguments.run(arguments)
+        exit_code = arguments.run(arguments)
+        if sys.stdout is not None:  # Python has none where it is closed
+            sys.stdout.flush()  # at exit a full disk could not be told of
+        return exit_code
     except UserError as error:
         message: str | None = str(error)
     except OSError as error:
         message = describe_os_error(error)
         if message is None:
             raise
+        _drop_output()
     print(f"{command}: error: {message}", file=sys.stderr)
     return 1
+
+
+def _drop_output() -> None:
+    """Sends what cannot be printed to nowhere: Python would try again at exit, and report a second error."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from nnunet_pix2rep.config.fields import setting
 from nnunet_pix2rep.config.input_channels import input_channels_setting
+from nnunet_pix2rep.config.seeds import MAX_SEED
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class PretrainingConfig:
     picture_every: int = setting(
         10, "epochs between two pictures of the features (features_epoch_0010.png, ...); 0: none", "ours", 0
     )
-    seed: int = setting(0, "seed of views, sampled pixels and initial weights", "ours", 0)
+    seed: int = setting(0, "seed of views, sampled pixels and initial weights", "ours", 0, MAX_SEED)
     other_input_channels: str = input_channels_setting()
 
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cached_property
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from nnunet_pix2rep.config import Pix2RepConfig, PretrainingConfig
+from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_folders import preprocessed_folder
 from nnunet_pix2rep.nnunet.environment import environment
@@ -55,9 +55,9 @@ class Bench:
         self.root = root
         self.dataset = _prepare(settings, root, stack)
 
-    def _config(self, dataset: PlannedDataset) -> PretrainingConfig:
+    def _config(self, dataset: PlannedDataset) -> Pix2RepConfig:
         block = dataset.plans({})["configurations"][dataset.configuration]["pix2rep"]
-        return Pix2RepConfig.from_block(block, dataset.plans_name).with_settings(self.settings.settings).pretraining
+        return Pix2RepConfig.from_block(block, dataset.plans_name).with_settings(self.settings.settings)
 
     @cached_property
     def pretrained(self) -> dict[str, PlannedDataset]:
@@ -72,17 +72,23 @@ class Bench:
         settings, device, timer, dataset = self.settings, self.device, self.timer, self.dataset
         if part in PRETRAININGS:
             return self._measure_pretrainings(part, keep_rows)
-        config = self._config(dataset)
+        whole_config = self._config(dataset)
+        config, pretraining = whole_config.pretraining, asdict(whole_config.pretraining)
         if part == "step_overhead":
             return measure_step_overhead(
-                dataset, settings.repetitions, device=device, settings=asdict(config), timer=timer
+                dataset, settings.repetitions, device=device, settings=pretraining, timer=timer
             )
         if part == "loader":
-            return measure_loader(dataset, settings.repetitions, settings.num_batches, device)
+            return measure_loader(
+                dataset, settings.repetitions, settings.num_batches, device=device, settings=pretraining
+            )
         if part == "fine_tuning":
-            return measure_fine_tuning(dataset, settings.repetitions, settings.num_batches, device)
+            finetuning = asdict(whole_config.finetuning)
+            return measure_fine_tuning(
+                dataset, settings.repetitions, settings.num_batches, device=device, settings=finetuning
+            )
         if part == "head_and_loss":
-            shapes, batch_size = map_shapes(dataset, device)
+            shapes, batch_size = map_shapes(dataset, device, pretraining)
             return measure_head_and_loss(
                 shapes, batch_size, config=config, repetitions=settings.repetitions, device=device, timer=timer
             )
@@ -118,7 +124,7 @@ class Bench:
         return measure_pretraining(
             name,
             dataset,
-            asdict(self._config(dataset)),
+            asdict(self._config(dataset).pretraining),
             repetitions=self.settings.repetitions,
             num_batches=self.settings.num_batches,
             timer=self.timer,
@@ -145,9 +151,20 @@ def _prepare(settings: SpeedSettings, root: Path, stack: ExitStack) -> PlannedDa
     return dataset
 
 
-def map_shapes(dataset: PlannedDataset, device: torch.device) -> tuple[dict[str, MapShapes], int]:
-    """Shapes of the planned network's feature maps, and of one narrow map; and the batch size of ``head_and_loss``."""
-    trainer = make_trainer(PRETRAINERS["barlow_twins"], dataset, device)
+def map_shapes(
+    dataset: PlannedDataset, device: torch.device, settings: Mapping[str, Any]
+) -> tuple[dict[str, MapShapes], int]:
+    """Shapes of the feature maps to measure, and the batch size of ``head_and_loss``.
+
+    Args:
+        dataset: What to measure on.
+        device: Where to compute.
+        settings: Of the pretraining, over those of the plans; they say which feature maps are compared.
+
+    Returns:
+        One narrow map, and under the name of the choice the maps of the planned network; and the batch size.
+    """
+    trainer = make_trainer(PRETRAINERS["barlow_twins"], dataset, device, pretraining=settings)
     planned_patch = [int(width) for width in trainer.configuration_manager.patch_size]
     is_2d = len(planned_patch) == 2
     largest = LARGEST_PATCH if is_2d else LARGEST_PATCH_3D
@@ -159,9 +176,8 @@ def map_shapes(dataset: PlannedDataset, device: torch.device) -> tuple[dict[str,
     ]
     with torch.no_grad():
         maps = trainer.embedder.feature_network(torch.zeros(1, trainer.num_input_channels, *patch, device=device))
-    hypercolumn = [tuple(feature_map.shape[1:]) for feature_map in maps]
     shapes: dict[str, MapShapes] = {
         f"one map of {NARROW_CHANNELS} channels": [(NARROW_CHANNELS, *patch)],
-        "hypercolumn": hypercolumn,
+        trainer.config.pretraining.sampling.features: [tuple(feature_map.shape[1:]) for feature_map in maps],
     }
     return shapes, min(trainer.batch_size, LARGEST_BATCH if is_2d else LARGEST_BATCH_3D)

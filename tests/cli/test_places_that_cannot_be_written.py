@@ -228,6 +228,18 @@ def test_a_disk_that_takes_nothing(name, number, words, place, capsys, monkeypat
     }
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("name", ["settings", "trainers"])
+def test_an_output_that_goes_to_a_full_disk_is_one_sentence(name):
+    """A long output, which fails while it is printed, and a short one, which fails at the end."""
+    command = [sys.executable, "-m", "nnunet_pix2rep.cli.main", name]
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert process.returncode == 1
+    (line,) = process.stderr.splitlines()
+    assert line.startswith(f"nnunet_pix2rep {name}: error: There is no space left for the output")
+
+
 def test_errors_that_are_no_fault_of_the_user_keep_their_traceback(place, monkeypatch):
     def fail(_path):
         raise OSError(errno.EINVAL, "Invalid argument", "x")

@@ -8,11 +8,13 @@ import torch
 from nnunetv2.training.logging import nnunet_logger
 
 from nnunet_pix2rep.cli.measure import speed as command
+from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.environment import WANDB_SWITCH, environment
 from nnunet_pix2rep.nnunet.plans.plans_file import resolve_configuration
 from nnunet_pix2rep.speed import bench, run
 from nnunet_pix2rep.speed.bench import map_shapes
+from nnunet_pix2rep.speed.measurements import loops, pretraining, step
 from nnunet_pix2rep.speed.run import run_speed
 from nnunet_pix2rep.speed.settings import PARTS, RATIOS, SpeedSettings
 from nnunet_pix2rep.speed.subjects.dataset import make_synthetic_dataset, nnunet_folders
@@ -51,13 +53,18 @@ def test_settings_are_added_to_the_plans(synthetic):
 
 
 def test_the_maps_are_those_of_the_planned_network(synthetic):
-    shapes, batch_size = map_shapes(synthetic, CPU)
+    shapes, batch_size = map_shapes(synthetic, CPU, {})
     assert batch_size == 8
     assert shapes["one map of 32 channels"] == [(32, 32, 32)]
     channels = [shape[0] for shape in shapes["hypercolumn"]]
     assert channels[-1] == 16
     assert channels == sorted(channels, reverse=True)
     assert shapes["hypercolumn"][-1] == (16, 32, 32)
+
+
+def test_the_maps_are_those_that_the_settings_choose(synthetic):
+    shapes, _ = map_shapes(synthetic, CPU, {"sampling": {"features": "last_stage"}})
+    assert shapes == {"one map of 32 channels": [(32, 32, 32)], "last_stage": [(16, 32, 32)]}
 
 
 def test_trainers_leave_the_threads_that_the_command_has_set(synthetic, monkeypatch):
@@ -135,6 +142,36 @@ def test_a_pretraining_that_does_not_fit_is_left_out_with_the_reason(made_up_pre
     assert results["left_out"] == ["pretraining, 2d (the GPU's memory is too small for it)"]
     assert lines[0] == f"Left out: {results['left_out'][0]}"
     assert lines[1] == results["views_on_gpu"]["rule"]
+
+
+class MeasuredError(Exception):
+    """Ends a measurement at its first trainer or loss; holds the settings of what was to be measured."""
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_is_measured_with_the_settings(made_up_pretrainings, monkeypatch, part):
+    changed = ("pretraining.sampling.features=last_stage", "pretraining.views.elastic_probability=0")
+    settings = SpeedSettings(width=32, parts=(part,), settings=(*changed, "finetuning.trainable=heads"))
+
+    def stop(_trainer_class, dataset, _device, **given):
+        block = dataset.plans(given)["configurations"][dataset.configuration]["pix2rep"]
+        raise MeasuredError(Pix2RepConfig.from_block(block, "plans"))
+
+    def stop_without_trainer(*_arguments, config, **_options):
+        raise MeasuredError(Pix2RepConfig(pretraining=config))
+
+    monkeypatch.setattr(bench, "measure_pretraining", pretraining.measure_pretraining)  # not the made-up one
+    monkeypatch.setattr(bench, "measure_scaling", stop_without_trainer)
+    for module in (bench, loops, pretraining, step):
+        monkeypatch.setattr(module, "make_trainer", stop)
+    with pytest.raises(MeasuredError) as measured:
+        run_speed(settings)
+    (config,) = measured.value.args
+    if part == "fine_tuning":
+        assert config.finetuning.trainable == "heads"
+    else:
+        assert config.pretraining.sampling.features == "last_stage"
+        assert config.pretraining.views.elastic_probability == 0
 
 
 @pytest.mark.parametrize(

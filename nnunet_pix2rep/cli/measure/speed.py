@@ -86,26 +86,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measures, prints the ratios and writes the file."""
     from nnunet_pix2rep.errors import UserError
+    from nnunet_pix2rep.files import check_target, require_writable, write_json
 
     start = time.monotonic()
-    if arguments.o.exists() and not arguments.overwrite:
-        raise UserError(f"{arguments.o} exists. Choose another file with -o, or replace it with --overwrite.")
+    target = check_target(arguments.o, arguments.overwrite, "speed.json")
+    require_writable(target)
     if arguments.tiny and not arguments.synthetic:
         raise UserError("--tiny is for --synthetic: the images of -d are as large as they are.")
     import torch
 
-    from nnunet_pix2rep.files import require_writable, write_json
     from nnunet_pix2rep.speed.run import run_speed
 
-    require_writable(arguments.o)
     earlier_threads = torch.get_num_threads()
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     try:
-        results = run_speed(_settings(arguments), start=start, keep=lambda found: write_json(found, arguments.o))
+        results = run_speed(_settings(arguments), start=start, keep=lambda found: write_json(found, target))
     finally:
         torch.set_num_threads(earlier_threads)
-    write_json(results, arguments.o)
+    write_json(results, target)
     print(f"Wrote {arguments.o}")
     return 0
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import check_target
 from nnunet_pix2rep.nnunet.checkpoints.files import (
     RECORD_KEY,
     SEGMENTATION_KEY_PART,
@@ -20,6 +21,7 @@ from nnunet_pix2rep.nnunet.checkpoints.transfer import transfer_weights
 from nnunet_pix2rep.nnunet.networks.planned_network import INIT_ARGS, PlannedNetwork
 
 FORMATS = ("nnunet", "nnssl")
+EXAMPLE = "weights.pth"
 _ONLY_FOR_CONTINUING = ("projection_head", "random_state")
 # as nnU-Net's pretrainedTrainer.py prints them (main branch): a list of what was used and its papers
 CITATIONS = [
@@ -46,7 +48,7 @@ def export_checkpoint(source: Path, file_format: str, target: Path, overwrite: b
         source: A checkpoint of a pretraining, or of any training of nnU-Net's.
         file_format: ``nnunet``: the whole network but its segmentation layers, for ``-pretrained_weights``; or
             ``nnssl``: encoder and stem with an ``nnssl_adaptation_plan``, 3D only.
-        target: The new file.
+        target: The new file; with a symbolic link the one that it leads to.
         overwrite: Whether an existing file may be replaced.
 
     Returns:
@@ -58,7 +60,7 @@ def export_checkpoint(source: Path, file_format: str, target: Path, overwrite: b
     """
     if file_format not in FORMATS:
         raise UserError(f"There is no format {file_format!r}. Choose one of: {', '.join(FORMATS)}.")
-    check_target(target, source, overwrite)
+    target = check_target(target, overwrite, EXAMPLE, source)
     checkpoint = load_checkpoint_file(source)
     planned = PlannedNetwork.of_checkpoint(checkpoint, source)
     network = _network_of(checkpoint, planned, source)
@@ -86,16 +88,6 @@ def encoder_weights(network: nn.Module) -> dict[str, torch.Tensor]:
     """The weights below the network's ``key_to_encoder`` and ``key_to_stem``."""
     parts = (f"{network.key_to_encoder}.", f"{network.key_to_stem}.")
     return {key: value for key, value in network.state_dict().items() if key.startswith(parts)}
-
-
-def check_target(target: Path, source: Path, overwrite: bool) -> None:
-    """Raises UserError where a file would be overwritten unasked, or the source itself."""
-    if target.is_dir():
-        raise UserError(f"-o {target} is a folder. Name a file, such as {target / 'weights.pth'}.")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UserError(f"-o {target} is the source itself. Name another file.")
-    if target.exists() and not overwrite:
-        raise UserError(f"{target} exists. Choose another name with -o, or replace it with --overwrite.")
 
 
 def _network_of(checkpoint: dict[str, Any], planned: PlannedNetwork, source: Path) -> nn.Module:

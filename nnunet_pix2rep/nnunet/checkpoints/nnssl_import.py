@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.checkpoints.export import check_target, encoder_weights, transferable_weights
+from nnunet_pix2rep.files import check_target, read_json
+from nnunet_pix2rep.nnunet.checkpoints.export import EXAMPLE, encoder_weights, transferable_weights
 from nnunet_pix2rep.nnunet.checkpoints.files import (
     FORMAT_VERSION,
     RECORD_KEY,
@@ -66,14 +66,14 @@ def import_encoder(
         dataset_name_or_id: nnU-Net's dataset, by name or number.
         configuration: Such as ``3d_fullres``.
         plans_name: The plans.
-        target: The new file.
+        target: The new file; with a symbolic link the one that it leads to.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
         UserError: the checkpoint is damaged or none of nnssl's, no weight of it fits, dataset, plans or configuration
             are missing, or the target exists.
     """
-    check_target(target, source, overwrite)
+    target = check_target(target, overwrite, EXAMPLE, source)
     checkpoint = load_checkpoint_file(source)
     keys = _read_keys(checkpoint, source)
     folder = preprocessed_folder(dataset_name_or_id)

@@ -26,6 +26,7 @@ from typing import Literal
 import numpy as np
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
+from nnunet_pix2rep.config.seeds import check_seed
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.patients.named_patients import (
     TRAIN_OPTION,
@@ -102,7 +103,7 @@ def few_shot_splits(
         UserError: there are too few patients, an argument is out of its range, or a name is not known.
     """
     numbers = _check_shots(shots, seeds)
-    _check_seed(seed)
+    check_seed(seed)
     groups, known = patients_by_group(patients), cases_by_patient(patients)
     named = () if train_patients is None else check_named(train_patients, known, TRAIN_OPTION)
     if isinstance(validation, (int, float)):
@@ -136,7 +137,7 @@ def cross_validation_splits(
         UserError: there are fewer patients than folds, or fewer than two folds.
     """
     cases = cases_by_patient(patients)
-    _check_seed(seed)
+    check_seed(seed)
     if not 2 <= num_folds <= len(cases):
         raise UserError(
             f"--cross-validation must be from 2 to the number of patients, {len(cases)}, but is {num_folds}."
@@ -189,11 +190,6 @@ def _without(groups: Mapping[str, list[str]], names: Sequence[str]) -> dict[str,
     """The groups without these patients; a group that has no others is left out."""
     kept = {group: [name for name in members if name not in names] for group, members in groups.items()}
     return {group: members for group, members in kept.items() if members}
-
-
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**32:
-        raise UserError(f"--seed must be from 0 to {2**32 - 1}, but is {seed}.")
 
 
 def _draw_validation(groups: Mapping[str, list[str]], validation: int | float, seed: int, num_left: int) -> list[str]:

@@ -12,6 +12,7 @@ from nnunet_pix2rep.config import PretrainingConfig
 from nnunet_pix2rep.losses.barlow_twins import BarlowTwinsLoss
 from nnunet_pix2rep.losses.info_nce import InfoNCELoss
 from nnunet_pix2rep.losses.pairs import PairLoss
+from nnunet_pix2rep.nnunet.loading.view_maker import points_per_patch
 from nnunet_pix2rep.projection_head import ProjectionHead
 from nnunet_pix2rep.speed.measurements.paths import dense_path, draw_pairs, sampled_path
 from nnunet_pix2rep.speed.timing.measure import alternate, fit_exponent, median_ratio, medians, peak_memory
@@ -46,7 +47,7 @@ def make_paths(
     Args:
         map_shapes: (C_i, *S_i) of every feature map, the last one of the size of the image.
         batch_size: Number B of images.
-        num_points: Pixel pairs of the batch.
+        num_points: Pixel pairs of the batch, shared by its images as in a training.
         loss: The loss.
         config: Sizes of the head.
         device: Where to compute.
@@ -56,7 +57,7 @@ def make_paths(
     maps = [feature_map.to(device).requires_grad_() for feature_map in maps]
     channels = sum(shape[0] for shape in map_shapes)
     head = ProjectionHead(channels, config.head.hidden_channels, config.head.channels).to(device)
-    pairs = draw_pairs(batch_size, map_shapes[-1][1:], num_points // batch_size).to(device)
+    pairs = draw_pairs(batch_size, map_shapes[-1][1:], points_per_patch(num_points, batch_size)).to(device)
     points = pairs.points()
 
     def run(path: Callable[..., torch.Tensor], pixels: Any) -> None:
@@ -100,7 +101,7 @@ def measure_head_and_loss(
                     "channels": sum(shape[0] for shape in shapes),
                     "patch": list(shapes[-1][1:]),
                     "batch_size": batch_size,
-                    "pixel_pairs": config.sampling.num_points,
+                    "pixel_pairs": batch_size * points_per_patch(config.sampling.num_points, batch_size),
                     "seconds": medians(seconds),
                     "peak_bytes": memory,
                     "speed_up": median_ratio(seconds["dense"], seconds["sampled"]),

@@ -6,6 +6,7 @@ epoch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,15 +25,24 @@ from nnunet_pix2rep.speed.timing.measure import alternate, median_ratio, medians
 from nnunet_pix2rep.speed.timing.timer import HostTimer
 
 
-def measure_loader(dataset: PlannedDataset, repetitions: int, num_batches: int, device: torch.device) -> dict[str, Any]:
+def measure_loader(
+    dataset: PlannedDataset, repetitions: int, num_batches: int, device: torch.device, settings: Mapping[str, Any]
+) -> dict[str, Any]:
     """Views per second of our loader against those of nnU-Net's augmented training loader, with as many workers.
 
     Each repetition starts the workers of one loader, takes what they had cached and then times batches, so that the two
     never run at the same time. One view of ours is half of a pair; one of nnU-Net's is a patch with its segmentation.
     The number of workers is nnU-Net's (``nnUNet_n_proc_DA``).
+
+    Args:
+        dataset: What to measure on.
+        repetitions: How often each loader is started.
+        num_batches: Batches that are timed.
+        device: Where to compute.
+        settings: Of the pretraining, over those of the plans.
     """
     trainers = {
-        "pix2rep": make_trainer(PRETRAINERS["barlow_twins"], dataset, device),
+        "pix2rep": make_trainer(PRETRAINERS["barlow_twins"], dataset, device, pretraining=settings),
         "nnunet": make_trainer(nnUNetTrainer, dataset, device),
     }
     rates: dict[str, list[float]] = {name: [] for name in trainers}
@@ -76,21 +86,24 @@ def _seconds_of_batches(trainer: nnUNetTrainer, num_batches: int) -> float:
 
 
 def measure_fine_tuning(
-    dataset: PlannedDataset, repetitions: int, num_iterations: int, device: torch.device
+    dataset: PlannedDataset, repetitions: int, num_iterations: int, device: torch.device, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """An epoch of our fine-tuning trainer against one of the stock trainer, both with all weights training.
+    """An epoch of our fine-tuning trainer against one of the stock trainer.
+
+    With the default settings all weights train in both: the epochs at the start in which the segmentation layers train
+    alone are left out, whatever the settings.
 
     Args:
         dataset: What to measure on.
         repetitions: Timed epochs of each.
         num_iterations: Training steps of an epoch; a fifth as many validation steps, as in nnU-Net.
         device: Where to compute.
+        settings: Of the fine-tuning, over those of the plans.
     """
+    # With the backbone at rest an epoch would be shorter.
+    finetuning = {**settings, "head_first_fraction": 0.0, "num_epochs": 1000}
     trainers = {
-        # With the backbone at rest an epoch would be shorter.
-        "pix2rep": make_trainer(
-            FinetuneFromScratch, dataset, device, finetuning={"head_first_fraction": 0.0, "num_epochs": 1000}
-        ),
+        "pix2rep": make_trainer(FinetuneFromScratch, dataset, device, finetuning=finetuning),
         "nnunet": make_trainer(nnUNetTrainer, dataset, device),
     }
     with quiet():

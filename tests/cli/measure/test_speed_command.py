@@ -39,6 +39,12 @@ def test_an_existing_file_is_kept(tmp_path, capsys):
     assert file.read_text() == "mine"
 
 
+def test_a_folder_is_refused_before_anything_is_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("nnunet_pix2rep.speed.run.run_speed", lambda *_arguments, **_options: pytest.fail("measured"))
+    assert main(["speed", "--synthetic", "-o", str(tmp_path), "--overwrite"]) == 1
+    assert f"Name a file, such as {tmp_path / 'speed.json'}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options", [[], ["-d", "1", "--synthetic"], ["--synthetic", "--repetitions", "0"], ["--synthetic", "--only", "all"]]
 )

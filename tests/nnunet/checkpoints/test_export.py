@@ -124,6 +124,15 @@ def test_a_file_is_only_overwritten_when_asked_for(pretrained_checkpoint, tmp_pa
         export_checkpoint(target, "nnunet", target, overwrite=True)
 
 
+def test_a_link_is_written_through(pretrained_checkpoint, tmp_path):
+    file, link = tmp_path / "weights.pth", tmp_path / "link.pth"
+    file.write_text("old")
+    link.symlink_to(file)
+    export_checkpoint(pretrained_checkpoint, "nnunet", link, overwrite=True)
+    assert link.is_symlink()
+    assert "network_weights" in load_checkpoint_file(file)
+
+
 def test_a_checkpoint_without_plans_is_refused(pretrained_checkpoint, tmp_path):
     save_checkpoint_file({"network_weights": {}}, tmp_path / "bare.pth")
     with pytest.raises(UserError, match="init_args"):

@@ -34,6 +34,12 @@ def test_the_sampled_path_takes_less_memory_than_the_dense_one():
         assert result["speed_up"] > 0
 
 
+def test_fewer_pixel_pairs_than_images_are_two_for_each_as_in_a_training():
+    few = replace(SMALL, sampling=SamplingConfig(num_points=2))
+    results = measure_head_and_loss({"last_stage": [(4, 8, 8)]}, 3, few, 1, CPU, HostTimer(CPU))
+    assert [result["pixel_pairs"] for result in results] == [6, 6, 6]
+
+
 @pytest.fixture(scope="module")
 def scaling():
     config = replace(SMALL, head=HeadConfig(8, 32), info_nce=InfoNCEConfig(negatives=14, chunk_size=256))

@@ -112,7 +112,9 @@ class Pix2RepPretrainTrainer(PretrainTrainer):
     def find_warnings(self) -> list[PretrainingWarning]:
         """Warnings of collapse and of shortcuts so far, by what is logged."""
         settings = self.config.pretraining
-        pairs_per_batch = self.batch_size * points_per_patch(settings.sampling.num_points, self.configuration_manager.batch_size)
+        pairs_per_batch = self.batch_size * points_per_patch(
+            settings.sampling.num_points, self.configuration_manager.batch_size
+        )
         return find_warnings(self.logger.get_checkpoint(), self.num_epochs, min(MAX_ROWS, pairs_per_batch), settings)
 
     def plot_features(self) -> None:
