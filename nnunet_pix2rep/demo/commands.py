@@ -91,7 +91,7 @@ def _data(folders: DemoFolders, settings: DemoSettings) -> Stage:
         source += ("-i", str(settings.data))
     hide = _own("hide_labels", folders, "--test", str(settings.num_test), "--seed", seed)
     title += f"; test patients: {settings.num_test}"
-    return Stage("data", title, (source, hide), nnunet_environment(folders.source))
+    return Stage("data", title, (source, hide), nnunet_environment(folders.source), output=folders.source)
 
 
 def _dataset(folders: DemoFolders, settings: DemoSettings, environment: Mapping[str, str]) -> list[Stage]:
@@ -106,8 +106,9 @@ def _dataset(folders: DemoFolders, settings: DemoSettings, environment: Mapping[
     compact += ("--set", *settings.plan_settings, f"pretraining.seed={settings.seed}")
     preprocess: Command = ("nnunet_pix2rep", "preprocess_unlabeled", "-d", number, "-p", PLANS, "-c", CONFIGURATION)
     preprocess += ("-np", "1")
+    made = folders.output / "nnUNet_raw" / folders.dataset
     return [
-        Stage("dataset", "A dataset of scans without labels", (new,), environment),
+        Stage("dataset", "A dataset of scans without labels", (new,), environment, output=made),
         Stage("plan", "Plans with a compact network; preprocessing", (plan, compact, preprocess), environment),
     ]
 

@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nnunet_pix2rep.benchmark.execution.in_process.worker import NnunetWorker
 from nnunet_pix2rep.demo.commands import demo_stages
+from nnunet_pix2rep.demo.only_demo import only_demo
 from nnunet_pix2rep.demo.report import FIGURE_FILE, RESULTS_FILE
 from nnunet_pix2rep.demo.results import format_results
 from nnunet_pix2rep.demo.settings import DemoFolders, DemoSettings
@@ -33,7 +35,7 @@ def run_demo(output: Path, settings: DemoSettings | None = None) -> dict[str, An
         The content of ``summary.json``.
 
     Raises:
-        UserError: the data or the output folder is not fit, or a command failed.
+        UserError: the data or the output folder is not fit, another demo works in that folder, or a command failed.
     """
     settings = settings or DemoSettings()
     if settings.data is not None and not settings.data.is_dir():
@@ -41,11 +43,17 @@ def run_demo(output: Path, settings: DemoSettings | None = None) -> dict[str, An
             f"{settings.data} is not a folder. --data takes a Sunnybrook folder with Images/ and Labels/ in it."
         )
     output = output.resolve()
-    folder = StageFolder(output, settings.to_record())
-    folders = DemoFolders(output, settings.dataset)
-    print(f"Everything is written to {output}")
-    with _one_process() as runner:
-        folder.run(demo_stages(folders, settings), runner)
+    with only_demo(output) as lock:
+        folder = StageFolder(output, settings.to_record())
+        print(f"Everything is written to {output}")
+        with _one_process(lock) as runner:
+            folder.run(demo_stages(DemoFolders(output, settings.dataset), settings), runner)
+        return _summarize(folder, settings)
+
+
+def _summarize(folder: StageFolder, settings: DemoSettings) -> dict[str, Any]:
+    """Writes ``summary.json``, prints the results, and returns what was written."""
+    output = folder.folder
     results = read_json(output / RESULTS_FILE)
     summary = results | {
         "seconds": sum(folder.seconds.values()),
@@ -56,19 +64,19 @@ def run_demo(output: Path, settings: DemoSettings | None = None) -> dict[str, An
     write_json(summary, output / "summary.json")
     print(
         f"\n{format_results(results)}\n\nFigure:  {output / FIGURE_FILE}\nSlices:  "
-        f"{folders.work(output) / 'overview.html'}\nSummary: {output / 'summary.json'}"
+        f"{DemoFolders(output, settings.dataset).work(output) / 'overview.html'}\nSummary: {output / 'summary.json'}"
     )
     return summary
 
 
 @contextmanager
-def _one_process() -> Iterator[CommandRunner]:
-    """Runs all commands in one process, which starts up once."""
+def _one_process(lock: int) -> Iterator[CommandRunner]:
+    """Runs all commands in one process, which starts up once; the commands hold the lock, an open file."""
     if os.name == "nt":  # the worker inherits open files, which Windows does not know
         yield run_command
         return
     worker = NnunetWorker(WORKER)
     try:
-        yield worker.run
+        yield partial(worker.run, inherited_files=(lock,))
     finally:
         worker.close()

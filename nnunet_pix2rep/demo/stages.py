@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,23 +32,26 @@ class Stage:
         commands: Run in this order; a stage that was interrupted runs them all again. A function where they depend on
             what the stages before have written.
         environment: All environment variables of the commands.
+        output: A folder that the commands make and would not make again; what a run that was interrupted left of it is
+            removed.
     """
 
     name: str
     title: str
     commands: tuple[Command, ...] | Callable[[], tuple[Command, ...]]
     environment: Mapping[str, str]
+    output: Path | None = None
 
 
 class StageFolder:
     """A folder with the results of stages and, in ``stages.json``, the record of those that are done.
 
     Args:
-        folder: A new or empty folder, or one of an earlier run with the same settings.
+        folder: One that :func:`nnunet_pix2rep.demo.only_demo.only_demo` gives.
         settings: What the results depend on: plain values, as JSON gives them back.
 
     Raises:
-        UserError: the folder holds something else, or results of other settings.
+        UserError: the folder holds results of other settings, or its record is damaged.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]):
@@ -54,19 +59,22 @@ class StageFolder:
         self.record_file = folder / RECORD_FILE
         self._record: dict[str, Any] = {"format_version": FORMAT_VERSION, "settings": dict(settings), "stages": {}}
         if self.record_file.is_file():
-            self._record = self._read_record(settings)
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(
-                f"{folder} holds files, but no {RECORD_FILE} of an earlier run. Choose another folder with --output."
-            )
-        else:
-            write_json(self._record, self.record_file)
+            record = self._read_record()
+            if record["stages"]:  # without any, there are no results of other settings
+                self._require_equal(record["settings"], settings)
+                self._record = record
+                return
+        write_json(self._record, self.record_file)
 
-    def _read_record(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def _read_record(self) -> dict[str, Any]:
         record = read_json(self.record_file)
-        if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION:
-            raise UserError(f"{self.record_file} is no record of this version. Choose another folder with --output.")
-        earlier = record["settings"]
+        if not _is_record(record):
+            raise UserError(
+                f"{self.record_file} is damaged, or no record of this version. Choose another folder with --output."
+            )
+        return record
+
+    def _require_equal(self, earlier: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         changed = [
             f"{name} was {earlier.get(name)!r} and is now {settings.get(name)!r}"
             for name in sorted({*earlier, *settings})
@@ -77,7 +85,6 @@ class StageFolder:
                 f"{self.folder} holds results of other settings: {'; '.join(changed)}. Choose another folder with "
                 "--output, or repeat those settings to go on."
             )
-        return record
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -112,13 +119,17 @@ class StageFolder:
             try:
                 seconds = self._run_stage(stage, runner)
             except BaseException:
-                print("stopped", flush=True)
+                with suppress(OSError):  # perhaps it was stopped because its terminal was closed
+                    print("stopped", flush=True)
                 raise
             elapsed = time.perf_counter() - start
             print(f"{seconds:5.0f} s  (total {elapsed // 60:.0f}:{elapsed % 60:02.0f})", flush=True)
 
     def _run_stage(self, stage: Stage, runner: CommandRunner) -> float:
         log_file = self.log_file(stage)
+        # Where there is a log, the stage was begun before, so that what stands there is its own.
+        if stage.output is not None and stage.output.exists() and log_file.is_file():
+            shutil.rmtree(stage.output)
         log_file.unlink(missing_ok=True)
         commands = stage.commands() if callable(stage.commands) else stage.commands
         seconds = sum(runner(command, log_file, stage.environment) for command in commands)
@@ -128,3 +139,15 @@ class StageFolder:
         }
         write_json(self._record, self.record_file)
         return seconds
+
+
+def _is_record(content: Any) -> bool:
+    """Whether this is the content of a record of this version, and whole."""
+    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
+        return False
+    settings, stages = content.get("settings"), content.get("stages")
+    return (
+        isinstance(settings, dict)
+        and isinstance(stages, dict)
+        and all(isinstance(entry, dict) and {"commands", "seconds"} <= entry.keys() for entry in stages.values())
+    )

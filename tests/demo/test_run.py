@@ -1,14 +1,20 @@
+import os
 import shlex
+import signal
 
+import numpy as np
 import pytest
-from demo_folders import write_work_folder
+from demo_folders import SHAPE, write_volume, write_work_folder
 from PIL import Image
 
 from nnunet_pix2rep.annotation.work_folder import read_suggestion
 from nnunet_pix2rep.cli.main import build_parser, main
+from nnunet_pix2rep.demo import run
 from nnunet_pix2rep.demo.commands import demo_methods, demo_stages
+from nnunet_pix2rep.demo.only_demo import only_demo
 from nnunet_pix2rep.demo.run import run_demo
 from nnunet_pix2rep.demo.settings import DemoFolders, DemoSettings
+from nnunet_pix2rep.demo.stages import StageFolder
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 
@@ -99,6 +105,45 @@ def test_a_failing_stage_ends_the_demo_with_its_log(tmp_path, capsys):
     assert "exit code 1" in message
     assert "Dataset501_Sunnybrook" in message
     assert "holds neither" in message
+
+
+def test_a_dataset_that_was_made_but_not_recorded_is_made_again(tmp_path):
+    folders = DemoFolders(tmp_path, TINY.dataset)
+    write_volume(folders.scans / "p_ED.nii.gz", np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE))
+    (stage,) = (stage for stage in demo_stages(folders, TINY) if stage.name == "dataset")
+    for _ in range(2):
+        StageFolder(tmp_path, {}).run([stage])
+        assert [file.name for file in (stage.output / "imagesUn").iterdir()] == ["p_ED_0000.nii.gz"]
+        (tmp_path / "stages.json").unlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks are POSIX")
+def test_a_second_demo_in_the_same_folder_is_refused(tmp_path, capsys):
+    with only_demo(tmp_path / "demo"):
+        assert main(["demo", "--output", str(tmp_path / "demo")]) == 1
+    assert "Another demo is working in" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_the_demo_in_order(name, monkeypatch):
+    number = signal.Signals[name]
+    monkeypatch.setattr(run, "run_demo", lambda *_: signal.raise_signal(number))
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as end:
+        main(["demo"])
+    assert end.value.code == 128 + number
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_a_demo_under_nohup_outlives_its_terminal(monkeypatch):
+    monkeypatch.setattr(run, "run_demo", lambda *_: signal.raise_signal(signal.SIGHUP))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(["demo"]) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.slow

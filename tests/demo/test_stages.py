@@ -75,23 +75,58 @@ def test_each_stage_has_its_own_environment(tmp_path):
     assert marks.read_text() == "herethere"
 
 
-def test_other_settings_are_refused(tmp_path):
-    StageFolder(tmp_path / "demo", SETTINGS)
+def making(folder):
+    """A command that refuses a folder that is there."""
+    return ("python", "-c", f"import os; os.mkdir({str(folder)!r})")
+
+
+def test_what_an_interrupted_stage_left_is_made_anew(tmp_path):
+    made = tmp_path / "made"
+    interrupted = Stage("make", "Make", (making(made), *failing("make").commands), os.environ, output=made)
+    with pytest.raises(UserError, match="no luck"):
+        StageFolder(tmp_path / "demo", SETTINGS).run([interrupted])
+    assert made.is_dir()
+    StageFolder(tmp_path / "demo", SETTINGS).run([Stage("make", "Make", (making(made),), os.environ, output=made)])
+    assert made.is_dir()
+
+
+def test_a_folder_that_no_stage_made_stays(tmp_path):
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "thesis.tex").touch()
+    with pytest.raises(UserError, match="FileExistsError"):
+        StageFolder(tmp_path / "demo", SETTINGS).run([Stage("make", "Make", (making(made),), os.environ, output=made)])
+    assert (made / "thesis.tex").is_file()
+
+
+def test_other_settings_are_refused_once_a_stage_is_done(tmp_path):
+    StageFolder(tmp_path / "demo", SETTINGS).run([appending("first", tmp_path / "marks")])
     with pytest.raises(UserError, match=r"other settings: seed was 0 and is now 1.*--output"):
         StageFolder(tmp_path / "demo", SETTINGS | {"seed": 1})
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path):
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(UserError, match=r"holds files, but no stages\.json"):
-        StageFolder(tmp_path, SETTINGS)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-    with pytest.raises(UserError, match="holds files"):
-        StageFolder(tmp_path / "thesis.tex", SETTINGS)
+def test_where_no_stage_was_done_settings_may_be_corrected(tmp_path):
+    with pytest.raises(UserError, match="no luck"):
+        StageFolder(tmp_path / "demo", SETTINGS).run([failing("first")])
+    corrected = SETTINGS | {"seed": 1}
+    StageFolder(tmp_path / "demo", corrected).run([appending("first", tmp_path / "marks")])
+    assert read_json(tmp_path / "demo" / "stages.json")["settings"] == corrected
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"format_version": 99}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"format_version": 99}',
+        '{"format_version": 1}',
+        '{"format_version": 1, "settings": {}}',
+        '{"format_version": 1, "settings": [], "stages": {}}',
+        '{"format_version": 1, "settings": {}, "stages": {"data": {"seconds": 1}}}',
+    ],
+)
 def test_a_damaged_record_is_refused(tmp_path, content):
     (tmp_path / "stages.json").write_text(content)
     with pytest.raises(UserError, match=r"stages\.json"):
         StageFolder(tmp_path, SETTINGS)
+    assert (tmp_path / "stages.json").read_text() == content

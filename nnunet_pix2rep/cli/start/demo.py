@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from nnunet_pix2rep.demo import DEFAULT_SEED
@@ -38,18 +40,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the demo; SIGTERM stops the command that runs at the time, as Ctrl+C does."""
+    """Runs the demo; SIGTERM or a closed terminal stops the command that runs at the time, as Ctrl+C does."""
+    from nnunet_pix2rep.demo.run import DemoSettings, run_demo
+
+    with _signals_end_it():
+        run_demo(arguments.output, DemoSettings(seed=arguments.seed, data=arguments.data))
+    return 0
+
+
+@contextmanager
+def _signals_end_it() -> Iterator[None]:
     import signal
     import sys
 
-    from nnunet_pix2rep.demo.run import DemoSettings, run_demo
-
-    previous = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    numbers = [signal.SIGTERM]
+    # A terminal that is closed sends SIGHUP; Windows does not know it, and nohup has it ignored.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, lambda received, _frame: sys.exit(128 + received)) for number in numbers}
     try:
-        run_demo(arguments.output, DemoSettings(seed=arguments.seed, data=arguments.data))
+        yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
-    return 0
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _seed(text: str) -> int:
