@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK
 
-from nnunet_pix2rep.demo.heart import GROUPS, Heart, at_end_systole, cut_heart, draw_heart
-from nnunet_pix2rep.demo.thorax import Scanner, Thorax, draw_scanner, draw_thorax, scan, tissue_map
+from nnunet_pix2rep.demo.body.heart import GROUPS, Heart, at_end_systole, cut_heart, draw_heart
+from nnunet_pix2rep.demo.body.thorax import Scanner, Thorax, draw_scanner, draw_thorax, scan, tissue_map
 from nnunet_pix2rep.nnunet.data.raw_dataset_writer import Case, DatasetDescription, write_raw_dataset
 
 DATASET_ID = 900

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK
 from scipy.ndimage import binary_dilation, label
 
-from nnunet_pix2rep.demo.heart import LV, MYOCARDIUM, RV
+from nnunet_pix2rep.demo.body.heart import LV, MYOCARDIUM, RV
 from nnunet_pix2rep.demo.phantom import DEFAULT_PATIENTS, draw_patient, make_frame, write_phantom
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json

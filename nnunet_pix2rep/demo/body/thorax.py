@@ -11,7 +11,7 @@ from enum import IntEnum
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from nnunet_pix2rep.demo.heart import HeartSlice
+from nnunet_pix2rep.demo.body.heart import HeartSlice
 
 
 class Tissue(IntEnum):
