@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from nnunet_pix2rep.annotation.collect.checks import CheckedLabels, EmptySlices, check_labels, known_values
+from nnunet_pix2rep.annotation.collect.check_case import CaseChecks, axes_of, labels_before
+from nnunet_pix2rep.annotation.collect.checked_labels import CheckedLabels
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset
-from nnunet_pix2rep.annotation.collect.grid import read_labels_on_grid
+from nnunet_pix2rep.annotation.collect.drawings import Drawings
+from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
 from nnunet_pix2rep.annotation.collect.label_names import find_label_files
+from nnunet_pix2rep.annotation.collect.named_slices import find_named_slices
 from nnunet_pix2rep.annotation.collect.preprocess import digest_of
 from nnunet_pix2rep.annotation.label_files import LabelFiles
-from nnunet_pix2rep.annotation.slices import SliceDigests, slice_digests
-from nnunet_pix2rep.annotation.work_folder import Suggestion, slices_by_case
+from nnunet_pix2rep.annotation.work_folder import Suggestion
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.annotation_record import AnnotationRound
 from nnunet_pix2rep.nnunet.data.sparse_labels import annotated_slices, find_axis
@@ -36,7 +38,7 @@ class FinishedCase:
         notes: What the user should know.
         is_new: Whether taking them changes anything.
         content: Digest of the labels of these slices.
-        digests: Of each of these slices as it is in the file.
+        drawings: Of each of these slices the drawing that the dataset gets, and the one that it had.
         shape: (Z, Y, X).
         packed: The labels merged with what was annotated before.
     """
@@ -47,7 +49,7 @@ class FinishedCase:
     notes: list[str]
     is_new: bool
     content: str
-    digests: SliceDigests
+    drawings: Drawings
     shape: tuple[int, ...]
     packed: bytes
 
@@ -78,7 +80,7 @@ def _pack(file: Path, checked: CheckedLabels, before: np.ndarray | None) -> Fini
         notes=checked.notes,
         is_new=before is None or not np.array_equal(before, labels),
         content=digest_of(np.take(labels, checked.slices, axis=checked.axis)),
-        digests=checked.digests,
+        drawings=checked.drawings,
         shape=labels.shape,
         packed=zlib.compress(labels.tobytes(), level=1),
     )
@@ -92,6 +94,8 @@ def read_finished_labels(
     reader: LabelFiles,
     *,
     empty_slices: EmptySlices,
+    named_empty: Iterable[str] = (),
+    put_back: Iterable[str] = (),
 ) -> FinishedLabels:
     """Reads and checks all label files of a folder.
 
@@ -102,37 +106,31 @@ def read_finished_labels(
         rounds: What was collected before.
         reader: Of the dataset.
         empty_slices: What becomes of slices without any foreground; for ``"later"`` cases without a file wait too.
+        named_empty: Slices that are done without any foreground, as ``CASE`` or ``CASE:SLICE``.
+        put_back: Slices whose drawing is taken also where the dataset has newer labels, named likewise.
 
     Raises:
-        UserError: anything is wrong with any file; the message has a line for each, with file and slice.
+        UserError: anything is wrong with any file or name; the message has a line for each, with file and slice.
     """
     chosen = suggestion.chosen() if suggestion is not None else None
     known = {*dataset.images, *dataset.cases_in("imagesTs")}
     found = find_label_files(folder, chosen if chosen is not None else dataset.images, dataset.ending, others=known)
     unusable = dataset.check_cases(found.files)
-    problems = [*found.problems, *unusable.values()]
+    empty = find_named_slices("--allow-empty", named_empty, found.files)
+    back = find_named_slices("--put-back", put_back, found.files)
+    problems = [*found.problems, *unusable.values(), *empty.problems, *back.problems]
     left = sorted((chosen or {}).keys() - found.files.keys())
     if empty_slices != "later":
         problems += [
             f"{case} has no label file. Was it moved or renamed? --leave-empty collects the others." for case in left
         ]
-    axes, digests = _axes_of(rounds), _digests_of(rounds, suggestion)
+    checks = CaseChecks(dataset, suggestion, rounds, reader, empty_slices, named_empty=empty, put_back=back)
     finished = {}
     for case in tqdm(sorted(found.files.keys() - unusable.keys()), desc="Checking labels", unit="case"):
         file = found.files[case]
         try:
-            before = _labels_before(dataset, case, reader)
-            checked = _check_case(
-                dataset,
-                case,
-                file=file,
-                suggestion=suggestion,
-                axes=axes,
-                reader=reader,
-                before=before,
-                digests=digests.get(case, {}),
-                empty_slices=empty_slices,
-            )
+            before = labels_before(dataset, case, reader)
+            checked = checks.check(case, file, before)
         except UserError as problem:
             problems.append(f"{file.name}: {problem}.")
             continue
@@ -148,22 +146,6 @@ def read_finished_labels(
     return FinishedLabels(finished, sorted(left))
 
 
-def _axes_of(rounds: Iterable[AnnotationRound]) -> dict[str, int]:
-    """Case -> axis of the slices that were collected."""
-    return {case: taken.axis for entry in rounds for case, taken in entry.cases.items()}
-
-
-def _digests_of(rounds: Iterable[AnnotationRound], suggestion: Suggestion | None) -> dict[str, SliceDigests]:
-    """Case -> digests of the slices of its label file as ``suggest`` copied them or as they were last collected."""
-    if suggestion is None:
-        return {}
-    found, record = dict(suggestion.copied_slices), suggestion.as_json()
-    for entry in rounds:
-        if entry.suggestion == record:
-            found |= {case: found.get(case, {}) | taken.digests for case, taken in entry.cases.items()}
-    return found
-
-
 def _listed(problems: Sequence[str], folder: Path) -> str:
     more = f"\n  and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
     listed = "\n  ".join(problems[:MOST_PROBLEMS])
@@ -173,59 +155,15 @@ def _listed(problems: Sequence[str], folder: Path) -> str:
     )
 
 
-def _labels_before(dataset: RawDataset, case: str, reader: LabelFiles) -> np.ndarray | None:
-    file = dataset.label_file(case)
-    return reader.read(file).labels.astype(np.int16) if file.is_file() else None
-
-
-def _check_case(
-    dataset: RawDataset,
-    case: str,
-    file: Path,
-    suggestion: Suggestion | None,
-    axes: Mapping[str, int],
-    reader: LabelFiles,
-    before: np.ndarray | None,
-    digests: SliceDigests,
-    *,
-    empty_slices: EmptySlices,
-) -> CheckedLabels:
-    labels = read_labels_on_grid(file, dataset.images[case], reader).astype(np.int16)
-    if before is not None and before.shape != labels.shape:
-        raise UserError(f"the labels in {dataset.label_file(case)} are of another size")
-    chosen: list[int] | None = None
-    if suggestion is not None:
-        axis, chosen = suggestion.axes[case], suggestion.chosen()[case]
-        known_before = slices_by_case(suggestion.annotated_before).get(case, [])
-        blank = [index for index in chosen if index < labels.shape[axis]]  # as suggest wrote them
-        digests = slice_digests(np.zeros_like(labels), axis, blank) | digests
-    else:
-        spacing = reader.geometry(dataset.images[case]).spacing
-        axis = axes[case] if case in axes else find_axis(labels, dataset.ignore_label, spacing)
-        known_before = annotated_slices(before, axis, dataset.ignore_label) if before is not None else []
-    return check_labels(
-        labels,
-        axis,
-        known_values(dataset.dataset_json["labels"]),
-        dataset.ignore_label,
-        before=before,
-        chosen=chosen,
-        known_before=known_before,
-        digests=digests,
-        whole_scan=suggestion is not None and suggestion.unit == "cases",
-        empty_slices=empty_slices,
-    )
-
-
 def axes_of_sparse_cases(dataset: RawDataset, rounds: Iterable[AnnotationRound]) -> dict[str, int]:
     """Case -> axis of its slices, for labeled cases that were collected or have slices that are ignore as a whole."""
-    recorded = _axes_of(rounds)
+    recorded = axes_of(rounds)
     reader, ignore = dataset.reader(None), dataset.ignore_label
     axes = {}
     for case, files in dataset.cases_in("imagesTr").items():
         if case in recorded:
             axes[case] = recorded[case]
-        elif ignore is not None and (labels := _labels_before(dataset, case, reader)) is not None:
+        elif ignore is not None and (labels := labels_before(dataset, case, reader)) is not None:
             axis = find_axis(labels, ignore, reader.geometry(files).spacing)
             if len(annotated_slices(labels, axis, ignore)) < labels.shape[axis]:
                 axes[case] = axis

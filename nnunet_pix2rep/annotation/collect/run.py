@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from nnunet_pix2rep.annotation.collect.checks import EmptySlices
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset, find_suggestion, open_dataset, with_work_folder
+from nnunet_pix2rep.annotation.collect.drawings import as_recorded, recorded_drawings, unite
+from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
 from nnunet_pix2rep.annotation.collect.preprocess import remove_leftovers
 from nnunet_pix2rep.annotation.collect.read import (
     FinishedCase,
@@ -76,7 +77,13 @@ class CollectReport:
 
 
 def collect(
-    dataset_name_or_id: str | int, folder: Path, *, empty_slices: EmptySlices = "refuse", dry_run: bool = False
+    dataset_name_or_id: str | int,
+    folder: Path,
+    *,
+    empty_slices: EmptySlices = "refuse",
+    named_empty: Sequence[str] = (),
+    put_back: Sequence[str] = (),
+    dry_run: bool = False,
 ) -> CollectReport:
     """Checks finished labels and takes them into ``imagesTr`` and ``labelsTr`` of a dataset.
 
@@ -88,6 +95,8 @@ def collect(
         folder: The folder of labels, or the work folder that holds it.
         empty_slices: What becomes of slices in which nothing is drawn: ``"refuse"``; ``"background"`` takes them
             without foreground; ``"later"`` leaves them, and cases without a label file, for a later call.
+        named_empty: Slices, as ``CASE`` or ``CASE:SLICE``, that are taken without foreground in any case.
+        put_back: Slices, named likewise, whose drawing is taken though the dataset had it before and has newer labels.
         dry_run: Check everything and change nothing.
 
     Raises:
@@ -101,7 +110,14 @@ def collect(
     with _only_process(dataset.folder, needed=not dry_run):
         rounds = read_annotations(dataset.folder)
         labels = read_finished_labels(
-            dataset, folder, suggestion=suggestion, rounds=rounds, reader=reader, empty_slices=empty_slices
+            dataset,
+            folder,
+            suggestion=suggestion,
+            rounds=rounds,
+            reader=reader,
+            empty_slices=empty_slices,
+            named_empty=named_empty,
+            put_back=put_back,
         )
         report = _describe(dataset, labels, suggestion)
         if dry_run:
@@ -110,7 +126,7 @@ def collect(
         backup = dataset.folder / BACKUP_FOLDER / datetime.now().strftime("%Y%m%d_%H%M%S_%f")
         try:
             report.backup = backup if write_labels(dataset, finished, reader, backup) else None
-            _write_record(dataset, add_round(rounds, _round_of(finished, suggestion)))
+            _write_record(dataset, add_round(rounds, _round_of(finished, suggestion, rounds)))
             made = add_patients(dataset, dataset.patients_of(finished))
             if made is not None:
                 report.notes.append(f"{made} was made: it says whom each labeled case shows")
@@ -166,12 +182,16 @@ def _bring_up_to_date(dataset: RawDataset, axes: Mapping[str, int], report: Coll
     report.outside_folds = _outside_folds(dataset, list(axes))
 
 
-def _round_of(finished: Mapping[str, FinishedCase], suggestion: Suggestion | None) -> AnnotationRound:
-    cases = {case: AnnotatedCase(labels.axis, labels.slices, labels.content) for case, labels in finished.items()}
-    if suggestion is None:  # nothing says which folder this was, so that no later collect could use digests
-        return AnnotationRound(None, cases)
-    with_digests = {case: replace(taken, digests=finished[case].digests) for case, taken in cases.items()}
-    return AnnotationRound(suggestion.as_json(), with_digests)
+def _round_of(
+    finished: Mapping[str, FinishedCase], suggestion: Suggestion | None, rounds: Sequence[AnnotationRound]
+) -> AnnotationRound:
+    cases = {}
+    for case, labels in finished.items():
+        earlier = recorded_drawings(rounds, case, labels.axis)
+        known = {index: earlier.get(index, set()) for index in labels.drawings}
+        digests = as_recorded(unite(known, labels.drawings))
+        cases[case] = AnnotatedCase(labels.axis, labels.slices, labels.content, digests)
+    return AnnotationRound(suggestion.as_json() if suggestion is not None else None, cases)
 
 
 def _write_record(dataset: RawDataset, rounds: Sequence[AnnotationRound]) -> None:

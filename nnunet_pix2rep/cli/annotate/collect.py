@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_pix2rep.cli.next_commands import device_option, plans_option
+from nnunet_pix2rep.errors import UserError
 
 if TYPE_CHECKING:
+    from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
     from nnunet_pix2rep.annotation.collect.run import CollectReport
     from nnunet_pix2rep.annotation.work_folder import Suggestion
 
@@ -25,23 +27,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Folder with the finished labels, such as labels/ of a folder that nnunet_pix2rep suggest wrote. Without "
         "it, partly annotated cases are preprocessed again where nnU-Net's own preprocessing has done it.",
     )
-    empty = parser.add_mutually_exclusive_group()
-    empty.add_argument(
+    parser.add_argument(
         "--allow-empty",
-        action="store_const",
-        const="background",
-        default="refuse",
-        dest="empty_slices",
-        help="Take slices in which nothing is drawn as background. Default: they are an error, but background in a "
-        "scan that is annotated as a whole, once anything is drawn in it.",
+        nargs="*",
+        metavar="CASE[:SLICE]",
+        help="Take slices in which nothing is drawn as background: those that are named, counted from 0, or without "
+        "names all. Default: they are an error, but background in a scan that is annotated as a whole, once anything "
+        "is drawn in it.",
     )
-    empty.add_argument(
+    parser.add_argument(
         "--leave-empty",
-        action="store_const",
-        const="later",
-        dest="empty_slices",
-        help="Leave slices in which nothing is drawn, and scans without a label file, for a later collect. In a "
-        "dataset without an ignore label only whole scans can be left.",
+        action="store_true",
+        help="Leave slices in which nothing is drawn, but for those that --allow-empty names, and scans without a "
+        "label file, for a later collect. In a dataset without an ignore label only whole scans can be left.",
+    )
+    parser.add_argument(
+        "--put-back",
+        nargs="+",
+        default=[],
+        metavar="CASE[:SLICE]",
+        help="Take the folder's drawing of these slices though the dataset had it before and has newer labels now. "
+        "Default: the newer ones are kept.",
     )
     parser.add_argument("--dry-run", action="store_true", help="Check everything and change nothing.")
 
@@ -53,11 +59,26 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.i is None:
         report = preprocess_again(arguments.d)
     else:
-        report = collect(arguments.d, arguments.i, empty_slices=arguments.empty_slices, dry_run=arguments.dry_run)
+        report = collect(
+            arguments.d,
+            arguments.i,
+            empty_slices=_empty_slices(arguments),
+            named_empty=arguments.allow_empty or (),
+            put_back=arguments.put_back,
+            dry_run=arguments.dry_run,
+        )
     _print_report(report, arguments.dry_run)
     if not arguments.dry_run:
         print(f"Next: {_next_command(report, arguments.d)}")
     return 0
+
+
+def _empty_slices(arguments: argparse.Namespace) -> EmptySlices:
+    """What becomes of slices in which nothing is drawn and that are not named."""
+    all_are_background = arguments.allow_empty == []  # given without a name
+    if arguments.leave_empty and all_are_background:
+        raise UserError("With --leave-empty, name the slices that are done and empty: --allow-empty CASE:SLICE.")
+    return "later" if arguments.leave_empty else "background" if all_are_background else "refuse"
 
 
 def _print_report(report: CollectReport, dry_run: bool) -> None:

@@ -25,8 +25,8 @@ class AnnotatedCase:
         axis: The axis that they are counted along, 0 to 2 for z, y, x in the array of nnU-Net's reader.
         slices: Their indices, ascending, from 0.
         content: SHA-256 of these slices' labels, which tells whether they were changed since.
-        digests: Slice, as text -> SHA-256 of its labels in the label file, also of slices that were taken from the
-            same work folder before; empty without a suggestion, and in records of earlier versions.
+        digests: Slice, as text -> SHA-256 of every drawing of it that the dataset has had, with spaces between; one,
+            or none, in records of earlier versions.
     """
 
     axis: int

@@ -14,12 +14,17 @@ from nnunet_pix2rep.annotation.collect.run import collect
 from nnunet_pix2rep.annotation.label_files import LabelFiles, labels_to_draw_in
 from nnunet_pix2rep.annotation.slices import Slice, slice_digests
 from nnunet_pix2rep.annotation.work_folder import SuggestedSlice, Suggestion, write_suggestion
-from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.files import read_json, write_json
 
 IGNORE = 3
 CHOSEN = {"case_00": [6], "case_03": [3, 7]}
 FOLDERS = (f"{PLANS}_2d", f"{PLANS}_3d_fullres")
 IGNORE_LABELS = {"background": 0, "ring": 1, "core": 2, "ignore": IGNORE}
+KEPT = (
+    "case_03.nii.gz, slice 3: nothing new here, while the dataset has newer labels; those are kept. "
+    "--put-back CASE:SLICE takes it all the same"
+)
+REPLACED = "case_03.nii.gz, slice 3: annotated before and changed now; the new labels are taken"
 
 
 def names_in(folder: Path) -> list[str]:
@@ -142,3 +147,29 @@ def content_of(path: Path) -> bytes:
     if path.suffix == ".b2nd":
         return blosc2.open(str(path), mode="r")[:].tobytes()
     return repr(load_pickle(str(path))).encode() if path.suffix == ".pkl" else path.read_bytes()
+
+
+def correct(scans: Scans, case: str, index: int, value: int = 2) -> np.ndarray:
+    """Somebody corrects a slice in the dataset, and not in the work folder.
+
+    Returns:
+        The labels of the dataset.
+    """
+    volume = scans.reader().read(scans.raw / "labelsTr" / f"{case}.nii.gz")
+    volume.labels[index, :2] = value
+    scans.reader().write(volume.labels, scans.raw / "labelsTr" / f"{case}.nii.gz", volume.properties)
+    return volume.labels
+
+
+def without_digests(scans: Scans) -> None:
+    """Makes work folder and record those of an earlier version."""
+    suggestion = read_json(scans.work / "suggestion.json")
+    suggestion.pop("copied_slices", None)
+    write_json(suggestion, scans.work / "suggestion.json")
+    for folder in (scans.raw, scans.preprocessed):
+        content = read_json(folder / "annotations.json")
+        for entry in content["rounds"]:
+            entry["suggestion"].pop("copied_slices", None)
+            for taken in entry["cases"].values():
+                del taken["digests"]
+        write_json(content, folder / "annotations.json")

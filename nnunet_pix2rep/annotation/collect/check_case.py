@@ -1,0 +1,120 @@
+"""Checks of one case: its label file together with all that is known of the case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_pix2rep.annotation.collect.checked_labels import CheckedLabels
+from nnunet_pix2rep.annotation.collect.checks import check_labels, known_values
+from nnunet_pix2rep.annotation.collect.dataset import RawDataset
+from nnunet_pix2rep.annotation.collect.drawings import Drawings, recorded_drawings, unite
+from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
+from nnunet_pix2rep.annotation.collect.grid import read_labels_on_grid
+from nnunet_pix2rep.annotation.collect.named_slices import NamedSlices
+from nnunet_pix2rep.annotation.collect.wording import join
+from nnunet_pix2rep.annotation.label_files import LabelFiles
+from nnunet_pix2rep.annotation.slices import slice_digests
+from nnunet_pix2rep.annotation.work_folder import Suggestion, slices_by_case
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.nnunet.data.annotation_record import AnnotationRound
+from nnunet_pix2rep.nnunet.data.sparse_labels import annotated_slices, find_axis
+
+
+@dataclass(frozen=True)
+class CaseChecks:
+    """What the checks of all cases of a folder have in common.
+
+    Attributes:
+        dataset: The dataset.
+        suggestion: What was to be annotated; None: it is not known.
+        rounds: What was collected before.
+        reader: Of the dataset.
+        empty_slices: What becomes of slices without any foreground.
+        named_empty: Slices that are done without any foreground.
+        put_back: Slices whose drawing is taken also where the dataset has newer labels.
+    """
+
+    dataset: RawDataset
+    suggestion: Suggestion | None
+    rounds: Sequence[AnnotationRound]
+    reader: LabelFiles
+    empty_slices: EmptySlices
+    named_empty: NamedSlices
+    put_back: NamedSlices
+
+    def check(self, case: str, file: Path, before: np.ndarray | None) -> CheckedLabels:
+        """Reads a label file and checks it.
+
+        Args:
+            case: The case.
+            file: Its label file.
+            before: The labels that the dataset has of it; None: none.
+
+        Raises:
+            UserError: the file cannot be read, or is not on the grid of the image.
+        """
+        dataset, suggestion = self.dataset, self.suggestion
+        labels = read_labels_on_grid(file, dataset.images[case], self.reader).astype(np.int16)
+        if before is not None and before.shape != labels.shape:
+            raise UserError(f"the labels in {dataset.label_file(case)} are of another size")
+        axis, chosen = self._axis_of(case, labels), None
+        if suggestion is not None:
+            chosen = suggestion.chosen()[case]
+            known_before = slices_by_case(suggestion.annotated_before).get(case, [])
+        else:
+            known_before = annotated_slices(before, axis, dataset.ignore_label) if before is not None else []
+        checked = check_labels(
+            labels,
+            axis,
+            known_values(dataset.dataset_json["labels"]),
+            dataset.ignore_label,
+            before=before,
+            chosen=chosen,
+            known_before=known_before,
+            earlier=self._earlier_drawings(case, labels, axis, chosen or []),
+            whole_scan=suggestion is not None and suggestion.unit == "cases",
+            empty_slices="background" if case in self.named_empty.whole else self.empty_slices,
+            named_empty=self.named_empty.of(case),
+        )
+        number = labels.shape[axis]
+        if beyond := sorted(index for index in self.put_back.of(case) if index >= number):
+            checked.problems.append(
+                f"slice {join(beyond)}: named by --put-back, but the image has only {number} slices"
+            )
+        return checked
+
+    def _axis_of(self, case: str, labels: np.ndarray) -> int:
+        if self.suggestion is not None:
+            return self.suggestion.axes[case]
+        recorded = axes_of(self.rounds)
+        if case in recorded:
+            return recorded[case]
+        spacing = self.reader.geometry(self.dataset.images[case]).spacing
+        return find_axis(labels, self.dataset.ignore_label, spacing)
+
+    def _earlier_drawings(self, case: str, labels: np.ndarray, axis: int, chosen: Sequence[int]) -> Drawings:
+        """Drawings that newer labels of the dataset are not replaced by: see :func:`check_labels`."""
+        if case in self.put_back.whole:
+            return {}
+        found = recorded_drawings(self.rounds, case, axis)
+        if self.suggestion is not None:
+            blank = [index for index in chosen if index < labels.shape[axis]]  # as suggest wrote them
+            copied = self.suggestion.copied_slices.get(case, {})
+            found = unite(found, copied, slice_digests(np.zeros_like(labels), axis, blank))
+        wanted_back = {str(index) for index in self.put_back.of(case)}
+        return {index: digests for index, digests in found.items() if index not in wanted_back}
+
+
+def axes_of(rounds: Iterable[AnnotationRound]) -> dict[str, int]:
+    """Case -> axis of the slices that were collected."""
+    return {case: taken.axis for entry in rounds for case, taken in entry.cases.items()}
+
+
+def labels_before(dataset: RawDataset, case: str, reader: LabelFiles) -> np.ndarray | None:
+    """The labels that the dataset has of a case, None where it has none."""
+    file = dataset.label_file(case)
+    return reader.read(file).labels.astype(np.int16) if file.is_file() else None
