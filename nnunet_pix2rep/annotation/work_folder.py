@@ -55,7 +55,8 @@ class Suggestion:
         axes: Case -> the axis that its slices are counted along, 0 to 2 for z, y, x in the array of nnU-Net's reader;
             for every case that ``slices`` or ``annotated_before`` name.
         slices: What to annotate, in the order of importance.
-        pool: Numbers of ``patients``, ``cases`` and ``slices`` that could be chosen from.
+        pool: Numbers of ``patients``, ``cases`` and ``slices`` that could be chosen from, and of
+            ``scans_not_preprocessed``, where there are any.
         patients_left_out: Patient -> why none of their slices may be chosen.
         annotated_before: Slices that were annotated already.
         like: ``case`` and ``point`` (x, y, z) of the click that says where the structure is, or None.

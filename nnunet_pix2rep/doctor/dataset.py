@@ -14,7 +14,7 @@ from torch import nn
 from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.doctor.case_names import check_case_names, hidden_cases
 from nnunet_pix2rep.doctor.findings import Finding, Level, error, ok, problem_of, shorten, warning
-from nnunet_pix2rep.doctor.folds import check_folds
+from nnunet_pix2rep.doctor.folds import check_folds, remedy_of_splits
 from nnunet_pix2rep.doctor.plans import PlansCheck
 from nnunet_pix2rep.doctor.sparse_labels import check_sparse_labels
 from nnunet_pix2rep.doctor.unlabeled import check_fold_without_labels, check_intensities, check_pool, has_pool
@@ -72,8 +72,9 @@ class DatasetCheck:
             findings += self.check_splits()
             if self.planned is not None:
                 remedy = self.command("nnunet_pix2rep preprocess_unlabeled -d {d} -c {c} -p {p}")
+                elsewhere = self.command("nnunet_pix2rep doctor -d {d} -p {p} -c ")
                 findings += check_pool(
-                    self.folder, self.planned, configuration=self.configuration, labeled=self.cases, remedy=remedy
+                    self.folder, self.planned, labeled=self.cases, remedy=remedy, elsewhere=elsewhere
                 )
                 findings += check_intensities(self.folder, self.planned, self.command(PLAN_UNLABELED))
                 if not self.has_labels and not any(finding.level is Level.ERROR for finding in findings):
@@ -189,5 +190,5 @@ class DatasetCheck:
             return check_fold_without_labels(self.folder, self.fold)
         if not self.cases:
             return []
-        remedy = self.command("nnunet_pix2rep split -d {d} --cross-validation")
+        remedy = remedy_of_splits(self.folder, self.command("nnunet_pix2rep split -d {d}"))
         return check_folds(self.folder, self.fold, cases=self.cases, plans_name=self.plans_name, remedy=remedy)

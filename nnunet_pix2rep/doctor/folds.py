@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,39 @@ from nnunet_pix2rep.doctor.findings import Finding, error, ok, problem_of, short
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
 from nnunet_pix2rep.nnunet.patients.patients import cases_by_patient, check_patient_leak
-from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, known_patients, read_splits
+from nnunet_pix2rep.nnunet.patients.split_files import (
+    SPLITS_FILE,
+    known_patients,
+    read_dataset_patients,
+    read_splits,
+    split_expression,
+)
+
+NUM_FOLDS = 5  # of split --cross-validation, as of nnU-Net's own split
+SINGLE_PATIENT = "train in fold all, or annotate scans of another patient: folds need two"
+
+
+def remedy_of_splits(folder: Path, command: str) -> str:
+    """The command that makes folds which this dataset has the patients for; other advice for a single one.
+
+    Args:
+        folder: The dataset's preprocessed folder.
+        command: ``nnunet_pix2rep split`` for this dataset.
+    """
+    options, expression = " --cross-validation", None
+    try:
+        expression = split_expression(folder)
+        patients, _ = read_dataset_patients(folder.name, None if expression is None else expression.pattern)
+        num_patients = len(cases_by_patient(patients))
+    except UserError:
+        num_patients = NUM_FOLDS  # split says what is wrong
+    if num_patients < 2:
+        return SINGLE_PATIENT
+    if num_patients < NUM_FOLDS:
+        options += f" {num_patients}"
+    if expression is not None:  # without it patients would be told apart in another way than before
+        options += f" --patient-regex {shlex.quote(expression.pattern)}"
+    return command + options
 
 
 def check_folds(folder: Path, fold: int | str | None, cases: list[str], plans_name: str, remedy: str) -> list[Finding]:
@@ -46,6 +79,8 @@ def check_folds(folder: Path, fold: int | str | None, cases: list[str], plans_na
 def _check_without_splits(folder: Path, fold: int | str | None, cases: list[str], remedy: str) -> list[Finding]:
     if problem := problem_of(partial(check_fold, 0 if fold is None else fold, folder, cases)):
         return [error("splits", problem, remedy)]
+    if fold == "all":
+        return [ok("splits", f"no {SPLITS_FILE}, and fold all needs none")]
     several = [group for group in cases_by_patient(known_patients(folder, cases)).values() if len(group) > 1]
     if several:
         message = f"There is no {SPLITS_FILE}: nnU-Net will split cases, and {len(several)} patients have several."

@@ -37,19 +37,19 @@ def check_fold_without_labels(folder: Path, fold: int | str | None) -> list[Find
 
 
 def check_pool(
-    folder: Path, planned: PlannedNetwork, configuration: str, labeled: Sequence[str], remedy: str
+    folder: Path, planned: PlannedNetwork, labeled: Sequence[str], remedy: str, elsewhere: str
 ) -> list[Finding]:
     """The unlabeled images: preprocessed under these plans, complete, not of test patients.
 
     Args:
         folder: The dataset's folder in ``nnUNet_preprocessed``.
         planned: The plans.
-        configuration: The configuration.
         labeled: The preprocessed labeled cases.
         remedy: The command that preprocesses unlabeled images.
+        elsewhere: The doctor's command for the plans, to which the name of another configuration can be added.
     """
     manager = PlansManager(planned.plans)
-    planned_configuration = manager.get_configuration(configuration)
+    planned_configuration = manager.get_configuration(planned.configuration)
     try:
         images, remarks = usable_pool_cases(folder, manager, planned_configuration, labeled)
         waiting = waiting_scans(folder, planned_configuration.data_identifier)
@@ -57,14 +57,43 @@ def check_pool(
         return [error(SUBJECT, str(problem), remedy)]
     findings = [warning(SUBJECT, f"{remark}.", remedy) for remark in remarks]
     if not images and not labeled_cases(folder.name):
-        message = "There is neither a labeled case nor a preprocessed image without label: nothing can be trained."
-        return [*findings, error(SUBJECT, message, remedy)]
+        message = (
+            "There is neither a labeled case nor an image without label that is preprocessed for "
+            f"{planned.configuration}: nothing can be trained."
+        )
+        other = _configuration_with(waiting, folder, planned)
+        return [*findings, error(SUBJECT, message, f"{elsewhere}{other}, or {remedy}" if other else remedy)]
     if waiting:
-        message = f"{len(waiting)} scan(s) in {UNLABELED_FOLDER}, such as {waiting[0]}, are not preprocessed, so no "
-        findings.append(warning(SUBJECT, f"{message}training uses them.", remedy))
+        findings.append(_describe_waiting(waiting, folder, planned, remedy=remedy, elsewhere=elsewhere))
     if not images and not findings:
         return [ok(SUBJECT, "none")]
     return [*findings, ok(SUBJECT, f"{len(images)} take part in the pretraining")]
+
+
+def _describe_waiting(
+    waiting: Sequence[str], folder: Path, planned: PlannedNetwork, *, remedy: str, elsewhere: str
+) -> Finding:
+    message = (
+        f"{len(waiting)} scan(s) in {UNLABELED_FOLDER}, such as {waiting[0]}, are not preprocessed for "
+        f"{planned.configuration}"
+    )
+    other = _configuration_with(waiting, folder, planned)
+    if other is None:
+        return warning(SUBJECT, f"{message}, so no training with it uses them.", remedy)
+    return ok(SUBJECT, f"{message}, but for {other}; to check that: {elsewhere}{other}")
+
+
+def _configuration_with(waiting: Sequence[str], folder: Path, planned: PlannedNetwork) -> str | None:
+    """Another configuration of the plans for which all of these scans are preprocessed."""
+    manager = planned.plans_manager()
+    for name in manager.available_configurations if waiting else ():
+        try:
+            others = waiting_scans(folder, manager.get_configuration(name).data_identifier)
+        except UserError:  # a record that cannot be read is for the check of that configuration
+            continue
+        if not set(waiting) & set(others):
+            return name
+    return None
 
 
 def check_intensities(folder: Path, planned: PlannedNetwork, plan_command: str) -> list[Finding]:

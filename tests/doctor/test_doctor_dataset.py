@@ -1,4 +1,5 @@
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -6,9 +7,11 @@ import pytest
 from findings_of import only_problem, sound
 from tiny_training import CASES, PLANS
 
+from nnunet_pix2rep.cli.main import main
 from nnunet_pix2rep.doctor.dataset import DatasetCheck
 from nnunet_pix2rep.doctor.findings import Level
 from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
 
 
 def check(dataset, configuration="2d", plans=PLANS, fold=None):
@@ -131,14 +134,48 @@ def test_a_patient_on_both_sides(dataset):
     write_json([{"train": [CASES[0]], "val": [CASES[1], CASES[2]]}], dataset / "splits_final.json")
     problem = only_problem(check(dataset), Level.ERROR)
     assert "patient p0 is in training (case_00) and in validation (case_01)" in problem.message
-    assert problem.remedy == "nnunet_pix2rep split -d 901 --cross-validation"
+    assert problem.remedy == "nnunet_pix2rep split -d 901 --cross-validation 3"
 
 
 def test_patients_with_several_cases_and_no_splits(dataset):
     (dataset / "splits_final.json").unlink()
     assert sound(check(dataset))
     write_json({case: {"patient": "p"} for case in CASES}, raw_of(dataset) / "patients.json")
-    assert "1 patients have several" in only_problem(check(dataset), Level.WARNING).message
+    problem = only_problem(check(dataset), Level.WARNING)
+    assert "1 patients have several" in problem.message
+    assert problem.remedy.startswith("train in fold all, or annotate scans of another patient")
+    assert sound(check(dataset, fold="all"))
+
+
+@pytest.mark.parametrize("expression", [None, r"(case_\d)\d"])
+@pytest.mark.parametrize("num_patients", [2, 4, 5])
+def test_the_recommended_split_makes_folds_by_the_patients_there_are(dataset, num_patients, expression):
+    (dataset / "splits_final.json").unlink()
+    names = {case: f"p{number % num_patients}" for number, case in enumerate(CASES)}
+    if expression is not None:
+        renamed = {case: f"case_{number % num_patients}{number}" for number, case in enumerate(CASES)}
+        rename_cases(dataset, renamed)
+        source = {"patients_from": f"regular expression {expression}"}
+        write_json({"format_version": 1, "settings": source, "patients": {}}, dataset / "pix2rep_splits.json")
+    else:
+        write_json({case: {"patient": name} for case, name in names.items()}, raw_of(dataset) / "patients.json")
+    remedy = only_problem(check(dataset), Level.WARNING).remedy
+    program, *arguments = shlex.split(remedy)
+    assert program == "nnunet_pix2rep"
+    assert main(arguments) == 0
+    splits = read_json(dataset / "splits_final.json")
+    assert len(splits) == num_patients
+    assert sound(check(dataset))
+
+
+def rename_cases(dataset, names):
+    folders = [raw_of(dataset) / "imagesTr", raw_of(dataset) / "labelsTr", dataset / "gt_segmentations"]
+    for folder in (*folders, dataset / f"{PLANS}_2d"):
+        for file in sorted(folder.glob("case_*")):
+            old = file.name[: len(CASES[0])]
+            file.rename(file.with_name(f"new_{names[old]}{file.name[len(old) :]}"))
+        for file in sorted(folder.glob("new_*")):
+            file.rename(file.with_name(file.name.removeprefix("new_")))
 
 
 def test_splits_with_unknown_cases_or_of_another_form(dataset):
@@ -155,22 +192,33 @@ def test_unlabeled_images_that_wait_for_preprocessing(dataset):
     unlabeled.mkdir()
     shutil.copy(raw_of(dataset) / "imagesTr" / f"{CASES[0]}_0000.nii.gz", unlabeled / "new_0000.nii.gz")
     problem = only_problem(check(dataset), Level.WARNING)
-    assert "1 scan(s) in imagesUn, such as new," in problem.message
+    assert "1 scan(s) in imagesUn, such as new, are not preprocessed for 2d, so no training" in problem.message
     assert problem.remedy == f"nnunet_pix2rep preprocess_unlabeled -d 901 -c 2d -p {PLANS}"
 
 
 def test_a_scan_that_came_after_the_others_were_preprocessed(dataset):
-    from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
-
     test_unlabeled_images_that_wait_for_preprocessing(dataset)
     preprocess_unlabeled(dataset.name, "2d", PLANS, num_processes=1)
     shutil.copy(raw_of(dataset) / "imagesTr" / f"{CASES[1]}_0000.nii.gz", raw_of(dataset) / "imagesUn/late_0000.nii.gz")
     assert "1 scan(s) in imagesUn, such as late," in only_problem(check(dataset), Level.WARNING).message
 
 
-def test_a_pool_of_other_plans_or_without_a_record(dataset):
-    from nnunet_pix2rep.nnunet.unlabeled.preprocess import preprocess_unlabeled
+def test_scans_that_another_configuration_has_are_a_note(dataset):
+    plans = read_json(dataset / f"{PLANS}.json")
+    plans["configurations"]["2d_other"] = {"inherits_from": "2d", "data_identifier": f"{PLANS}_2d_other"}
+    write_json(plans, dataset / f"{PLANS}.json")
+    test_unlabeled_images_that_wait_for_preprocessing(dataset)
+    preprocess_unlabeled(dataset.name, "2d_other", PLANS, num_processes=1)
+    findings = check(dataset)
+    assert sound(findings)
+    (note,) = [finding.message for finding in findings if "such as new" in finding.message]
+    assert "are not preprocessed for 2d, but for 2d_other" in note
+    assert f"nnunet_pix2rep doctor -d 901 -p {PLANS} -c 2d_other" in note
+    shutil.copy(raw_of(dataset) / "imagesTr" / f"{CASES[1]}_0000.nii.gz", raw_of(dataset) / "imagesUn/late_0000.nii.gz")
+    assert "2 scan(s) in imagesUn, such as late," in only_problem(check(dataset), Level.WARNING).message
 
+
+def test_a_pool_of_other_plans_or_without_a_record(dataset):
     test_unlabeled_images_that_wait_for_preprocessing(dataset)
     preprocess_unlabeled(dataset.name, "2d", PLANS, num_processes=1)
     assert sound(check(dataset))

@@ -55,6 +55,7 @@ def test_scans_that_are_not_preprocessed_are_an_error(scans_alone):
     shutil.rmtree(scans_alone / f"{PLANS}_2d_unlabeled")
     (scans_alone / f"{PLANS}_2d_unlabeled.json").unlink()
     problem = only_problem(check(scans_alone), Level.ERROR)
+    assert "preprocessed for 2d: nothing can be trained" in problem.message
     assert problem.remedy == f"nnunet_pix2rep preprocess_unlabeled -d 901 -c 2d -p {PLANS}"
 
 

@@ -18,7 +18,7 @@ from nnunet_pix2rep.annotation.suggest.output.work_files import check_output
 from nnunet_pix2rep.annotation.suggest.output.write import Outcome, write_work_folder
 from nnunet_pix2rep.annotation.suggest.planned_dataset import PlannedDataset, open_dataset
 from nnunet_pix2rep.annotation.suggest.request import SuggestSettings
-from nnunet_pix2rep.annotation.suggest.scans import Scans, find_scans
+from nnunet_pix2rep.annotation.suggest.scans import Scans, describe_waiting, find_scans
 from nnunet_pix2rep.annotation.work_folder import Suggestion
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
@@ -56,7 +56,7 @@ def suggest(
     check_output(output)
     dataset = open_dataset(dataset_name_or_id, configuration, plans_name)
     scans = find_scans(dataset, settings.fold, settings.axis)
-    _check_request(scans, settings)
+    _check_request(dataset, scans, settings)
     model = None
     if settings.needs_features or settings.draft or has_one_pretraining(dataset, settings.fold):
         model = load_pretraining(
@@ -78,22 +78,24 @@ def suggest(
     return write_work_folder(outcome, output), notes
 
 
-def _check_request(scans: Scans, settings: SuggestSettings) -> None:
+def _check_request(dataset: PlannedDataset, scans: Scans, settings: SuggestSettings) -> None:
     """Refuses before anything is computed what could not be fulfilled."""
     if settings.unit == "slices":
         available = sum(len(scan.free_slices) for scan in scans.scans)
     else:
         available = sum(bool(scan.free_slices) for scan in scans.scans)
+    waiting = f" {describe_waiting(dataset, scans.waiting)}" if scans.waiting else ""
     if available == 0:
+        more = waiting or " Add scans with nnunet_pix2rep add_unlabeled."
         raise UserError(
             f"All slices that may be chosen are annotated already ({len(scans.scans)} scans). A slice counts as "
-            "annotated where any of its voxels is, so that one across another axis counts for all that it crosses. Add "
-            "scans with nnunet_pix2rep add_unlabeled."
+            "annotated where any of its voxels is, so that one across another axis counts for all that it crosses."
+            + more
         )
     if not 1 <= settings.budget <= available:
         raise UserError(
             f"--{settings.unit} must be from 1 to {available}, the number of {settings.unit} that are there and not "
-            f"annotated, but is {settings.budget}."
+            f"annotated, but is {settings.budget}.{waiting}"
         )
     if settings.click is not None:
         voxel_of_click(settings.click, scans.scans)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from nnunetv2.utilities.crossval_split import generate_crossval_split
+from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
@@ -27,6 +28,9 @@ from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
 from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE
 from nnunet_pix2rep.nnunet.unlabeled.pool import pool_folder, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_of_test_set, patients_with_pool
+from nnunet_pix2rep.nnunet.unlabeled.waiting import waiting_scans
+
+NOT_PREPROCESSED = "scans_not_preprocessed"  # their number, in the record of what could be chosen from
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,13 @@ class Scans:
         scans: All scans of the patients that may be annotated, sorted by case.
         patients_left_out: Patient -> why not.
         notes: What the user should know.
+        waiting: Scans in ``imagesUn`` that are not preprocessed for the configuration, so that none of them is here.
     """
 
     scans: list[Scan]
     patients_left_out: dict[str, str]
     notes: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
 
     @property
     def annotated(self) -> tuple[Slice, ...]:
@@ -117,7 +123,21 @@ def find_scans(dataset: PlannedDataset, fold: int | str = "all", axis: int | Non
             f"{dataset.name} has no preprocessed scan that could be annotated. Run nnUNetv2_preprocess, for images in "
             "imagesUn nnunet_pix2rep preprocess_unlabeled."
         )
-    return Scans(scans, left_out, notes)
+    waiting = waiting_scans(dataset.folder, dataset.settings["data_identifier"])
+    if waiting:
+        notes = [f"WARNING: {describe_waiting(dataset, waiting)}", *notes]
+    return Scans(scans, left_out, notes, waiting)
+
+
+def describe_waiting(dataset: PlannedDataset, waiting: Sequence[str]) -> str:
+    """That scans are not chosen from since they are not preprocessed, and the command that changes it."""
+    number = convert_dataset_name_to_id(dataset.name)
+    scans, are, were = ("scans", "are", "were") if len(waiting) > 1 else ("scan", "is", "was")
+    return (
+        f"{len(waiting)} {scans} in {UNLABELED_FOLDER} {are} not preprocessed for {dataset.configuration} and {were} "
+        f"left out; run nnunet_pix2rep preprocess_unlabeled -d {number} -p {dataset.plans['plans_name']} -c "
+        f"{dataset.configuration}, then suggest again."
+    )
 
 
 Sources = tuple[tuple[Path, ...], int | None, Path | None, ImageCase]

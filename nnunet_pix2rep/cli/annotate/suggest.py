@@ -65,13 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_pix2rep.annotation.selectors import DEFAULT_SELECTOR, STRUCTURE_SELECTOR
     from nnunet_pix2rep.annotation.suggest.request import Click, SuggestSettings
     from nnunet_pix2rep.annotation.suggest.run import suggest
+    from nnunet_pix2rep.annotation.suggest.scans import NOT_PREPROCESSED
+    from nnunet_pix2rep.config.seeds import check_seed
     from nnunet_pix2rep.devices import choose_device
-    from nnunet_pix2rep.errors import UserError
     from nnunet_pix2rep.files import require_writable
 
     require_writable(arguments.o)
-    if arguments.seed < 0:
-        raise UserError(f"--seed must not be negative, but is {arguments.seed}.")
+    check_seed(arguments.seed)
     settings = SuggestSettings(
         budget=arguments.cases if arguments.slices is None else arguments.slices,
         unit="cases" if arguments.slices is None else "slices",
@@ -93,7 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         f"annotate: {arguments.o}"
     )
     if suggestion.slices[-1].coverage is not None:
-        print(f"With them, annotated pixels represent {suggestion.slices[-1].coverage:.1%} of all scans.")
+        whole = "all scans" if NOT_PREPROCESSED not in suggestion.pool else "the scans that are preprocessed"
+        print(f"With them, annotated pixels represent {suggestion.slices[-1].coverage:.1%} of {whole}.")
     print(
         f"Look at overview.html there, draw in labels/ as worklist.csv says, then run\n  nnunet_pix2rep collect -i "
         f"{quote(str(arguments.o / 'labels'))} -d {arguments.d}"

@@ -63,7 +63,12 @@ def find_leaks(seen: Iterable[str], validation_cases: Iterable[str], patients: M
 
 
 def check_leak(
-    checkpoint: dict[str, Any], source: Path, dataset_name: str, dataset_folder: Path, validation_cases: Sequence[str]
+    checkpoint: dict[str, Any],
+    source: Path,
+    dataset_name: str,
+    dataset_folder: Path,
+    validation_cases: Sequence[str],
+    again: str | None = None,
 ) -> list[str]:
     """The leak guard: no patient of the validation set may have been seen in pretraining.
 
@@ -75,6 +80,7 @@ def check_leak(
         dataset_name: The dataset that is trained on now.
         dataset_folder: Its folder in ``nnUNet_preprocessed``.
         validation_cases: The fold's validation cases.
+        again: The command that made the weights, where they are of a pretraining that held out this fold's patients.
 
     Returns:
         The validation cases whose patients were seen, which is only not an error where
@@ -83,16 +89,21 @@ def check_leak(
     Raises:
         UserError: such cases exist and are not allowed.
     """
-    seen = seen_cases(checkpoint.get(RECORD_KEY, {}), dataset_name)
+    record = checkpoint.get(RECORD_KEY, {})
+    seen = seen_cases(record, dataset_name)
     if not seen:
         return []
     patients = patients_with_pool(dataset_folder, sorted(seen | set(validation_cases)))
     leaked = find_leaks(seen, validation_cases, patients)
     if leaked and os.environ.get(ALLOW_TRANSDUCTIVE_VARIABLE) != "1":
+        # What a pretraining of this fold started from may have been allowed to see them; its own images have changed.
+        of_this_fold = again is not None and find_leaks(record.get("cases", []), validation_cases, patients) == leaked
+        advice = "patients.json or the split changed since; pretrain again (replaces it)"
+        advice, command = (advice, f" To pretrain again: {again}") if of_this_fold else ("Pretrain in this fold", "")
         raise UserError(
             f"The weights in {source} have seen images of the patients of {len(leaked)} of this fold's "
             f"{len(validation_cases)} validation cases: {', '.join(leaked)}. The validation would not be one of unseen "
-            f"patients. Pretrain in this fold, or set {ALLOW_TRANSDUCTIVE_VARIABLE}=1 if that is what you want; it "
-            "will be recorded in the checkpoint."
+            f"patients. {advice}, or set {ALLOW_TRANSDUCTIVE_VARIABLE}=1 if that is what you want; it will be recorded "
+            f"in the checkpoint.{command}"
         )
     return leaked

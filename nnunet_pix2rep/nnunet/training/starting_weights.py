@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak, equal_names_elsewhere
 from nnunet_pix2rep.nnunet.checkpoints.transfer import origin_of, transfer_weights
 from nnunet_pix2rep.nnunet.training.base import Pix2RepTrainer
+from nnunet_pix2rep.nnunet.training.pretrain_again import describe_unseen, fold_of_pretraining, pretraining_command
 
 
 def load_starting_weights(trainer: Pix2RepTrainer, file: Path, stage: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -37,6 +39,7 @@ def load_starting_weights(trainer: Pix2RepTrainer, file: Path, stage: str) -> tu
         dataset_name=dataset_name,
         dataset_folder=Path(trainer.preprocessed_dataset_folder_base),
         validation_cases=validation,
+        again=_command_of(trainer, record, validation, file),
     )
     if leaked:
         trainer.print_to_log_file(
@@ -57,4 +60,17 @@ def load_starting_weights(trainer: Pix2RepTrainer, file: Path, stage: str) -> tu
         adapt_channels=settings.other_input_channels == ADAPT,
         setting=f"{stage}.other_input_channels",
     )
+    if stage == "finetuning":
+        for remark in describe_unseen(trainer, record, validation):
+            trainer.print_to_log_file(remark)
     return record, origin_of(checkpoint, file) | transfer.to_record() | {"transductive_cases": leaked}
+
+
+def _command_of(trainer: Pix2RepTrainer, record: dict[str, Any], validation: Sequence[str], file: Path) -> str | None:
+    """The command that would replace a file, where it is the pretraining that belongs to the trainer's fold."""
+    fold = fold_of_pretraining(trainer, record, validation)
+    if fold is None:
+        return None
+    folder = f"{record['trainer']}__{trainer.plans_manager.plans_name}__{trainer.configuration_name}"
+    own = Path(trainer.output_folder_base).parent / folder / f"fold_{fold}"
+    return pretraining_command(trainer, record, fold) if file.resolve().parent == own.resolve() else None

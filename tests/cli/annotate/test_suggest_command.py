@@ -6,6 +6,7 @@ import pytest
 from nnunet_pix2rep.annotation import selectors
 from nnunet_pix2rep.annotation.suggest.features import pool_features
 from nnunet_pix2rep.annotation.suggest.request import Click
+from nnunet_pix2rep.annotation.suggest.scans import NOT_PREPROCESSED
 from nnunet_pix2rep.cli.annotate import suggest
 from nnunet_pix2rep.cli.main import build_parser, main
 from nnunet_pix2rep.errors import UserError
@@ -64,9 +65,21 @@ def test_malformed_options_are_refused(options, capsys):
     assert "error" in capsys.readouterr().err
 
 
-def test_a_negative_seed_is_refused(capsys):
-    assert main([*REQUIRED, "--slices", "3", "--seed", "-1"]) == 1
-    assert "--seed" in capsys.readouterr().err
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "99999999999999999999999"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*REQUIRED, "--slices", "3"],
+        ["features", "a.pth", "-i", "images", "-o", "new"],
+        ["segment_in_context", "a.pth", "-s", "images", "-l", "labels", "-i", "query", "-o", "new"],
+        ["propagate", "a.pth", "-i", "series.nii.gz", "-l", "label.nii.gz", "--frame", "1", "-o", "new.nii.gz"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_seed_out_of_range_is_refused(command, seed, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--seed", seed]) == 1
+    assert f"--seed must be from 0 to 4294967295, but is {seed}." in capsys.readouterr().err
 
 
 def test_the_next_command_can_be_pasted_whatever_the_folder_is_called(monkeypatch, tmp_path, capsys):
@@ -76,3 +89,12 @@ def test_the_next_command_can_be_pasted_whatever_the_folder_is_called(monkeypatc
     assert main(["suggest", "-d", "1", "-c", "2d", "-o", str(folder), "--slices", "1"]) == 0
     command = shlex.split(capsys.readouterr().out.splitlines()[-1])
     assert command == ["nnunet_pix2rep", "collect", "-i", str(folder / "labels"), "-d", "1"]
+
+
+@pytest.mark.parametrize("pool", [{"cases": 3}, {"cases": 3, NOT_PREPROCESSED: 2}])
+def test_coverage_is_of_all_scans_only_where_all_took_part(monkeypatch, tmp_path, capsys, pool):
+    made = SimpleNamespace(slices=[SimpleNamespace(patient="a", coverage=0.5)], pool=pool)
+    monkeypatch.setattr("nnunet_pix2rep.annotation.suggest.run.suggest", lambda *_arguments, **_options: (made, []))
+    assert main(["suggest", "-d", "1", "-c", "2d", "-o", str(tmp_path / "work"), "--slices", "1"]) == 0
+    whole = "the scans that are preprocessed" if NOT_PREPROCESSED in pool else "all scans"
+    assert f"represent 50.0% of {whole}." in capsys.readouterr().out

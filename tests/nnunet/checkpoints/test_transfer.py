@@ -148,6 +148,18 @@ def test_other_datasets_and_other_programs_pass(folder, cases):
     assert check_leak({}, SOURCE, "Dataset027_ACDC", folder, validation) == []
 
 
+@pytest.mark.parametrize("seen_before", [False, True])
+def test_pretraining_again_is_only_advised_where_its_own_images_are_to_blame(folder, seen_before):
+    """What it started from may have been allowed to see them."""
+    own, other = ([CASES[2]], [CASES[0]]) if seen_before else ([CASES[0]], [])
+    record = {"dataset_name": "Dataset027_ACDC", "cases": own}
+    record |= {"started_from": {"dataset_name": "Dataset027_ACDC", "cases": other}}
+    with pytest.raises(UserError) as refused:
+        check_leak({RECORD_KEY: record}, SOURCE, "Dataset027_ACDC", folder, [CASES[1]], again="train it")
+    assert ("To pretrain again: train it" in str(refused.value)) == (not seen_before)
+    assert ("Pretrain in this fold" in str(refused.value)) == seen_before
+
+
 # -------------------------------------------------------------------------------------------------- -pretrained_weights
 
 

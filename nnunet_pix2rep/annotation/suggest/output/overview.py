@@ -18,6 +18,7 @@ from nnunet_pix2rep.annotation.selectors import SlicePool
 from nnunet_pix2rep.annotation.suggest.choose import Choice
 from nnunet_pix2rep.annotation.suggest.output.viewers import ViewerPlace
 from nnunet_pix2rep.annotation.suggest.representation import Representation
+from nnunet_pix2rep.annotation.suggest.scans import NOT_PREPROCESSED
 from nnunet_pix2rep.annotation.work_folder import SuggestedSlice, Suggestion
 from nnunet_pix2rep.feature_pictures import gray
 from nnunet_pix2rep.files import atomic_path
@@ -72,6 +73,7 @@ def write_overview(
         "map": slice_map,
         "representation": representation,
         "notes": list(notes),
+        "whole": "all scans" if NOT_PREPROCESSED not in suggestion.pool else "the scans that are preprocessed",
     }
     environment = Environment(
         loader=PackageLoader("nnunet_pix2rep.annotation.suggest.output"),

@@ -24,7 +24,7 @@ from nnunet_pix2rep.annotation.suggest.output.work_files import (
 )
 from nnunet_pix2rep.annotation.suggest.planned_dataset import PlannedDataset
 from nnunet_pix2rep.annotation.suggest.request import SuggestSettings
-from nnunet_pix2rep.annotation.suggest.scans import Scans, read_labels
+from nnunet_pix2rep.annotation.suggest.scans import NOT_PREPROCESSED, Scans, read_labels
 from nnunet_pix2rep.annotation.work_folder import OVERVIEW, WORKLIST, SuggestedSlice, Suggestion, write_suggestion
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
 
@@ -71,17 +71,23 @@ class Outcome:
             unit=settings.unit,
             axes={scan.case: scan.axis for scan in self.scans.scans if scan.case in named},
             slices=choice.entries,
-            pool={
-                "patients": len(set(choice.pool.patients)),
-                "cases": len(set(choice.pool.cases)),
-                "slices": int((~choice.pool.annotated).sum()),
-            },
+            pool=self._pool(),
             patients_left_out=self.scans.patients_left_out,
             annotated_before=self.scans.annotated,
             like=None if click is None else {"case": click.case, "point": list(click.point)},
             package_version=__version__,
             copied_slices=self._copied_slices(),
         )
+
+    def _pool(self) -> dict[str, int]:
+        """What could be chosen from; scans that could not, since they are not preprocessed, where there are any."""
+        pool, waiting = self.choice.pool, len(self.scans.waiting)
+        numbers = {
+            "patients": len(set(pool.patients)),
+            "cases": len(set(pool.cases)),
+            "slices": int((~pool.annotated).sum()),
+        }
+        return numbers | ({NOT_PREPROCESSED: waiting} if waiting else {})
 
     def _copied_slices(self) -> dict[str, SliceDigests]:
         """Digests of what label files get from the dataset: the annotated slices of scans with chosen ones."""
