@@ -1,6 +1,7 @@
 """Trainers on a dataset of scans alone, and on the first label."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_weights_plans_and_pool_stay_valid_when_the_first_label_comes(scans_alon
     assert report.num_made == 0
     finetuning = make_trainer(Pix2RepFinetuneTrainer, scans_alone, "all", finetuning=SHORT)
     finetuning.initialize()
-    finetuning.load_pretrained(f"{trainer.output_folder}/checkpoint_final.pth")
+    finetuning.load_pretrained(Path(trainer.output_folder) / "checkpoint_final.pth")
     finetuning.run_training()
     assert finetuning.do_split() == (["ben"], ["ben"])
     assert "68 tensors match" in training_log(finetuning)
