@@ -32,7 +32,7 @@ def _check_once(path: Path, _modified_ns: int) -> None:
     try:
         check_complete(path)
     except UserError as error:
-        raise UserError(f"{path}: {error}. Download it again.") from error
+        raise UserError(f"{path}: {error}. If it was downloaded, do that again.") from error
 
 
 def write_volume(source: VolumeSource, path: Path) -> None:

@@ -38,22 +38,19 @@ def owned(path):
     return path
 
 
-def test_a_label_that_was_corrected_since_is_not_passed_over(pretraining, load, folders):
-    model, label = load(pretraining), owned(folders["labels"] / "case_00.nii.gz")
+@pytest.mark.parametrize(
+    ("folder", "name", "message"),
+    [
+        ("labels", "case_00.nii.gz", r"case_00\.nii\.gz was changed since"),
+        ("query", "case_04_0000.nii.gz", r"has another image case_04 than.*case_04\.nii\.gz was made of"),
+    ],
+)
+def test_a_file_that_was_changed_since_is_not_passed_over(folder, name, message, pretraining, load, folders):
+    model, file = load(pretraining), owned(folders[folder] / name)
     segment(model, folders)
     assert segment(model, folders).skipped == ["case_04"]
-    SimpleITK.WriteImage(SimpleITK.ReadImage(str(label)) * 0, str(label))
-    with pytest.raises(UserError, match=r"case_00\.nii\.gz was changed since.*--overwrite"):
-        segment(model, folders)
-    assert segment(model, folders, overwrite=True).segmented == ["case_04"]
-    assert segment(model, folders).skipped == ["case_04"]
-
-
-def test_another_image_under_the_same_name_is_not_passed_over(pretraining, load, folders):
-    model, image = load(pretraining), owned(folders["query"] / "case_04_0000.nii.gz")
-    segment(model, folders)
-    SimpleITK.WriteImage(SimpleITK.ReadImage(str(image)) * 2, str(image))
-    with pytest.raises(UserError, match=r"has another image case_04 than.*case_04\.nii\.gz was made of.*--overwrite"):
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(file)) * 0, str(file))
+    with pytest.raises(UserError, match=f"{message}.*--overwrite"):
         segment(model, folders)
     assert segment(model, folders, overwrite=True).segmented == ["case_04"]
     assert segment(model, folders).skipped == ["case_04"]
