@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 DEFAULT_PLANS = "nnUNetPlans"
 
 
@@ -36,4 +38,44 @@ def before_annotating(dataset: str | int, configurations: list[str], plans_name:
         "suggest needs no pretraining. Only --like, the selectors that look at features and the map in overview.html "
         "do; for these, first:",
         *trainings,
+    ]
+
+
+def for_each_configuration(dataset: str, command: str) -> str:
+    """What comes next with any of a dataset's configurations, one command each.
+
+    Args:
+        dataset: Number or name of the dataset.
+        command: With ``{configuration}`` and, for the option ``-p``, ``{plans}`` where these stand.
+
+    Returns:
+        The text to print. It has the configurations with preprocessed images, where there is none all that are
+        planned, and where nothing is planned CONFIGURATION and PLANS.
+    """
+    from nnunetv2.paths import nnUNet_preprocessed
+
+    from nnunet_pix2rep.annotation.collect.preprocess import targets_of
+    from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of
+
+    choices = []
+    if nnUNet_preprocessed.is_set():
+        folder = Path(nnUNet_preprocessed) / dataset_name_of(dataset)
+        choices = [(target.configuration, target.plans["plans_name"]) for target in targets_of(folder)]
+        choices = choices or _planned(folder)
+    commands = [
+        command.format(configuration=configuration, plans=plans_option(plans_name))
+        for configuration, plans_name in choices or [("CONFIGURATION", "PLANS")]
+    ]
+    return f"Next: {commands[0]}" if len(commands) == 1 else "\n  ".join(["Next, one of:", *commands])
+
+
+def _planned(dataset_folder: Path) -> list[tuple[str, str]]:
+    """Configuration and name of plans, for all that a dataset's plans have but second stages of cascades."""
+    from nnunet_pix2rep.nnunet.plans.plans_file import plans_in, read_plans
+
+    return [
+        (name, plans_name)
+        for plans_name in plans_in(dataset_folder)
+        for name, configuration in read_plans(dataset_folder / f"{plans_name}.json")["configurations"].items()
+        if "previous_stage" not in configuration
     ]

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_pix2rep.cli.next_commands import device_option, plans_option
+from nnunet_pix2rep.cli.next_commands import device_option, for_each_configuration, plans_option
 from nnunet_pix2rep.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     _print_report(report, arguments.dry_run)
     if not arguments.dry_run:
-        print(f"Next: {_next_command(report, arguments.d)}")
+        print(_next_command(report, arguments.d))
     return 0
 
 
@@ -111,14 +111,16 @@ def _next_command(report: CollectReport, dataset: str) -> str:
     if not report.preprocessed:
         # nnU-Net's own preprocessing loses annotated slices between ignored ones
         again = f", then nnunet_pix2rep collect -d {dataset}" if report.is_sparse else ""
-        return f"nnUNetv2_plan_and_preprocess -d {dataset}{again}"
+        return f"Next: nnUNetv2_plan_and_preprocess -d {dataset}{again}"
     suggestion = report.suggestion
-    trainer, configuration, plans = "nnUNetTrainerPix2RepV2", "CONFIGURATION", " -p PLANS"
-    if suggestion is not None:
-        configuration, plans = suggestion.configuration, plans_option(suggestion.plans)
-        if _is_pretrained(report.dataset, suggestion):
-            trainer = "nnUNetTrainerPix2RepFinetune"
-    return f"nnUNetv2_train {dataset} {configuration} all -tr {trainer}{plans}{device_option()}"
+    training = "nnUNetv2_train {dataset} {{configuration}} all -tr {trainer}{{plans}}{device}"
+    if suggestion is None:
+        command = training.format(dataset=dataset, trainer="nnUNetTrainerPix2RepV2", device=device_option())
+        return for_each_configuration(dataset, command)
+    pretrained = _is_pretrained(report.dataset, suggestion)
+    trainer = "nnUNetTrainerPix2RepFinetune" if pretrained else "nnUNetTrainerPix2RepV2"
+    command = training.format(dataset=dataset, trainer=trainer, device=device_option())
+    return "Next: " + command.format(configuration=suggestion.configuration, plans=plans_option(suggestion.plans))
 
 
 def _is_pretrained(dataset_name: str, suggestion: Suggestion) -> bool:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_pix2rep.cli.next_commands import for_each_configuration
+
 if TYPE_CHECKING:
     from nnunet_pix2rep.nnunet.unlabeled.add import AddReport
 
@@ -62,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print_report(report, arguments.dry_run)
     if report.added and not arguments.dry_run:
-        print(f"Next: nnunet_pix2rep preprocess_unlabeled -d {arguments.d} -c CONFIGURATION")
+        command = f"nnunet_pix2rep preprocess_unlabeled -d {arguments.d} -c {{configuration}}{{plans}}"
+        print(for_each_configuration(arguments.d, command))
     return 1 if report.problems else 0
 
 

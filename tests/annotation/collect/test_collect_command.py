@@ -57,7 +57,7 @@ def test_without_a_folder_it_preprocesses_what_was_collected(scans, capsys):
     assert main(["collect", "-d", "901"]) == 0
     printed = capsys.readouterr().out
     assert f"{PLANS}_2d: 0 case(s) preprocessed" in printed
-    assert "Next: nnUNetv2_train 901 CONFIGURATION all -tr nnUNetTrainerPix2RepV2 -p PLANS" in printed
+    assert f"Next, one of:\n  nnUNetv2_train 901 2d all -tr nnUNetTrainerPix2RepV2 -p {PLANS}" in printed
 
 
 @pytest.fixture

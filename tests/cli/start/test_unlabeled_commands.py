@@ -41,7 +41,8 @@ def test_from_a_folder_of_scans_to_the_pool(root, scans, capsys):
     assert main(add) == 0
     printed = capsys.readouterr().out
     assert "Müller 1.nrrd -> Müller_1" in printed
-    assert "Next: nnunet_pix2rep preprocess_unlabeled -d 900" in printed
+    assert "Next, one of:\n  nnunet_pix2rep preprocess_unlabeled -d 900 -c 2d\n" in printed
+    assert "  nnunet_pix2rep preprocess_unlabeled -d 900 -c 3d_fullres -p nnUNetResEncUNetPlans\n" in printed
     preprocess = ["preprocess_unlabeled", "-d", "900", "-c", "2d", "-np", "1"]
     assert main(preprocess) == 0
     assert "5 images preprocessed, 0 were there already" in capsys.readouterr().out
