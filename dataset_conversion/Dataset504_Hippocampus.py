@@ -14,7 +14,7 @@ import SimpleITK
 from nnunet_pix2rep.dataset_conversion.command import run_conversion
 from nnunet_pix2rep.dataset_conversion.source_files import (
     check_label_values,
-    check_same_size,
+    check_same_grid,
     read_volume,
     require_folder,
 )
@@ -47,8 +47,8 @@ def convert_hippocampus(source: Path, dataset_id: int, raw_folder: Path, dry_run
         The dataset folder.
 
     Raises:
-        UserError: an image without a label or the reverse, different sizes, a damaged file, a label that is not
-            expected, or a problem of the output folder.
+        UserError: an image without a label or the reverse, different sizes or places, a damaged file, a label that is
+            not expected, or a problem of the output folder.
     """
     images = index_cases(require_folder(source / "imagesTr", "imagesTr/"), f"_0000{FILE_ENDING}")
     labels = index_cases(require_folder(source / "labelsTr", "labelsTr/"), FILE_ENDING)
@@ -57,7 +57,7 @@ def convert_hippocampus(source: Path, dataset_id: int, raw_folder: Path, dry_run
         missing = "label" if name in images else "image"
         raise UserError(f"{present} has no {missing}: add it, or remove the file.")
     for name, image in images.items():
-        check_same_size(image, labels[name])
+        check_same_grid(image, labels[name])
         voxels = SimpleITK.GetArrayViewFromImage(read_volume(labels[name]))
         check_label_values(labels[name], voxels, DESCRIPTION.labels.values())
     cases = [

@@ -11,7 +11,7 @@ import SimpleITK
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_csv_rows
-from nnunet_pix2rep.nnunet.data.raw_images import frames_in, header_of
+from nnunet_pix2rep.nnunet.data.raw_images import GRID_TOLERANCE, distance_between, frames_in, header_of
 from nnunet_pix2rep.nnunet.data.volume_writer import require_complete
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
@@ -115,6 +115,21 @@ def check_same_size(image: Path, label: Path) -> None:
     sizes = [read_header(path).GetSize() for path in (image, label)]
     if sizes[0] != sizes[1]:
         raise UserError(f"{label} has {sizes[1]} voxels, but its image {image} has {sizes[0]}.")
+
+
+def check_same_grid(image: Path, label: Path) -> None:
+    """Raises a UserError unless image and label exist and have the same voxels in the same place.
+
+    For labels that keep their own header; those of :func:`read_label` get that of the image.
+    """
+    check_same_size(image, label)
+    first, second = read_header(image), read_header(label)
+    apart = distance_between(second, first)
+    if apart > GRID_TOLERANCE * min(first.GetSpacing()):
+        raise UserError(
+            f"{label} lies up to {apart:.2f} mm beside its image {image} by their headers (spacing, origin or "
+            "direction). Download both again, or correct the one that is wrong."
+        )
 
 
 def require_frames(path: Path) -> int:

@@ -44,6 +44,10 @@ def other_size(source, write_volume):
     write_volume(source / "labelsTr" / "hippocampus_003.nii.gz", np.zeros((6, 7, 9), np.uint8))
 
 
+def other_spacing(source, write_volume):
+    write_volume(source / "labelsTr" / "hippocampus_003.nii.gz", np.zeros((6, 7, 8), np.uint8), (1, 1, 2))
+
+
 def other_name(source, write_volume):
     (source / "imagesTr" / "notes.txt").write_text("")
 
@@ -66,6 +70,7 @@ def other_labels(source, write_volume):
     [
         (no_label, r"hippocampus_003_0000\.nii\.gz has no label"),
         (no_image, r"labelsTr/hippocampus_003\.nii\.gz has no image"),
+        (other_spacing, r"hippocampus_003\.nii\.gz lies up to \d\.00 mm beside its image"),
         (other_size, r"hippocampus_003\.nii\.gz has \(9, 7, 6\) voxels, but"),
         (other_name, r"notes\.txt does not match"),
         (damaged, r"labelsTr/hippocampus_003\.nii\.gz cannot be read"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,11 +13,9 @@ from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_reader import orientation_of
-from nnunet_pix2rep.nnunet.data.raw_images import check_complete, header_of
+from nnunet_pix2rep.nnunet.data.raw_images import GRID_TOLERANCE, Grid, check_complete, distance_between, header_of
 from nnunet_pix2rep.nnunet.unlabeled.discover import LOSSY_ENDINGS, NATURAL_ENDINGS, ending_of
 
-Grid = SimpleITK.Image | SimpleITK.ImageFileReader
-TOLERANCE = 0.1  # of the smallest spacing, by which a corner of the label may lie beside the image's
 LARGEST_STEP = 0.1  # between two values that a scaled NIfTI file can hold, up to which whole numbers are certain
 
 
@@ -66,9 +63,8 @@ def read_labels_on_grid(label_file: Path, image_files: Sequence[Path], reader: L
 
 def check_geometry(label: Grid, image: Grid) -> None:
     """Raises a UserError that says in what a label differs from the grid of its image, which is of the same size."""
-    pairs = zip(corners(label), corners(image), strict=True)
-    far = max(float(np.linalg.norm(first - second)) for first, second in pairs)
-    if far <= TOLERANCE * min(image.GetSpacing()):
+    far = distance_between(label, image)
+    if far <= GRID_TOLERANCE * min(image.GetSpacing()):
         return
     pairs_of_kinds = {
         "spacing": (label.GetSpacing(), image.GetSpacing()),
@@ -81,13 +77,6 @@ def check_geometry(label: Grid, image: Grid) -> None:
         if not np.allclose(found, wanted, rtol=1e-3, atol=1e-3)
     ]
     raise UserError(f"its geometry no longer fits its image (up to {far:.2f} mm apart): {'; '.join(differing)}")
-
-
-def corners(grid: Grid) -> list[np.ndarray]:
-    """Where the middles of the corner voxels lie, in mm."""
-    direction = np.reshape(grid.GetDirection(), (len(grid.GetSize()),) * 2)
-    ends = itertools.product(*((0, length - 1) for length in grid.GetSize()))
-    return [grid.GetOrigin() + direction @ (np.array(index) * grid.GetSpacing()) for index in ends]
 
 
 def _read(label_file: Path) -> SimpleITK.Image:

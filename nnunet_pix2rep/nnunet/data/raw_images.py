@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 import re
 import zlib
@@ -21,6 +22,8 @@ from nnunet_pix2rep.errors import UserError
 
 BYTES_AT_ONCE = 2**20
 NIFTI_ENDINGS = (".nii", ".nii.gz")
+GRID_TOLERANCE = 0.1  # of the smallest spacing, by which the corners of equal grids may lie apart
+Grid = SimpleITK.Image | SimpleITK.ImageFileReader
 ITK_ENDINGS = tuple(dict.fromkeys([*SimpleITKIO.supported_file_endings, *NibabelIO.supported_file_endings]))
 
 
@@ -48,6 +51,18 @@ def header_of(path: Path) -> SimpleITK.ImageFileReader:
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     return reader
+
+
+def distance_between(first: Grid, second: Grid) -> float:
+    """How far the same corner voxels of two grids of equal size lie apart at most, in mm."""
+    return max(float(np.linalg.norm(a - b)) for a, b in zip(_corners(first), _corners(second), strict=True))
+
+
+def _corners(grid: Grid) -> list[np.ndarray]:
+    """Where the middles of the corner voxels lie, in mm."""
+    direction = np.reshape(grid.GetDirection(), (len(grid.GetSize()),) * 2)
+    ends = itertools.product(*((0, length - 1) for length in grid.GetSize()))
+    return [grid.GetOrigin() + direction @ (np.array(index) * grid.GetSpacing()) for index in ends]
 
 
 def load_nifti(path: Path) -> Any:

@@ -26,7 +26,7 @@ from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader
 from nnunet_pix2rep.nnunet.data.volume_writer import same_volume
 from nnunet_pix2rep.nnunet.patients.patients import PATIENTS_FILE
 from nnunet_pix2rep.nnunet.unlabeled.add_patients import extend_patients
-from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, compare_geometry, read_reference
+from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, compare_channels, compare_geometry, read_reference
 from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage, FoundImages, find_images
 from nnunet_pix2rep.nnunet.unlabeled.known_images import KnownImages
 from nnunet_pix2rep.nnunet.unlabeled.label_maps import is_kept, remark_on_values, why_no_scan
@@ -216,9 +216,9 @@ def _add(
         if reason is not None:
             report.skipped[image.label] = reason
             return
+    remarks = [*compare_geometry(staged.grid, dataset.reference), *compare_channels(staged.files)]
     _move(image, staged, report, dry_run)
     dataset.known.add(name, staged.values)
-    remarks = compare_geometry(staged.grid, dataset.reference)
     if (remark := remark_on_values(staged.values)) is not None:
         remarks.append(remark)
     if remarks:

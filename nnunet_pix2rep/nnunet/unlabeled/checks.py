@@ -11,7 +11,7 @@ import SimpleITK
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, Geometry, last_line
-from nnunet_pix2rep.nnunet.data.raw_images import header_of
+from nnunet_pix2rep.nnunet.data.raw_images import GRID_TOLERANCE, distance_between, header_of
 from nnunet_pix2rep.nnunet.unlabeled.colors import read_natural_image
 from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, ending_of
 
@@ -145,6 +145,21 @@ def compare_geometry(grid: Geometry, reference: Reference) -> list[str]:
         usual = ", ".join(sorted(reference.orientations))
         remarks.append(f"orientation {grid.orientation}, {reference.images} have {usual}")
     return remarks
+
+
+def compare_channels(files: Sequence[Path]) -> list[str]:
+    """Where the channels of an image lie, if not in one place; empty where they do, or where ITK cannot read them.
+
+    nnU-Net lays them onto each other voxel by voxel, whatever their headers say.
+    """
+    try:
+        first, *others = [header_of(file) for file in files]
+    except RuntimeError:
+        return []
+    apart = max((distance_between(other, first) for other in others), default=0.0)
+    if apart <= GRID_TOLERANCE * min(first.GetSpacing()):
+        return []
+    return [f"its channels lie up to {apart:.2f} mm apart by their headers: if that is so, resample them onto one grid"]
 
 
 def _split_channels(volume: SimpleITK.Image, num_files: int, reference: Reference) -> list[SimpleITK.Image]:

@@ -122,6 +122,21 @@ def test_channels(tmp_path, source):
     assert len(list((raw / "imagesUn").iterdir())) == 4
 
 
+def test_channels_that_lie_apart_are_named(tmp_path, source):
+    with environment_of(tmp_path):
+        make_raw(tmp_path, channels=2)
+        for name, shift in (("near", 0.01), ("far", 3.0)):
+            for channel in range(2):
+                image = volume(channel + (name == "far") * 2)
+                image.SetOrigin([place + channel * shift for place in image.GetOrigin()])
+                write(image, source / f"{name}_{channel:04d}.nii.gz")
+        report = add_unlabeled(DATASET, source)
+    assert sorted(report.added.values()) == ["far", "near"]
+    ((label, remarks),) = report.warnings.items()
+    assert label.startswith("far")
+    assert any("channels lie up to 5.20 mm apart" in remark for remark in remarks)
+
+
 def test_numbers_that_are_no_channels_and_cines(raw, source):
     for number in (1, 2, 7):
         write(volume(number), source / f"IMG_{number:04d}.nii.gz")
