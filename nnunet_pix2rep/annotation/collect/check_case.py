@@ -11,11 +11,11 @@ import numpy as np
 from nnunet_pix2rep.annotation.collect.checked_labels import CheckedLabels
 from nnunet_pix2rep.annotation.collect.checks import check_labels, known_values
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset
-from nnunet_pix2rep.annotation.collect.drawings import Drawings, recorded_drawings, unite
 from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
-from nnunet_pix2rep.annotation.collect.grid import read_labels_on_grid
-from nnunet_pix2rep.annotation.collect.named_slices import NamedSlices
-from nnunet_pix2rep.annotation.collect.wording import join
+from nnunet_pix2rep.annotation.collect.labels.drawings import Drawings, recorded_drawings, unite
+from nnunet_pix2rep.annotation.collect.labels.grid import read_labels_on_grid
+from nnunet_pix2rep.annotation.collect.labels.named_slices import NamedSlices
+from nnunet_pix2rep.annotation.collect.labels.wording import join
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.annotation.slices import slice_digests
 from nnunet_pix2rep.annotation.work_folder import Suggestion, slices_by_case

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nnunet_pix2rep.annotation.collect.drawings import Drawings
+from nnunet_pix2rep.annotation.collect.labels.drawings import Drawings
 
 
 @dataclass

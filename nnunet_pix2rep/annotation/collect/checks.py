@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from nnunet_pix2rep.annotation.collect.checked_labels import CheckedLabels
-from nnunet_pix2rep.annotation.collect.drawings import unite
 from nnunet_pix2rep.annotation.collect.empty_slices import (
     EmptySlices,
     empty_among,
     problems_of_named,
     sort_out_empty,
 )
-from nnunet_pix2rep.annotation.collect.wording import join, join_runs
+from nnunet_pix2rep.annotation.collect.labels.drawings import unite
+from nnunet_pix2rep.annotation.collect.labels.wording import join, join_runs
 from nnunet_pix2rep.annotation.slices import slice_digests
 from nnunet_pix2rep.nnunet.data.sparse_labels import annotated_slices
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from nnunet_pix2rep.annotation.collect.checked_labels import CheckedLabels
-from nnunet_pix2rep.annotation.collect.wording import join, join_runs
+from nnunet_pix2rep.annotation.collect.labels.wording import join, join_runs
 
 EmptySlices = Literal["refuse", "background", "later"]
 """What becomes of slices in which nothing is drawn: an error, labels without foreground, or not taken yet.

@@ -13,10 +13,10 @@ from tqdm import tqdm
 from nnunet_pix2rep.annotation.collect.check_case import CaseChecks, axes_of, labels_before
 from nnunet_pix2rep.annotation.collect.checked_labels import CheckedLabels
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset
-from nnunet_pix2rep.annotation.collect.drawings import Drawings
 from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
-from nnunet_pix2rep.annotation.collect.label_names import find_label_files
-from nnunet_pix2rep.annotation.collect.named_slices import find_named_slices
+from nnunet_pix2rep.annotation.collect.labels.drawings import Drawings
+from nnunet_pix2rep.annotation.collect.labels.label_names import find_label_files
+from nnunet_pix2rep.annotation.collect.labels.named_slices import find_named_slices
 from nnunet_pix2rep.annotation.collect.preprocess import digest_of
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.annotation.work_folder import Suggestion

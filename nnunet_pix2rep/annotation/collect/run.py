@@ -11,8 +11,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset, find_suggestion, open_dataset, with_work_folder
-from nnunet_pix2rep.annotation.collect.drawings import as_recorded, recorded_drawings, unite
 from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
+from nnunet_pix2rep.annotation.collect.labels.drawings import as_recorded, recorded_drawings, unite
 from nnunet_pix2rep.annotation.collect.preprocess import remove_leftovers
 from nnunet_pix2rep.annotation.collect.read import (
     FinishedCase,

@@ -20,8 +20,8 @@ from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER
 from nnunet_pix2rep.nnunet.data.raw_dataset_writer import dataset_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.patients.patients import PATIENTS_FILE
-from nnunet_pix2rep.nnunet.unlabeled.add import AddReport, add_images
-from nnunet_pix2rep.nnunet.unlabeled.discover import find_images
+from nnunet_pix2rep.nnunet.unlabeled.adding.add import AddReport, add_images
+from nnunet_pix2rep.nnunet.unlabeled.adding.discover import find_images
 
 BACKGROUND, IGNORE = "background", "ignore"
 LABELED_FOLDERS = ("imagesTr", "labelsTr")
@@ -74,7 +74,7 @@ def make_new_dataset(
         patient_regex: Finds the patient in the name of a case.
         patients_table: A CSV file with the columns ``case``, ``patient``, ``group``.
         dry_run: Read and check everything, write nothing.
-        keep: See :func:`nnunet_pix2rep.nnunet.unlabeled.add.add_unlabeled`.
+        keep: See :func:`nnunet_pix2rep.nnunet.unlabeled.adding.add.add_unlabeled`.
 
     Raises:
         UserError: a bad name or label, a dataset ID that is taken, or no scan that can be read.

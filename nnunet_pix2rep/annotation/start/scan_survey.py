@@ -15,8 +15,8 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_reader import orientation_of
 from nnunet_pix2rep.nnunet.data.raw_images import header_of
-from nnunet_pix2rep.nnunet.unlabeled.checks import MAX_REFERENCES, Reference
-from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, ending_of
+from nnunet_pix2rep.nnunet.unlabeled.adding.checks import MAX_REFERENCES, Reference
+from nnunet_pix2rep.nnunet.unlabeled.adding.discover import NATURAL_ENDINGS, FoundImage, ending_of
 
 VOLUME_ENDING, NATURAL_ENDING = ".nii.gz", ".png"
 DEFAULT_CHANNEL = "MRI"

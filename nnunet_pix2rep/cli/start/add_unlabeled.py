@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nnunet_pix2rep.cli.next_commands import for_each_configuration
 
 if TYPE_CHECKING:
-    from nnunet_pix2rep.nnunet.unlabeled.add import AddReport
+    from nnunet_pix2rep.nnunet.unlabeled.adding.add import AddReport
 
 HELP = "Add images without labels (NIfTI, NRRD, MetaImage, DICOM, PNG, ...) to imagesUn of a dataset."
 
@@ -52,7 +52,7 @@ def add_keep_option(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Adds the images and prints what was done; exit code 1 if one could not be added."""
-    from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
+    from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
 
     report = add_unlabeled(
         arguments.d,

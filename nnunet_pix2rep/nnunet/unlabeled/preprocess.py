@@ -19,7 +19,7 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER, preprocessed_folder, raw_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
 from nnunet_pix2rep.nnunet.plans.plans_file import read_plans, resolve_configuration
-from nnunet_pix2rep.nnunet.unlabeled.label_maps import is_kept, likely_neighbors
+from nnunet_pix2rep.nnunet.unlabeled.adding.label_maps import is_kept, likely_neighbors
 from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage, pool_folder, preprocessing_of, read_pool
 from nnunet_pix2rep.nnunet.unlabeled.preprocess_worker import SCRATCH_PREFIX, RawCaseTask, preprocess_raw_case
 from nnunet_pix2rep.nnunet.unlabeled.selection import Selection, Source, find_source, select_images

@@ -22,7 +22,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import space_errors
 from nnunet_pix2rep.nnunet.data.cine import Cine, values_on_grid
 from nnunet_pix2rep.nnunet.data.raw_images import ITK_ENDINGS, check_complete
-from nnunet_pix2rep.nnunet.unlabeled.label_maps import why_no_scan
+from nnunet_pix2rep.nnunet.unlabeled.adding.label_maps import why_no_scan
 from nnunet_pix2rep.nnunet.unlabeled.pool import IMAGE_ENDINGS, PoolImage
 
 SCRATCH_PREFIX = ".incomplete_"

@@ -19,7 +19,7 @@ from nnunet_pix2rep.nnunet.patients.patients import (
     read_records,
 )
 from nnunet_pix2rep.nnunet.patients.split_files import known_patients
-from nnunet_pix2rep.nnunet.unlabeled.colors import TIFF_ENDINGS
+from nnunet_pix2rep.nnunet.unlabeled.adding.colors import TIFF_ENDINGS
 from nnunet_pix2rep.nnunet.unlabeled.pool import PoolImage
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import PatientLookup, patients_of_test_set, pool_patients
 

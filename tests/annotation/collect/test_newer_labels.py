@@ -6,7 +6,7 @@ from tiny_training import SHAPE
 from work_folders import CHOSEN, IGNORE, KEPT, REPLACED, correct, expected, without_digests
 
 from nnunet_pix2rep.annotation.collect.checks import check_labels
-from nnunet_pix2rep.annotation.collect.drawings import unite
+from nnunet_pix2rep.annotation.collect.labels.drawings import unite
 from nnunet_pix2rep.annotation.slices import slice_digests
 from nnunet_pix2rep.files import read_json
 

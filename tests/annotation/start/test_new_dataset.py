@@ -8,8 +8,8 @@ from nnunet_pix2rep.annotation.start.new_dataset import labels_with_ignore, make
 from nnunet_pix2rep.annotation.start.scan_survey import survey
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
-from nnunet_pix2rep.nnunet.unlabeled.discover import find_images
+from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.adding.discover import find_images
 
 
 def gray(seed, shape=(40, 36)):

@@ -5,7 +5,7 @@ from unlabeled_dataset import make_raw, volume, write
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.patients.patients import read_patients
-from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import PatientLookup
 
 

@@ -10,7 +10,7 @@ from unlabeled_dataset import make_raw, names_in, pool_of, run, voxels
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
 
 STRAIGHT = np.diag([1.5, 1.5, 3.0, 1.0])
 SHEARED = STRAIGHT + np.eye(4, k=1) * [[0.15], [0], [0], [0]]

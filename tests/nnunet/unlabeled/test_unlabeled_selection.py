@@ -14,7 +14,7 @@ from nnunet_pix2rep.nnunet.loading.fold_cases import pretraining_cases
 from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import cross_validation_splits
 from nnunet_pix2rep.nnunet.patients.split_files import read_dataset_patients, write_splits
-from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
 from nnunet_pix2rep.nnunet.unlabeled.pool import read_pool
 
 

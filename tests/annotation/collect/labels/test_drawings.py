@@ -1,4 +1,4 @@
-from nnunet_pix2rep.annotation.collect.drawings import as_recorded, recorded_drawings, unite
+from nnunet_pix2rep.annotation.collect.labels.drawings import as_recorded, recorded_drawings, unite
 from nnunet_pix2rep.nnunet.data.annotation_record import AnnotatedCase, AnnotationRound
 
 

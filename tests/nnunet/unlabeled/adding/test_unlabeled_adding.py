@@ -5,7 +5,7 @@ from planned_dataset import DATASET, environment_of
 from unlabeled_dataset import SHAPE, cine, make_raw, volume, write
 
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases
-from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
 
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 

@@ -14,7 +14,7 @@ from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_reader import orientation_of
 from nnunet_pix2rep.nnunet.data.raw_images import GRID_TOLERANCE, Grid, check_complete, distance_between, header_of
-from nnunet_pix2rep.nnunet.unlabeled.discover import LOSSY_ENDINGS, NATURAL_ENDINGS, ending_of
+from nnunet_pix2rep.nnunet.unlabeled.adding.discover import LOSSY_ENDINGS, NATURAL_ENDINGS, ending_of
 
 LARGEST_STEP = 0.1  # between two values that a scaled NIfTI file can hold, up to which whole numbers are certain
 

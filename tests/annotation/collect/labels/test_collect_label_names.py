@@ -1,6 +1,6 @@
 import pytest
 
-from nnunet_pix2rep.annotation.collect.label_names import cases_of, find_label_files
+from nnunet_pix2rep.annotation.collect.labels.label_names import cases_of, find_label_files
 from nnunet_pix2rep.errors import UserError
 
 CASES = ("heart_1", "heart_1_1", "heart_2", "scan")

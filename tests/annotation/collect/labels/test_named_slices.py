@@ -1,6 +1,6 @@
 import pytest
 
-from nnunet_pix2rep.annotation.collect.named_slices import find_named_slices
+from nnunet_pix2rep.annotation.collect.labels.named_slices import find_named_slices
 
 CASES = ["case_00", "case_03", "odd:1"]
 

@@ -25,12 +25,12 @@ from nnunet_pix2rep.nnunet.data.dataset_folders import (
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader
 from nnunet_pix2rep.nnunet.data.volume_writer import same_volume
 from nnunet_pix2rep.nnunet.patients.patients import PATIENTS_FILE
-from nnunet_pix2rep.nnunet.unlabeled.add_patients import extend_patients
-from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, compare_channels, compare_geometry, read_reference
-from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage, FoundImages, find_images
-from nnunet_pix2rep.nnunet.unlabeled.known_images import KnownImages
-from nnunet_pix2rep.nnunet.unlabeled.label_maps import is_kept, remark_on_values, why_no_scan
-from nnunet_pix2rep.nnunet.unlabeled.staging import StagedImage, neighbors_on_grid, stage_image
+from nnunet_pix2rep.nnunet.unlabeled.adding.add_patients import extend_patients
+from nnunet_pix2rep.nnunet.unlabeled.adding.checks import Reference, compare_channels, compare_geometry, read_reference
+from nnunet_pix2rep.nnunet.unlabeled.adding.discover import FoundImage, FoundImages, find_images
+from nnunet_pix2rep.nnunet.unlabeled.adding.known_images import KnownImages
+from nnunet_pix2rep.nnunet.unlabeled.adding.label_maps import is_kept, remark_on_values, why_no_scan
+from nnunet_pix2rep.nnunet.unlabeled.adding.staging import StagedImage, neighbors_on_grid, stage_image
 from nnunet_pix2rep.nnunet.worker_processes import only_process
 
 SCRATCH_PREFIX = ".adding_"

@@ -11,7 +11,7 @@ from unlabeled_dataset import make_raw, run, volume, write
 
 from nnunet_pix2rep.files import read_json, write_json
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader
-from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (20, 24, 4), dtype=np.uint8)
 

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.unlabeled.discover import ending_of
+from nnunet_pix2rep.nnunet.unlabeled.adding.discover import ending_of
 
 TIFF_ENDINGS = (".tif", ".tiff")
 WITH_ALPHA = (2, 4)  # gray with alpha, colors with alpha

@@ -16,7 +16,7 @@ from nnunet_pix2rep.nnunet.patients.patients import (
     read_patients,
     read_records,
 )
-from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage
+from nnunet_pix2rep.nnunet.unlabeled.adding.discover import FoundImage
 
 Records = dict[str, dict[str, Any]]
 

@@ -9,7 +9,7 @@ from planned_dataset import DATASET, environment_of
 from unlabeled_dataset import make_raw, volume, write
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
 from nnunet_pix2rep.nnunet.worker_processes import only_process
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.unlabeled.discover import MEDICAL_ENDINGS, NATURAL_ENDINGS, ending_of
+from nnunet_pix2rep.nnunet.unlabeled.adding.discover import MEDICAL_ENDINGS, NATURAL_ENDINGS, ending_of
 
 # What viewers and file managers put behind a name: CASE.seg.nrrd, CASE-label.nii.gz, CASE_1.nii.gz, CASE (1).nii.gz
 ADDITION = re.compile(

@@ -5,8 +5,8 @@ from planned_dataset import DATASET, environment_of
 from unlabeled_dataset import make_raw, pool_of, run, volume, write
 
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
-from nnunet_pix2rep.nnunet.unlabeled.label_maps import likely_neighbors, number_of_labels, why_no_scan
+from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.adding.label_maps import likely_neighbors, number_of_labels, why_no_scan
 
 SCAN = np.random.default_rng(0).normal(100, 20, (1, 5, 40, 36)).astype(np.float32)
 MASK = (SCAN > 110).astype(np.float32) * 3

@@ -12,8 +12,8 @@ import SimpleITK
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, Geometry, last_line
 from nnunet_pix2rep.nnunet.data.raw_images import GRID_TOLERANCE, distance_between, header_of
-from nnunet_pix2rep.nnunet.unlabeled.colors import read_natural_image
-from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, ending_of
+from nnunet_pix2rep.nnunet.unlabeled.adding.colors import read_natural_image
+from nnunet_pix2rep.nnunet.unlabeled.adding.discover import NATURAL_ENDINGS, FoundImage, ending_of
 
 MAX_REFERENCES = 50
 SPACING_FACTOR = 2.0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from nnunet_pix2rep.annotation.collect.grid import read_labels_on_grid
+from nnunet_pix2rep.annotation.collect.labels.grid import read_labels_on_grid
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.errors import UserError
 

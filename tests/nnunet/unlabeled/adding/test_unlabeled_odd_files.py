@@ -9,7 +9,7 @@ import SimpleITK
 from planned_dataset import DATASET
 from unlabeled_dataset import SHAPE, volume, write
 
-from nnunet_pix2rep.nnunet.unlabeled.add import add_unlabeled
+from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
 
 
 def save(values, file, affine=(1.5, 1.5, 8.0)):

@@ -20,11 +20,17 @@ from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.nnunet.data.cine import values_on_grid
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, Geometry, last_line, sidecar_of
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, header_of, number_of_frames
-from nnunet_pix2rep.nnunet.unlabeled.checks import Reference, check_dimension, check_real, is_unchanged, read_channels
-from nnunet_pix2rep.nnunet.unlabeled.colors import TIFF_ENDINGS
-from nnunet_pix2rep.nnunet.unlabeled.discover import NATURAL_ENDINGS, FoundImage, ending_of
-from nnunet_pix2rep.nnunet.unlabeled.known_images import read_values
-from nnunet_pix2rep.nnunet.unlabeled.label_maps import likely_neighbors
+from nnunet_pix2rep.nnunet.unlabeled.adding.checks import (
+    Reference,
+    check_dimension,
+    check_real,
+    is_unchanged,
+    read_channels,
+)
+from nnunet_pix2rep.nnunet.unlabeled.adding.colors import TIFF_ENDINGS
+from nnunet_pix2rep.nnunet.unlabeled.adding.discover import NATURAL_ENDINGS, FoundImage, ending_of
+from nnunet_pix2rep.nnunet.unlabeled.adding.known_images import read_values
+from nnunet_pix2rep.nnunet.unlabeled.adding.label_maps import likely_neighbors
 
 GEOMETRY_TOLERANCE = 1e-4  # NIfTI stores single precision
 

@@ -7,8 +7,8 @@ import pytest
 import SimpleITK
 
 from nnunet_pix2rep.files import write_json
-from nnunet_pix2rep.nnunet.unlabeled.add_patients import extend_patients
-from nnunet_pix2rep.nnunet.unlabeled.discover import FoundImage, find_images
+from nnunet_pix2rep.nnunet.unlabeled.adding.add_patients import extend_patients
+from nnunet_pix2rep.nnunet.unlabeled.adding.discover import FoundImage, find_images
 
 
 def series(*named):

@@ -1,0 +1,1 @@
+"""Bringing images of any common format into ``imagesUn`` of a dataset."""
