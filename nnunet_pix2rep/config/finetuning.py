@@ -45,6 +45,14 @@ class FinetuningConfig:
         0.9,
     )
 
+    elastic_probability: float = setting(
+        0.3,
+        "part of the training patches that are deformed elastically, image and labels alike; nnU-Net deforms none",
+        "ours, experiments 38 and 39",
+        0.0,
+        1.0,
+    )
+
     probe_lr: float = setting(1e-2, "linear probe: learning rate of the segmentation layers", "ours", 0.0, 10.0)
 
     ema_decay: float = setting(

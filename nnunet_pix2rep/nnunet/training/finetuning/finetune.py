@@ -1,8 +1,9 @@
 """Supervised fine-tuning that keeps what was pretrained.
 
-Data, augmentation, loss and deep supervision are nnU-Net's; optimizer, learning rates and schedule come from the
-``finetuning`` part of the plans' ``pix2rep`` block. First the segmentation layers train alone, since their random start
-would otherwise spoil the pretrained features; then the backbone warms up; then both decay as nnU-Net's do.
+Data, loss and deep supervision are nnU-Net's, its augmentation too, with elastic deformation switched on. How much of
+that, optimizer, learning rates and schedule come from the ``finetuning`` part of the plans' ``pix2rep`` block. First
+the segmentation layers train alone, since their random start would otherwise spoil the pretrained features; then the
+backbone warms up; then both decay as nnU-Net's do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from torch import nn
 
 from nnunet_pix2rep.errors import UserError
@@ -22,6 +24,7 @@ from nnunet_pix2rep.nnunet.data.annotation_record import annotations_of, read_an
 from nnunet_pix2rep.nnunet.data.dataset_folders import training_cases
 from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labeled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import UNet, check_architecture
+from nnunet_pix2rep.nnunet.training.finetuning.elastic_deformation import switch_on_elastic_deformation
 from nnunet_pix2rep.nnunet.training.nnunet_private import NetworkStandIn, requested_pretrained_weights
 from nnunet_pix2rep.nnunet.training.out_of_memory import MemoryAdvisingTrainer
 from nnunet_pix2rep.nnunet.training.starting_weights import load_starting_weights
@@ -185,6 +188,13 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
         super().on_train_start()
 
     # ----------------------------------------------------------------------------------------------------------- steps
+
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
+        """nnU-Net's, with elastic deformation of the settings' part of the patches."""
+        transforms = super().get_training_transforms(*args, **kwargs)
+        if self.settings.elastic_probability > 0:
+            switch_on_elastic_deformation(transforms, self.settings.elastic_probability)
+        return transforms
 
     def on_train_epoch_start(self) -> None:
         """nnU-Net's, and logs the second learning rate."""

@@ -54,8 +54,11 @@ def test_the_backbone_rests_while_the_heads_train_alone(tiny, pretrained_checkpo
     assert not any(parameter in trainer.optimizer.state for parameter in trainer.optimizer.param_groups[0]["params"])
 
 
-def test_data_and_loss_are_nnunets(tiny):
-    trainers = [make_trainer(trainer_class, tiny) for trainer_class in (nnUNetTrainer, FromScratch)]
+def test_without_elastic_deformation_data_and_loss_are_nnunets(tiny):
+    settings = {"elastic_probability": 0.0}
+    trainers = [
+        make_trainer(trainer_class, tiny, finetuning=settings) for trainer_class in (nnUNetTrainer, FromScratch)
+    ]
     batches, losses = [], []
     for trainer in trainers:
         torch.manual_seed(0)
