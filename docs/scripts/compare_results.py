@@ -26,7 +26,17 @@ from nnunet_pix2rep.benchmark.report.numbers.statistics import bootstrap_means, 
 
 BENCHMARKS = ROOT / "docs" / "benchmarks"
 NUM_RESAMPLES, SEED, CONFIDENCE = 10_000, 0, 0.95
-SETTINGS = ("dataset", "iterations", "steps", "elastic_probability", "method", "shots", "selector", "budget")
+SETTINGS = (
+    "dataset",
+    "configuration",
+    "iterations",
+    "steps",
+    "elastic_probability",
+    "method",
+    "shots",
+    "selector",
+    "budget",
+)
 """What a set of trainings must have one value of, unless several are asked for."""
 NEEDED = ("method", "seed", "patient", "case", "dice")
 

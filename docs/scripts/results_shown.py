@@ -107,13 +107,19 @@ def budgets_of(folder: str, method: str, selector: str) -> list[int]:
     return sorted(rows.budget.astype(int).unique().tolist())
 
 
-def longer_fine_tuning(folder: str, method: str, selector: str = SPREAD, draws: Collection[int] | None = None) -> float:
+def longer_fine_tuning(
+    folder: str,
+    method: str,
+    selector: str = SPREAD,
+    draws: Collection[int] | None = None,
+    file: str = "longer_fine_tuning.csv",
+) -> float:
     """Mean Dice of ``BUDGET`` slices after ``LONGER_FINE_TUNING`` steps, of all draws or of some.
 
     Raises:
         KeyError: there are no such runs.
     """
-    rows = dice_of_patients(folder, ["longer_fine_tuning.csv"])
+    rows = dice_of_patients(folder, [file])
     rows = rows[(rows.selector == selector) & (rows.iterations == LONGER_FINE_TUNING[folder])]
     rows = rows[rows.method.isin([method, *names_of(folder, method)])]
     rows = rows if draws is None else rows[rows.draw.isin(draws)]
@@ -216,7 +222,11 @@ def findings() -> str:
     spread = [gain(folder, PIX2REP, SCHEDULE, Setting(selector=SPREAD)) for folder in (SLICES, ACDC_LONGER)]
     longer = {method: longer_fine_tuning(SLICES, method) for method in (STOCK, SCHEDULE, PIX2REP)}
     longer_whole = longer_fine_tuning(SLICES, STOCK, WHOLE)
-    acdc = {method: longer_fine_tuning(ACDC_LONGER, method) for method in (SCHEDULE, PIX2REP)}
+    acdc, deformed = (
+        {method: longer_fine_tuning(ACDC_LONGER, method, file=file) for method in (SCHEDULE, PIX2REP)}
+        for file in ("longer_fine_tuning.csv", "elastic_deformation.csv")
+    )
+    both = dice_of_patients(SLICES, ["both_datasets.csv"]).query("iterations == 400").dice.mean()
     steps, steps_acdc = LONGER_FINE_TUNING[SLICES], LONGER_FINE_TUNING[ACDC_LONGER]
     sentences = (
         f"**What you annotate: {ranges[0][0]:+.2f} to {ranges[0][1]:+.2f} Dice on Sunnybrook, {ranges[1][0]:+.2f} to "
@@ -233,7 +243,9 @@ def findings() -> str:
         f"slices of one or two patients {whole[0]:+.2f} and {whole[1]:+.2f}; with one to twenty whole patients, in "
         f"other draws, {min(by_patients):+.2f} to {max(by_patients):+.2f}. **It may only save steps:** after "
         f"{steps:,}, in the same two draws, one of the pretrainings had {longer[PIX2REP]:.2f}; on ACDC "
-        f"{steps_acdc:,} gave {acdc[SCHEDULE]:.2f} without it and {acdc[PIX2REP]:.2f} with it.",
+        f"{steps_acdc:,} gave {acdc[SCHEDULE]:.2f} without it and {acdc[PIX2REP]:.2f} with it, and "
+        f"{deformed[SCHEDULE]:.2f} and {deformed[PIX2REP]:.2f} with elastic deformation, now the default. **On ACDC "
+        f"first, then on Sunnybrook** it gave {both:.2f} after 400.",
     )
     return "\n".join(
         textwrap.fill(

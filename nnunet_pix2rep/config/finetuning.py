@@ -47,8 +47,8 @@ class FinetuningConfig:
 
     elastic_probability: float = setting(
         0.3,
-        "part of the training patches that are deformed elastically in their plane, image and labels alike; nnU-Net "
-        "deforms none, and 3D patches that are not anisotropic are left alone",
+        "part of the 2D training patches that are deformed elastically, image and labels alike; 3D ones never are, and "
+        "nnU-Net deforms none",
         "ours, experiments 38 and 39",
         0.0,
         1.0,

@@ -1,8 +1,8 @@
 """Supervised fine-tuning that keeps what was pretrained.
 
-Data, loss and deep supervision are nnU-Net's, its augmentation too, with elastic deformation switched on. How much of
-that, optimizer, learning rates and schedule come from the ``finetuning`` part of the plans' ``pix2rep`` block. First
-the segmentation layers train alone, since their random start would otherwise spoil the pretrained features; then the
+Data, loss and deep supervision are nnU-Net's, its augmentation too, in 2D with elastic deformation. How much of that,
+optimizer, learning rates and schedule come from the ``finetuning`` part of the plans' ``pix2rep`` block. First the
+segmentation layers train alone, since their random start would otherwise spoil the pretrained features; then the
 backbone warms up; then both decay as nnU-Net's do.
 """
 
@@ -190,9 +190,9 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
     # ----------------------------------------------------------------------------------------------------------- steps
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
-        """nnU-Net's, with elastic deformation of the settings' part of the patches."""
+        """nnU-Net's; of 2D patches a part is deformed elastically."""
         transforms = super().get_training_transforms(*args, **kwargs)
-        if self.settings.elastic_probability > 0:
+        if len(self.configuration_manager.patch_size) == 2 and self.settings.elastic_probability > 0:
             switch_on_elastic_deformation(transforms, self.settings.elastic_probability)
         return transforms
 

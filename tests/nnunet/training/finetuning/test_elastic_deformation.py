@@ -16,10 +16,10 @@ from nnunet_pix2rep.nnunet.training.finetuning.mean_teacher import Pix2RepMeanTe
 IGNORE = 2
 
 
-def nnunets_transforms(patch_size, dummy_2d=False):
+def nnunets_transforms(patch_size):
     """nnU-Net's training augmentation without rotation; no mirroring."""
     return nnUNetTrainer.get_training_transforms(
-        patch_size, (0, 0), None, (), dummy_2d, use_mask_for_norm=[False], foreground_labels=[1], ignore_label=IGNORE
+        patch_size, (0, 0), None, (), False, use_mask_for_norm=[False], foreground_labels=[1], ignore_label=IGNORE
     )
 
 
@@ -83,39 +83,18 @@ def test_the_same_seed_deforms_alike():
     assert torch.equal(*drawn)
 
 
-def test_the_augmentation_for_anisotropic_patches_is_known():
-    transforms = nnunets_transforms((8, 64, 64), dummy_2d=True)
-    switch_on_elastic_deformation(transforms, 0.5)
-    assert spatial_part(transforms).p_elastic_deform == 0.5
-    labels = disk((8, 64, 64), 10).to(torch.int16)
-    assert transforms(image=labels.float(), segmentation=labels)["image"].shape == (1, 8, 64, 64)
-
-
-def test_a_slice_is_not_bent_out_of_its_plane():
-    transforms = nnunets_transforms((32, 32, 32))
-    switch_on_elastic_deformation(transforms, 1.0)
-    assert spatial_part(transforms).p_elastic_deform == 0
-    anisotropic = nnunets_transforms((8, 64, 64), dummy_2d=True)
-    switch_on_elastic_deformation(anisotropic, 1.0)
-    labels = torch.full((1, 8, 64, 64), IGNORE, dtype=torch.int16)
-    labels[:, 3] = 1
-    for _ in range(5):
-        deformed = anisotropic(image=torch.rand(labels.shape), segmentation=labels)["segmentation"]
-        assert set(deformed[:, 3].unique().tolist()) <= {-1, 0, 1}
-        assert (deformed[:, [0, 1, 2, 4, 5, 6, 7]] != 1).all()
-
-
 def test_an_augmentation_without_a_spatial_transform_is_refused():
     with pytest.raises(RuntimeError, match=r"0 spatial transforms.*elastic_probability to 0"):
         switch_on_elastic_deformation(GaussianNoiseTransform(), 0.5)
 
 
 @pytest.mark.parametrize("base", [Pix2RepFinetuneTrainer, Pix2RepMeanTeacherTrainer])
-@pytest.mark.parametrize("probability", [0.0, 0.4])
-def test_trainers_deform_training_patches_by_their_settings(tiny, monkeypatch, base, probability):
-    trainer = make_trainer(base, tiny, finetuning={"elastic_probability": probability})
+@pytest.mark.parametrize(("configuration", "probability"), [("2d", 0.0), ("2d", 0.4), ("3d_fullres", 0.4)])
+def test_trainers_deform_2d_training_patches_by_their_settings(tiny, monkeypatch, base, configuration, probability):
+    trainer = make_trainer(base, tiny, 0, configuration, finetuning={"elastic_probability": probability})
     monkeypatch.setattr(trainer, "needs_pretrained_weights", False)
     trainer.initialize()
     training, validation = trainer.get_dataloaders()[:2]
-    assert spatial_part(training.data_loader.transforms).p_elastic_deform == probability
+    wanted = probability if configuration == "2d" else 0
+    assert spatial_part(training.data_loader.transforms).p_elastic_deform == wanted
     assert not any(isinstance(part, SpatialTransform) for part in validation.data_loader.transforms.transforms)
