@@ -226,7 +226,9 @@ def findings() -> str:
         {method: longer_fine_tuning(ACDC_LONGER, method, file=file) for method in (SCHEDULE, PIX2REP)}
         for file in ("longer_fine_tuning.csv", "elastic_deformation.csv")
     )
-    both = dice_of_patients(SLICES, ["both_datasets.csv"]).query("iterations == 400").dice.mean()
+    both_datasets = dice_of_patients(SLICES, ["both_datasets.csv"])
+    both_datasets = both_datasets[(both_datasets.selector == SPREAD) & (both_datasets.iterations == 400)]
+    both = both_datasets[both_datasets.budget == BUDGET].dice.mean()
     steps, steps_acdc = LONGER_FINE_TUNING[SLICES], LONGER_FINE_TUNING[ACDC_LONGER]
     sentences = (
         f"**What you annotate: {ranges[0][0]:+.2f} to {ranges[0][1]:+.2f} Dice on Sunnybrook, {ranges[1][0]:+.2f} to "
