@@ -190,10 +190,12 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
     # ----------------------------------------------------------------------------------------------------------- steps
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
-        """nnU-Net's; of 2D patches a part is deformed elastically."""
+        """nnU-Net's; of 2D patches a part is deformed elastically, which the log says."""
         transforms = super().get_training_transforms(*args, **kwargs)
-        if len(self.configuration_manager.patch_size) == 2 and self.settings.elastic_probability > 0:
-            switch_on_elastic_deformation(transforms, self.settings.elastic_probability)
+        probability = self.settings.elastic_probability
+        if len(self.configuration_manager.patch_size) == 2 and probability > 0:
+            switch_on_elastic_deformation(transforms, probability)
+            self.print_to_log_file(f"{probability:.0%} of the training patches are deformed elastically.")
         return transforms
 
     def on_train_epoch_start(self) -> None:

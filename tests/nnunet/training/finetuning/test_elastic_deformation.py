@@ -4,7 +4,7 @@ import torch
 from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from tiny_training import make_trainer
+from tiny_training import make_trainer, training_log
 
 from nnunet_pix2rep.nnunet.training.finetuning.elastic_deformation import (
     LARGEST_DISPLACEMENT,
@@ -97,4 +97,5 @@ def test_trainers_deform_2d_training_patches_by_their_settings(tiny, monkeypatch
     training, validation = trainer.get_dataloaders()[:2]
     wanted = probability if configuration == "2d" else 0
     assert spatial_part(training.data_loader.transforms).p_elastic_deform == wanted
+    assert ("40% of the training patches are deformed" in training_log(trainer)) == (wanted > 0)
     assert not any(isinstance(part, SpatialTransform) for part in validation.data_loader.transforms.transforms)
