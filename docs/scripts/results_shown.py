@@ -246,8 +246,8 @@ def findings() -> str:
         f"other draws, {min(by_patients):+.2f} to {max(by_patients):+.2f}. **It may only save steps:** after "
         f"{steps:,}, in the same two draws, one of the pretrainings had {longer[PIX2REP]:.2f}; on ACDC "
         f"{steps_acdc:,} gave {acdc[SCHEDULE]:.2f} without it and {acdc[PIX2REP]:.2f} with it, and "
-        f"{deformed[SCHEDULE]:.2f} and {deformed[PIX2REP]:.2f} with elastic deformation, now the default. **On ACDC "
-        f"first, then on Sunnybrook** it gave {both:.2f} after 400.",
+        f"{deformed[SCHEDULE]:.2f} and {deformed[PIX2REP]:.2f} with elastic deformation, now the default. **First "
+        f"on ACDC, then on Sunnybrook**, one gave {both:.2f} after 400.",
     )
     return "\n".join(
         textwrap.fill(
