@@ -24,6 +24,9 @@ from nnunet_pix2rep.nnunet.checkpoints.leak_guard import find_leaks, seen_cases
 from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, read_splits
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_with_pool
 
+RETRAIN = "nnUNetv2_train {d} {c} {f} -p {p} -tr nnUNetTrainerPix2RepV2Pretrain"
+RETRAIN_ANY = "pretrain again with nnUNetv2_train ... -tr nnUNetTrainerPix2RepV2Pretrain"
+
 
 def check_checkpoint(
     file: Path,
@@ -31,6 +34,7 @@ def check_checkpoint(
     folder: Path | None,
     fold: int | str | None = None,
     config: Pix2RepConfig | None = None,
+    retrain: str = RETRAIN_ANY,
 ) -> list[Finding]:
     """Whether weights fit the planned network, and which folds may start from them.
 
@@ -40,8 +44,8 @@ def check_checkpoint(
         folder: The dataset's folder in ``nnUNet_preprocessed``; None: not known.
         fold: The fold that is to start from them; None: all folds are looked at.
         config: The settings of the plans; None: the defaults.
+        retrain: The command that pretrains in the fold that is to start from them.
     """
-    retrain = "nnUNetv2_train DATASET CONFIGURATION FOLD -tr nnUNetTrainerPix2RepPretrain"
     try:
         checkpoint = load_checkpoint_file(file)
     except UserError as problem:
@@ -50,7 +54,7 @@ def check_checkpoint(
     if network is not None:
         findings.append(_check_shapes(checkpoint, network, config or Pix2RepConfig(), retrain))
     if folder is not None:
-        findings += _check_leaks(checkpoint, folder, fold)
+        findings += _check_leaks(checkpoint, folder, fold, retrain)
     return findings
 
 
@@ -102,7 +106,7 @@ def _check_channels(shapes: tuple[tuple[int, ...], tuple[int, ...]], config: Pix
     return error("checkpoint", message, f"nnunet_pix2rep plan ... --set finetuning.other_input_channels={ADAPT}")
 
 
-def _check_leaks(checkpoint: dict[str, Any], folder: Path, fold: int | str | None) -> list[Finding]:
+def _check_leaks(checkpoint: dict[str, Any], folder: Path, fold: int | str | None, retrain: str) -> list[Finding]:
     """Folds whose validation patients were seen."""
     seen = seen_cases(checkpoint.get(RECORD_KEY, {}), folder.name)
     if not seen or not (folder / SPLITS_FILE).is_file() or fold == "all":
@@ -117,13 +121,7 @@ def _check_leaks(checkpoint: dict[str, Any], folder: Path, fold: int | str | Non
     }
     if fold in leaked:
         message = f"It has seen patients of the validation set of fold {fold}: {shorten(leaked[fold])}."
-        return [
-            error(
-                "checkpoint",
-                message,
-                f"pretrain in this fold: nnUNetv2_train ... {fold} -tr nnUNetTrainerPix2RepPretrain",
-            )
-        ]
+        return [error("checkpoint", message, retrain)]
     free = [number for number in range(len(splits)) if number not in leaked]
     if fold is not None or not leaked:
         return [ok("checkpoint", f"it has seen no validation patient of {_folds(free)}")]

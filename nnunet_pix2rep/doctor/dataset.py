@@ -84,7 +84,9 @@ class DatasetCheck:
     def command(self, text: str) -> str:
         """A command of nnU-Net's or of this package's for this dataset, which takes its number or its name."""
         number = self.folder.name[len("Dataset") :][:3] if self.folder is not None else self.dataset
-        return text.format(d=int(number) if number.isdigit() else number, c=self.configuration, p=self.plans_name)
+        fold = "FOLD" if self.fold is None else self.fold
+        names = {"c": self.configuration, "p": self.plans_name, "f": fold}
+        return text.format(d=int(number) if number.isdigit() else number, **names)
 
     def _planning(self, with_labels: str) -> str:
         """The command that plans the dataset, by its images alone if it has no labels."""

@@ -120,6 +120,18 @@ def test_the_command_hands_the_plans_settings_on(checkpoint, dataset, capsys, mo
     assert "Pretraining will adapt the first convolution" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("fold", [None, 2])
+def test_weights_that_do_not_serve_are_trained_again_by_a_command_for_this_dataset(checkpoint, dataset, capsys, fold):
+    if fold is None:
+        key = "encoder.stages.0.0.convs.0.conv.weight"
+        change(checkpoint, lambda content: content["network_weights"].update({key: torch.zeros(8, 1, 3, 3)}))
+    of_fold = [] if fold is None else ["-f", str(fold)]
+    main(["doctor", "-d", dataset.name, "-c", "2d", "-p", PLANS, *of_fold, "--checkpoint", str(checkpoint)])
+    number = int(dataset.name[len("Dataset") :][:3])
+    trained = f"nnUNetv2_train {number} 2d {'FOLD' if fold is None else fold} -p {PLANS} "
+    assert f"{trained}-tr nnUNetTrainerPix2RepV2Pretrain" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("content", ["[", '[{"train": []}]', '{"train": [], "val": []}'])
 def test_a_damaged_split_is_a_finding_and_the_others_are_shown_too(checkpoint, basis, dataset, content):
     (dataset / "splits_final.json").write_text(content)
