@@ -7,13 +7,13 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-FOLDER = Path(__file__).resolve().parents[1] / "explanation"
+FOLDER = Path(__file__).resolve().parents[1] / "explanation" / "pictures"
 
 
 def save_drawing(
     figure: Figure, name: str, *, dots_per_inch: int, fonts_as_paths: bool = False, description: str | None = None
 ) -> None:
-    """Writes ``name.svg`` and ``name.png`` in docs/explanation; the same drawing gives the same bytes.
+    """Writes ``name.svg`` and ``name.png`` in docs/explanation/pictures; the same drawing gives the same bytes.
 
     Args:
         figure: The drawing.

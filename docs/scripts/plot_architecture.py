@@ -1,4 +1,4 @@
-"""Draws architecture.svg and architecture.png in docs/explanation: the four walks of architecture.md.
+"""Draws architecture.svg and architecture.png in docs/explanation/pictures: the four walks of architecture.md.
 
 Run it after a change of the walks: ``python docs/scripts/plot_architecture.py``.
 """

@@ -1,4 +1,4 @@
-"""Draws method.svg and method.png in docs/explanation: the method, on a slice of the demo's synthetic heart.
+"""Draws method.svg and method.png in docs/explanation/pictures: the method, on a slice of the demo's synthetic heart.
 
 Views and paired points come from the package's own code. Run it after a change of the method:
 ``python docs/scripts/plot_method.py``.

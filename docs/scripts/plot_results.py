@@ -1,4 +1,4 @@
-"""Draws results.svg and results.png in docs/explanation, from the tables in docs/benchmarks.
+"""Draws results.svg and results.png in docs/explanation/pictures, from the tables in docs/benchmarks.
 
 Run it after a new benchmark: ``python docs/scripts/plot_results.py``.
 """

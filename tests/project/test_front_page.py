@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPLANATION = ROOT / "docs" / "explanation"
+PICTURES = ROOT / "docs" / "explanation" / "pictures"
 SCRIPTS = ROOT / "docs" / "scripts"
 REPORT_ROW = re.compile(r"^\| (\w+) \| (\d\.\d{3}) \(.*$", re.MULTILINE)
 DECIMALS = re.compile(r"(?<!Python )\b\d\.\d{2,}\b")
@@ -35,9 +35,9 @@ def test_the_written_parts_of_every_page_are_what_the_script_writes_now(script):
 
 def test_the_picture_of_the_results_shows_what_the_tables_say(script):
     values = script("plot_results").describe_results()
-    with Image.open(EXPLANATION / "results.png") as picture:
+    with Image.open(PICTURES / "results.png") as picture:
         assert picture.text["Description"] == values, "run python docs/scripts/plot_results.py"
-    assert values in (EXPLANATION / "results.svg").read_text(encoding="utf-8")
+    assert values in (PICTURES / "results.svg").read_text(encoding="utf-8")
 
 
 def test_the_picture_of_the_method_finds_what_it_draws_with(script):

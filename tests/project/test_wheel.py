@@ -95,7 +95,7 @@ def test_the_page_on_pypi_renders_and_leads_to_the_files_of_this_version(archive
     links = [target for target in LINK.findall(page) if not target.startswith("#")]
     assert [target for target in links if not target.startswith("https://")] == []
     tag = f"v{nnunet_pix2rep.__version__}"
-    assert f"{REPOSITORY}/raw/{tag}/docs/explanation/method.png" in links
+    assert f"{REPOSITORY}/raw/{tag}/docs/explanation/pictures/method.png" in links
     assert f"{REPOSITORY}/blob/{tag}/CITATION.cff" in links
 
 
