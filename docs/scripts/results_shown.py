@@ -36,7 +36,7 @@ NAMES = {
 }
 """What a folder calls a method: single slices start from weights that were there. Of two pretrainings, which differ in
 their seed, the mean is shown; with six slices and with random ones the second was not run."""
-BOTH = ["weights:acdc_6000_then_sunnybrook_7500.pth"]
+BOTH = [f"weights:acdc_6000_then_sunnybrook_7500{seed}.pth" for seed in ("", "_seed_1")]
 TWICE = ["weights:sunnybrook_7500_then_sunnybrook_7500.pth"]
 SUPERVISED = ["weights:acdc_supervised_2000.pth"]
 """Weights for Sunnybrook that have seen ACDC, or Sunnybrook for as long."""
