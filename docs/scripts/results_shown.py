@@ -193,11 +193,17 @@ def slices_table() -> str:
 
 
 def start_elsewhere(file: str, methods: list[str], budget: int) -> float:
-    """Mean Dice on Sunnybrook from such weights after 400 steps on spread slices, or without any for a budget of 0."""
+    """Mean Dice on Sunnybrook from such weights after 400 steps on spread slices, or without any for a budget of 0.
+
+    Raises:
+        KeyError: there are no such runs of one of the weights.
+    """
     rows = dice_of_patients(SLICES, [file])
     rows = rows[rows.method.isin(methods) & (rows.budget == budget)]
     if budget:
         rows = rows[(rows.selector == SPREAD) & (rows.iterations == 400)]
+    if missing := set(methods) - set(rows.method):
+        raise KeyError(f"no runs of {', '.join(sorted(missing))} with {budget} slices in {file}")
     return rows.dice.mean()
 
 

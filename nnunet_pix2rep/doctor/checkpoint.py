@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, read_splits
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_with_pool
 
 RETRAIN = "nnUNetv2_train {d} {c} {f} -p {p} -tr nnUNetTrainerPix2RepV2Pretrain"
-RETRAIN_ANY = "pretrain again with nnUNetv2_train ... -tr nnUNetTrainerPix2RepV2Pretrain"
+ADAPT_CHANNELS = (
+    f"nnunet_pix2rep plan -d {{d}} -c {{c}} -p {{p}} -o {{p}}_adapt --set finetuning.other_input_channels={ADAPT}"
+)
+PARTS_OF_ANY = {"d": "DATASET", "c": "CONFIGURATION", "p": "PLANS", "f": "FOLD"}
 
 
 def check_checkpoint(
@@ -34,7 +37,7 @@ def check_checkpoint(
     folder: Path | None,
     fold: int | str | None = None,
     config: Pix2RepConfig | None = None,
-    retrain: str = RETRAIN_ANY,
+    command: Callable[[str], str] = lambda text: text.format(**PARTS_OF_ANY),
 ) -> list[Finding]:
     """Whether weights fit the planned network, and which folds may start from them.
 
@@ -44,15 +47,16 @@ def check_checkpoint(
         folder: The dataset's folder in ``nnUNet_preprocessed``; None: not known.
         fold: The fold that is to start from them; None: all folds are looked at.
         config: The settings of the plans; None: the defaults.
-        retrain: The command that pretrains in the fold that is to start from them.
+        command: Fills the dataset, configuration, plans and fold into a command, as ``DatasetCheck.command`` does.
     """
+    retrain = command(RETRAIN)
     try:
         checkpoint = load_checkpoint_file(file)
     except UserError as problem:
         return [error("checkpoint", str(problem), retrain)]
     findings = [_describe(checkpoint, file), *_check_versions(checkpoint)]
     if network is not None:
-        findings.append(_check_shapes(checkpoint, network, config or Pix2RepConfig(), retrain))
+        findings.append(_check_shapes(checkpoint, network, config or Pix2RepConfig(), command))
     if folder is not None:
         findings += _check_leaks(checkpoint, folder, fold, retrain)
     return findings
@@ -80,12 +84,14 @@ def _check_versions(checkpoint: dict[str, Any]) -> list[Finding]:
     return [warning("checkpoint", f"It was made with other versions: {', '.join(other)}.", remedy)]
 
 
-def _check_shapes(checkpoint: dict[str, Any], network: nn.Module, config: Pix2RepConfig, retrain: str) -> Finding:
+def _check_shapes(
+    checkpoint: dict[str, Any], network: nn.Module, config: Pix2RepConfig, command: Callable[[str], str]
+) -> Finding:
     weights = {key: value for key, value in checkpoint["network_weights"].items() if SEGMENTATION_KEY_PART not in key}
     comparison = compare_weights(weights, network)
     missing = [key for key in comparison.missing if SEGMENTATION_KEY_PART not in key]
     if not missing and differ_in_input_channels_alone(comparison, network):
-        return _check_channels(next(iter(comparison.mismatched.values())), config)
+        return _check_channels(next(iter(comparison.mismatched.values())), config, command(ADAPT_CHANNELS))
     if comparison.mismatched:
         key, (found, wanted) = next(iter(comparison.mismatched.items()))
         message = f"{len(comparison.mismatched)} weights have another shape: {key} {found}, the plans want {wanted}."
@@ -93,17 +99,17 @@ def _check_shapes(checkpoint: dict[str, Any], network: nn.Module, config: Pix2Re
         message = f"{len(missing)} weights that the plans want are missing: {shorten(missing, 2)}."
     else:
         return ok("checkpoint", f"all {len(comparison.matching)} weights fit the planned network")
-    return error("checkpoint", message, f"use the plans that it was trained with, or {retrain}")
+    return error("checkpoint", message, f"use the plans that it was trained with, or {command(RETRAIN)}")
 
 
-def _check_channels(shapes: tuple[tuple[int, ...], tuple[int, ...]], config: Pix2RepConfig) -> Finding:
+def _check_channels(shapes: tuple[tuple[int, ...], tuple[int, ...]], config: Pix2RepConfig, remedy: str) -> Finding:
     """Weights that fit but for the number of input channels, whose convolution has these shapes there and here."""
     (_, before, *_), (_, after, *_) = shapes
     message = f"It is of a network with {before} input channel(s), the plans want {after}; all other weights fit."
     stages = [stage for stage in ("pretraining", "finetuning") if getattr(config, stage).other_input_channels == ADAPT]
     if stages:
         return ok("checkpoint", f"{message} {' and '.join(stages).capitalize()} will adapt the first convolution.")
-    return error("checkpoint", message, f"nnunet_pix2rep plan ... --set finetuning.other_input_channels={ADAPT}")
+    return error("checkpoint", message, remedy)
 
 
 def _check_leaks(checkpoint: dict[str, Any], folder: Path, fold: int | str | None, retrain: str) -> list[Finding]:

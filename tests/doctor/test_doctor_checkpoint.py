@@ -112,6 +112,9 @@ def test_the_command_hands_the_plans_settings_on(checkpoint, dataset, capsys, mo
     change(checkpoint, of_two_channels)
     command = ["doctor", "-d", dataset.name, "-c", "2d", "-p", PLANS, "--checkpoint", str(checkpoint)]
     assert main(command) == 1
+    number = int(dataset.name[len("Dataset") :][:3])
+    remedy = f"nnunet_pix2rep plan -d {number} -c 2d -p {PLANS} -o {PLANS}_adapt --set finetuning.other_input_channels"
+    assert remedy in capsys.readouterr().out
     plans = read_json(dataset / f"{PLANS}.json")
     plans["configurations"]["2d"]["pix2rep"]["pretraining"]["other_input_channels"] = "adapt"
     write_json(plans, dataset / f"{PLANS}.json")

@@ -24,21 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the findings; the exit code is 1 if one is an error."""
-    from nnunet_pix2rep.doctor.checkpoint import RETRAIN, RETRAIN_ANY, check_checkpoint
+    from nnunet_pix2rep.doctor.checkpoint import check_checkpoint
     from nnunet_pix2rep.doctor.dataset import DatasetCheck
     from nnunet_pix2rep.doctor.environment import check_environment
     from nnunet_pix2rep.doctor.findings import Level
 
     findings = check_environment()
     network = folder = config = None
-    retrain = RETRAIN_ANY
+    check = DatasetCheck(arguments.d or "DATASET", arguments.c, arguments.p, arguments.f)
     if arguments.d is not None:
-        check = DatasetCheck(arguments.d, arguments.c, arguments.p, arguments.f)
         findings += check.run()
         network, folder, config = check.network, check.folder, check.config
-        retrain = check.command(RETRAIN)
     if arguments.checkpoint is not None:
-        findings += check_checkpoint(arguments.checkpoint, network, folder, arguments.f, config, retrain)
+        findings += check_checkpoint(arguments.checkpoint, network, folder, arguments.f, config, check.command)
     for finding in findings:
         print(f"{finding.level.value:>7}  {finding.subject}: {finding.message}")
         if finding.remedy:
