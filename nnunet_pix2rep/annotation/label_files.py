@@ -17,6 +17,7 @@ from nnunetv2.imageio.reader_writer_registry import (
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_reader import NO_SPACING
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete
+from nnunet_pix2rep.nnunet.data.volume_writer import require_whole
 
 SCRATCH_PREFIX = ".writing_"
 
@@ -147,6 +148,7 @@ class LabelFiles:
         with TemporaryDirectory(dir=file.parent, prefix=SCRATCH_PREFIX) as scratch:
             self.reader.write_seg(labels, str(Path(scratch) / file.name), dict(properties))
             for written in sorted(Path(scratch).iterdir(), key=lambda path: path.name == file.name):
+                require_whole(written, file.parent / written.name)
                 written.replace(file.parent / written.name)
 
     @staticmethod

@@ -11,6 +11,7 @@ import SimpleITK
 from nnunet_pix2rep.annotation.work_folder import LABELS, read_suggestion
 from nnunet_pix2rep.demo.hide_labels import ENDING
 from nnunet_pix2rep.files import atomic_path
+from nnunet_pix2rep.nnunet.data.volume_writer import write_image
 
 
 def annotate(work: Path, truth: Path) -> int:
@@ -37,7 +38,7 @@ def annotate(work: Path, truth: Path) -> int:
         drawn = SimpleITK.GetImageFromArray(labels)
         drawn.CopyInformation(image)
         with atomic_path(file) as temporary:
-            SimpleITK.WriteImage(drawn, str(temporary))
+            write_image(drawn, temporary, file)
     return len(suggestion.slices)
 
 

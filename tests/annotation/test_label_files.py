@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import SimpleITK
+from full_disk import no_file_beyond
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles, labels_to_draw_in, require_ignore_label
 from nnunet_pix2rep.errors import UserError
@@ -95,3 +96,18 @@ def test_a_dataset_without_ignore_label_is_told_what_to_add(tmp_path):
     assert require_ignore_label({"labels": LABELS}, tmp_path) == 3
     with pytest.raises(UserError, match='"ignore": 3'):
         require_ignore_label({"labels": {"background": 0, "whole": [1, 2], "core": 2}}, tmp_path)
+
+
+def test_a_full_disk_leaves_the_label_file_that_was_there(tmp_path):
+    """ITK's NIfTI writer reports none: the file would end early and be read as if zeros followed."""
+    files = LabelFiles(dataset_json(".nii.gz"))
+    image = SimpleITK.GetImageFromArray(np.zeros((6, 60, 60), np.float32))
+    SimpleITK.WriteImage(image, str(tmp_path / "case_0000.nii.gz"))
+    properties = files.geometry([tmp_path / "case_0000.nii.gz"]).properties
+    labels = np.random.default_rng(0).integers(0, 3, (6, 60, 60))
+    file = tmp_path / "labels" / "case.nii.gz"
+    files.write(labels, file, properties)
+    with no_file_beyond(2000), pytest.raises(OSError, match="No space left"):
+        files.write(labels[::-1], file, properties)
+    assert np.array_equal(files.read(file).labels, labels)
+    assert list(file.parent.iterdir()) == [file]

@@ -19,6 +19,7 @@ from nnunet_pix2rep.annotation.start.body import body_mask
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.cine import Cine
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, number_of_frames
+from nnunet_pix2rep.nnunet.data.volume_writer import require_whole
 from nnunet_pix2rep.nnunet.worker_processes import run_in_processes
 
 LOOKS_LIKE_CT = -500  # no MR image and no photograph has such values
@@ -115,6 +116,7 @@ def prepare_scan(scan: Scan) -> PreparedScan:
         foreground = _foreground(scan, data, properties)
         label = str(Path(scan.scratch) / f"{scan.name}{scan.file_ending}")
         scan.reader().write_seg(foreground.astype(np.uint8), label, properties)
+        require_whole(Path(label))
     except Exception as error:  # nnU-Net's readers raise anything; one bad scan must not stop the rest
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[-1] if lines else "no reason given"

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK
 
 from nnunet_pix2rep.nnunet.data.raw_images import NIFTI_ENDINGS, load_nifti, size_of
+from nnunet_pix2rep.nnunet.data.volume_writer import write_image
 
 
 class Cine:
@@ -38,7 +39,7 @@ class Cine:
     def write_frame(self, frame: int, path: Path) -> None:
         """Writes a frame, counted from 0, as a 3D file with its place in space."""
         if isinstance(self._volume, SimpleITK.Image):
-            SimpleITK.WriteImage(self._volume[:, :, :, frame], str(path))
+            write_image(self._volume[:, :, :, frame], path)
             return
         values = self._volume.get_fdata(dtype=np.float32)[..., frame]
         image = nibabel.Nifti1Image(values, self._volume.affine)

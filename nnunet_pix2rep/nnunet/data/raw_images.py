@@ -24,6 +24,7 @@ BYTES_AT_ONCE = 2**20
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 GRID_TOLERANCE = 0.1  # of the smallest spacing, by which the corners of equal grids may lie apart
 Grid = SimpleITK.Image | SimpleITK.ImageFileReader
+_DAMAGES = (EOFError, zlib.error, gzip.BadGzipFile, nibabel.filebasedimages.ImageFileError)
 ITK_ENDINGS = tuple(dict.fromkeys([*SimpleITKIO.supported_file_endings, *NibabelIO.supported_file_endings]))
 
 
@@ -79,17 +80,31 @@ def check_complete(path: Path) -> None:
     if not path.name.endswith(NIFTI_ENDINGS):
         return
     try:
-        data = load_nifti(path).dataobj
-        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
-            length, finite = _read_through(cast(BinaryIO, file), data.offset, data.dtype)
+        long_enough, finite = _length_and_finiteness(path)
     except PermissionError as error:
         raise UserError("it may not be read (permission denied)") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile, nibabel.filebasedimages.ImageFileError) as error:
+    except _DAMAGES as error:
         raise UserError(f"it is truncated or damaged ({str(error).splitlines()[0]})") from error
-    if length < data.offset + math.prod(data.shape) * data.dtype.itemsize:
+    if not long_enough:
         raise UserError("it is truncated: the file is shorter than its header says")
     if not finite:
         raise UserError("it has NaN or infinite voxels")
+
+
+def has_all_voxels(path: Path) -> bool:
+    """Whether a NIfTI file is as long as its header says."""
+    try:
+        return _length_and_finiteness(path)[0]
+    except _DAMAGES:
+        return False
+
+
+def _length_and_finiteness(path: Path) -> tuple[bool, bool]:
+    """Whether a NIfTI file is as long as its header says, and whether all its voxels are finite."""
+    data = load_nifti(path).dataobj
+    with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
+        length, finite = _read_through(cast(BinaryIO, file), data.offset, data.dtype)
+    return length >= data.offset + math.prod(data.shape) * data.dtype.itemsize, finite
 
 
 def _read_through(file: BinaryIO, offset: int, kind: np.dtype) -> tuple[int, bool]:

@@ -1,8 +1,10 @@
-"""Writing the volumes of a raw dataset, each whole or not at all."""
+"""Writing volumes, each whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import filecmp
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -14,12 +16,49 @@ import SimpleITK
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path
-from nnunet_pix2rep.nnunet.data.raw_images import check_complete
+from nnunet_pix2rep.nnunet.data.raw_images import NIFTI_ENDINGS, check_complete, has_all_voxels
 
 FILE_ENDING = ".nii.gz"
 
 VolumeSource = Path | Callable[[], SimpleITK.Image]
 """A ``.nii.gz`` file to be copied as it is, or a function that makes the volume when its turn to be written comes."""
+
+
+def write_image(image: SimpleITK.Image, path: Path, final: Path | None = None, compress: bool = False) -> None:
+    """Writes an image with ITK, whole.
+
+    Args:
+        image: What to write.
+        path: The file; ITK knows the format by its ending.
+        final: The file to name in an error, where ``path`` is a temporary one.
+        compress: Whether the voxels are compressed in formats that leave the choice.
+
+    Raises:
+        OSError: the disk is full.
+        RuntimeError: ITK cannot write this image in this format.
+    """
+    SimpleITK.WriteImage(image, str(path), useCompression=compress)
+    require_whole(path, final)
+
+
+def require_whole(path: Path, final: Path | None = None) -> None:
+    """Raises an OSError where a file that a library has just written lacks an end, since the disk is full.
+
+    ITK, and so nnU-Net's reader, reports no full disk for NIfTI files (``nifti_image_write`` of the NIfTI library): the
+    file ends early, and is read later as if zeros followed.
+
+    Args:
+        path: The file.
+        final: The file to name in the error, where ``path`` is a temporary one.
+    """
+    try:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())  # a disk in the network may report only here that it is full
+        if not path.name.endswith(NIFTI_ENDINGS) or has_all_voxels(path):
+            return
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(final or path)) from error
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(final or path))
 
 
 def require_complete(path: Path) -> None:
@@ -61,7 +100,7 @@ def _write(volume: Path | SimpleITK.Image, target: Path, final: Path) -> None:
         shutil.copyfile(volume, target)
         return
     try:
-        SimpleITK.WriteImage(volume, str(target), useCompression=True)
+        write_image(volume, target, final, compress=True)
     except RuntimeError as error:
         raise UserError(f"{final} cannot be written. Is there free space? {error}") from error
 

@@ -16,6 +16,7 @@ from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path
 from nnunet_pix2rep.nnunet.data.dataset_reader import last_line
 from nnunet_pix2rep.nnunet.data.raw_images import ITK_ENDINGS, check_complete
+from nnunet_pix2rep.nnunet.data.volume_writer import require_whole, write_image
 from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
 from nnunet_pix2rep.nnunet.features.prepared_images import PreparedImage, prepare_image
@@ -139,6 +140,7 @@ class SeriesPropagator:
         labels, _ = reader.read_seg(str(label_file))
         file = self.scratch / f"annotated{self.model.file_ending}"
         reader.write_seg(labels[0], str(file), properties)
+        require_whole(file)
         return _read_labels(file)
 
     def _support(self, image: PreparedImage, max_pixels: int, frame: int) -> Support:
@@ -151,7 +153,7 @@ class SeriesPropagator:
         ending = self.model.file_ending.removesuffix(".gz")  # compressing would take longer than the preprocessing
         files = [self.scratch / f"{FRAME_FILE}_{channel:04d}{ending}" for channel in range(len(self.series))]
         for series, file in zip(self.series, files, strict=True):
-            SimpleITK.WriteImage(series[:, :, :, frame], str(file))
+            write_image(series[:, :, :, frame], file)
         return prepare_image(self.model, f"{FRAME_FILE} {frame + 1}", files, label_file)
 
 
@@ -191,7 +193,7 @@ def propagate(
     volume = SimpleITK.GetImageFromArray(labels.astype(kind), isVector=False)
     volume.CopyInformation(propagator.series[0])
     with atomic_path(output) as temporary:
-        SimpleITK.WriteImage(volume, str(temporary), useCompression=True)
+        write_image(volume, temporary, output, compress=True)
     return propagator.num_frames
 
 

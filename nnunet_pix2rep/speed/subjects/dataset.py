@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.nnunet.data.volume_writer import write_image
 from nnunet_pix2rep.nnunet.plans.compact import COMPACT_SUFFIX, add_compact_configuration
 from nnunet_pix2rep.nnunet.plans.planner import run_planner
 from nnunet_pix2rep.speed.subjects.trainers import PlannedDataset
@@ -81,7 +82,7 @@ def _write_case(raw: Path, number: int, shape: Shape, spacing: Spacing) -> str:
         (raw / folder).mkdir(parents=True, exist_ok=True)
         volume = SimpleITK.GetImageFromArray(array)
         volume.SetSpacing(spacing[::-1])
-        SimpleITK.WriteImage(volume, str(raw / folder / f"{file}.nii"))
+        write_image(volume, raw / folder / f"{file}.nii")
     return name
 
 

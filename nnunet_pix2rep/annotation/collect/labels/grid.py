@@ -14,6 +14,7 @@ from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.data.dataset_reader import orientation_of
 from nnunet_pix2rep.nnunet.data.raw_images import GRID_TOLERANCE, Grid, check_complete, distance_between, header_of
+from nnunet_pix2rep.nnunet.data.volume_writer import write_image
 from nnunet_pix2rep.nnunet.unlabeled.adding.discover import LOSSY_ENDINGS, NATURAL_ENDINGS, ending_of
 
 LARGEST_STEP = 0.1  # between two values that a scaled NIfTI file can hold, up to which whole numbers are certain
@@ -57,7 +58,7 @@ def read_labels_on_grid(label_file: Path, image_files: Sequence[Path], reader: L
         grid.SetDirection(image.GetDirection())
     with TemporaryDirectory() as scratch:  # a reader may turn the axes
         copy = Path(scratch) / f"label{reader.file_ending}"
-        SimpleITK.WriteImage(grid, str(copy))
+        write_image(grid, copy)
         return _values(reader, copy)
 
 

@@ -20,6 +20,7 @@ from nnunet_pix2rep.files import write_json
 from nnunet_pix2rep.nnunet.data.cine import values_on_grid
 from nnunet_pix2rep.nnunet.data.dataset_reader import DatasetReader, Geometry, last_line, sidecar_of
 from nnunet_pix2rep.nnunet.data.raw_images import check_complete, header_of, number_of_frames
+from nnunet_pix2rep.nnunet.data.volume_writer import write_image
 from nnunet_pix2rep.nnunet.unlabeled.adding.checks import (
     Reference,
     check_dimension,
@@ -161,7 +162,7 @@ def _write_volume(volume: SimpleITK.Image, path: Path) -> None:
         write_json({"spacing": list(volume.GetSpacing()[::-1])}, sidecar_of(path))
         return
     try:
-        SimpleITK.WriteImage(volume, str(path), useCompression=True)
+        write_image(volume, path, compress=True)
         header = header_of(path)
     except RuntimeError as error:
         raise UserError(f"it cannot be written as {path.name}: {last_line(error)}") from error
