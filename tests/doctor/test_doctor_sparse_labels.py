@@ -16,10 +16,15 @@ LABELS = {"background": 0, "ring": 1, "core": 2, "ignore": 3}
 def sparse(tmp_path, monkeypatch):
     """Makes a dataset with one annotated slice in every case."""
 
-    def make(empty_cases=()):
+    def make(empty_cases=(), configuration="2d"):
         annotated = {case: [6] for case in CASES}
         folder = make_tiny_dataset(
-            tmp_path, labels=LABELS, ignored_value=3, annotated_slices=annotated, empty_cases=empty_cases
+            tmp_path,
+            labels=LABELS,
+            configurations=[configuration],
+            ignored_value=3,
+            annotated_slices=annotated,
+            empty_cases=empty_cases,
         )
         prepare_for_training(monkeypatch, folder, tmp_path)
         return folder
@@ -27,8 +32,8 @@ def sparse(tmp_path, monkeypatch):
     return make
 
 
-def check(folder):
-    return DatasetCheck(folder.name, "2d", PLANS).run()
+def check(folder, configuration="2d"):
+    return DatasetCheck(folder.name, configuration, PLANS).run()
 
 
 def test_sparse_labels_are_sound(sparse):
@@ -50,6 +55,20 @@ def test_annotations_that_resampling_has_lost(sparse):
     problem = only_problem(check(folder), Level.WARNING)
     assert "1 of 6 cases" in problem.message
     assert problem.remedy == "nnunet_pix2rep collect -d 901"
+
+
+def test_annotations_of_which_resampling_may_have_lost_a_part(sparse):
+    """In 3D nnU-Net resamples labels across slices; a case that ``collect`` has preprocessed is sound."""
+    folder = sparse(configuration="3d_fullres")
+    assert sound(check(folder, "3d_fullres"))
+    file = folder / f"{PLANS}_3d_fullres" / "case_03.pkl"
+    properties = load_pickle(str(file)) | {"shape_after_cropping_and_before_resampling": (24, 32, 32)}
+    write_pickle(properties, str(file))
+    problem = only_problem(check(folder, "3d_fullres"), Level.WARNING)
+    assert "case_03" in problem.message
+    assert problem.remedy == "nnunet_pix2rep collect -d 901"
+    write_pickle(properties | {MARK: "digest"}, str(file))
+    assert sound(check(folder, "3d_fullres"))
 
 
 def test_collected_cases_that_nnunet_has_preprocessed_itself(sparse):

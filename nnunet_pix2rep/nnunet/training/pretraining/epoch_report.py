@@ -58,8 +58,9 @@ def write_summary(trainer: Pix2RepTrainer) -> None:
 
 def print_next_command(trainer: Pix2RepTrainer) -> None:
     """How to fine-tune a finished pretraining."""
+    device = "" if trainer.device.type == "cuda" else f" -device {trainer.device.type}"  # nnUNetv2_train takes CUDA
     trainer.print_to_log_file(
         f"Fine-tune with nnUNetv2_train {trainer.plans_manager.dataset_name} {trainer.configuration_name} "
         f"{trainer.fold} -p {trainer.plans_manager.plans_name} -tr nnUNetTrainerPix2RepFinetune -pretrained_weights "
-        f"{quote(str(Path(trainer.output_folder) / FINAL))}"
+        f"{quote(str(Path(trainer.output_folder) / FINAL))}{device}"
     )

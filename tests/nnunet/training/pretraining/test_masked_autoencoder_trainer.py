@@ -40,7 +40,7 @@ def test_the_hand_over_is_pix2reps(tiny, configuration):
     summary = read_json(final.with_name("pretraining_summary.json"))
     assert len(summary["logging"]["explained_variance"]) == 3
     assert "of the blocks of" in training_log(trainer)
-    assert f"-tr nnUNetTrainerPix2RepFinetune -pretrained_weights {final}" in training_log(trainer)
+    assert f"-tr nnUNetTrainerPix2RepFinetune -pretrained_weights {final} -device cpu" in training_log(trainer)
 
 
 def test_it_learns(tiny):
