@@ -15,6 +15,7 @@ from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
 from nnunet_pix2rep.annotation.collect.labels.drawings import Drawings, recorded_drawings, unite
 from nnunet_pix2rep.annotation.collect.labels.grid import read_labels_on_grid
 from nnunet_pix2rep.annotation.collect.labels.named_slices import NamedSlices
+from nnunet_pix2rep.annotation.collect.labels.segments import check_segment_names
 from nnunet_pix2rep.annotation.collect.labels.wording import join
 from nnunet_pix2rep.annotation.label_files import LabelFiles
 from nnunet_pix2rep.annotation.slices import slice_digests
@@ -59,6 +60,7 @@ class CaseChecks:
         """
         dataset, suggestion = self.dataset, self.suggestion
         labels = read_labels_on_grid(file, dataset.images[case], self.reader).astype(np.int16)
+        check_segment_names(file, dataset.dataset_json["labels"], labels)
         if before is not None and before.shape != labels.shape:
             raise UserError(f"the labels in {dataset.label_file(case)} are of another size")
         axis, chosen = self._axis_of(case, labels), None

@@ -80,6 +80,19 @@ def test_a_lost_geometry(scans, refused):
     refused("case_00.nii.gz: its geometry no longer fits its image", "spacing (2.0, 2.0, 2.0) instead of")
 
 
+def test_segments_whose_names_and_numbers_do_not_go_together(scans, refused):
+    scans.prepare(CHOSEN)
+    drawn = scans.drawn("case_00")
+    (scans.labels / "case_00.nii.gz").unlink()
+    file = scans.write("case_00", drawn, "case_00.seg.nrrd")
+    label = SimpleITK.ReadImage(str(file))
+    for index, (name, value) in enumerate([("core", 1), ("ring", 2)]):
+        label.SetMetaData(f"Segment{index}_Name", name)
+        label.SetMetaData(f"Segment{index}_LabelValue", str(value))
+    SimpleITK.WriteImage(label, str(file))
+    refused("case_00.seg.nrrd: its segments are numbered in another way", '"core" has the number 1')
+
+
 def test_test_cases(scans, refused):
     scans.prepare(CHOSEN)
     (scans.raw / "imagesTs").mkdir()
