@@ -13,7 +13,7 @@ from nnunet_pix2rep.annotation.collect.checks import check_labels, known_values
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset
 from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
 from nnunet_pix2rep.annotation.collect.labels.drawings import Drawings, recorded_drawings, unite
-from nnunet_pix2rep.annotation.collect.labels.grid import read_labels_on_grid
+from nnunet_pix2rep.annotation.collect.labels.grid import check_range, read_labels_on_grid
 from nnunet_pix2rep.annotation.collect.labels.named_slices import NamedSlices
 from nnunet_pix2rep.annotation.collect.labels.segments import check_segment_names
 from nnunet_pix2rep.annotation.collect.labels.wording import join
@@ -59,7 +59,8 @@ class CaseChecks:
             UserError: the file cannot be read, or is not on the grid of the image.
         """
         dataset, suggestion = self.dataset, self.suggestion
-        labels = read_labels_on_grid(file, dataset.images[case], self.reader).astype(np.int16)
+        read = read_labels_on_grid(file, dataset.images[case], self.reader)
+        labels = read.labels.astype(np.int16)
         check_segment_names(file, dataset.dataset_json["labels"], labels)
         if before is not None and before.shape != labels.shape:
             raise UserError(f"the labels in {dataset.label_file(case)} are of another size")
@@ -82,6 +83,7 @@ class CaseChecks:
             empty_slices="background" if case in self.named_empty.whole else self.empty_slices,
             named_empty=self.named_empty.of(case),
         )
+        checked.notes += read.notes
         number = labels.shape[axis]
         if beyond := sorted(index for index in self.put_back.of(case) if index >= number):
             checked.problems.append(
@@ -117,6 +119,14 @@ def axes_of(rounds: Iterable[AnnotationRound]) -> dict[str, int]:
 
 
 def labels_before(dataset: RawDataset, case: str, reader: LabelFiles) -> np.ndarray | None:
-    """The labels that the dataset has of a case, None where it has none."""
+    """The labels that the dataset has of a case, None where it has none.
+
+    Raises:
+        UserError: the file is damaged, or has values that are no labels.
+    """
     file = dataset.label_file(case)
-    return reader.read(file).labels.astype(np.int16) if file.is_file() else None
+    if not file.is_file():
+        return None
+    labels = reader.read(file).labels
+    check_range(labels, str(file))
+    return labels.astype(np.int16)

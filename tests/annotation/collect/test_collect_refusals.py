@@ -8,6 +8,7 @@ import pytest
 import SimpleITK
 from work_folders import CHOSEN, IGNORE
 
+from nnunet_pix2rep.annotation.collect.labels.placement import TWO_PLACES
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
 
@@ -93,6 +94,17 @@ def test_segments_whose_names_and_numbers_do_not_go_together(scans, refused):
     refused("case_00.seg.nrrd: its segments are numbered in another way", '"core" has the number 1')
 
 
+def test_labels_of_the_dataset_that_are_none_are_not_merged(scans, refused):
+    """65537 would become 1."""
+    scans.prepare(CHOSEN)
+    scans.collect()
+    volume = SimpleITK.ReadImage(str(scans.raw / "labelsTr" / "case_03.nii.gz"))
+    SimpleITK.WriteImage(
+        SimpleITK.Cast(volume, SimpleITK.sitkInt32) + 65536, str(scans.raw / "labelsTr" / "case_03.nii.gz")
+    )
+    refused("labelsTr/case_03.nii.gz has values from 65536 to 65539, which are no labels")
+
+
 def test_test_cases(scans, refused):
     scans.prepare(CHOSEN)
     (scans.raw / "imagesTs").mkdir()
@@ -141,6 +153,20 @@ def test_an_equivalent_header_gives_way_to_that_of_the_image(scans):
     taken = nibabel.load(scans.raw / "labelsTr" / "case_00.nii.gz")
     for key in ("qform_code", "sform_code", "quatern_b", "qoffset_x", "srow_x", "pixdim"):
         np.testing.assert_array_equal(taken.header[key], image.header[key])
+
+
+def test_an_image_that_programs_show_in_two_places_is_said(scans):
+    scans.prepare({"case_00": [6]})
+    image = nibabel.load(scans.image_files("case_00")[0])
+    turn = nibabel.affines.from_matvec(nibabel.eulerangles.euler2mat(z=0.1), np.zeros(3))
+    twofold = nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), turn @ image.affine)
+    twofold.set_sform(turn @ image.affine, 2)
+    twofold.set_qform(image.affine, 1)
+    nibabel.save(twofold, scans.image_files("case_00")[0])
+    drawn = scans.drawn("case_00")
+    nibabel.save(nibabel.Nifti1Image(drawn.T.astype(np.uint8), twofold.affine), scans.labels / "case_00.nii.gz")
+    assert scans.collect().notes == [f"case_00.nii.gz, {TWO_PLACES}"]
+    np.testing.assert_array_equal(scans.taken("case_00"), drawn)
 
 
 def test_a_slice_more_than_was_asked_for_is_said(scans):

@@ -31,15 +31,19 @@ def read_natural_image(file: Path, num_channels: int) -> SimpleITK.Image:
     number = image.GetNumberOfComponentsPerPixel()
     if image.GetDimension() != 2 or number not in WITH_ALPHA or number == num_channels:
         return image
-    alpha = SimpleITK.GetArrayViewFromImage(image)[..., -1]
-    opaque = np.iinfo(alpha.dtype).max if np.issubdtype(alpha.dtype, np.integer) else 1
-    if (alpha != opaque).any():
+    if not is_opaque(SimpleITK.GetArrayViewFromImage(image)[..., -1]):
         raise UserError(
             "its alpha channel is not opaque, and nnU-Net knows no transparency: save it without, on a background of "
             "your choice"
         )
     colors = [SimpleITK.VectorIndexSelectionCast(image, index) for index in range(number - 1)]
     return SimpleITK.Compose(*colors) if len(colors) > 1 else colors[0]
+
+
+def is_opaque(alpha: np.ndarray) -> bool:
+    """Whether an alpha channel has its highest value everywhere."""
+    opaque = np.iinfo(alpha.dtype).max if np.issubdtype(alpha.dtype, np.integer) else 1
+    return bool((alpha == opaque).all())
 
 
 def _read(file: Path) -> SimpleITK.Image:

@@ -4,6 +4,8 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+import tifffile
+from PIL import Image
 
 from nnunet_pix2rep.annotation.collect.labels.grid import read_labels_on_grid
 from nnunet_pix2rep.annotation.label_files import LabelFiles
@@ -49,14 +51,14 @@ def label(image_file):
     return made
 
 
-def reader(ending=".nii.gz"):
-    return LabelFiles({"file_ending": ending, "labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}})
+def reader(ending=".nii.gz", name=None):
+    return LabelFiles({"file_ending": ending, "labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}}, name)
 
 
 def read(label, image_file, name="case.nii.gz"):
     path = image_file.parent / name
     SimpleITK.WriteImage(label, str(path))
-    return read_labels_on_grid(path, [image_file], reader())
+    return read_labels_on_grid(path, [image_file], reader()).labels
 
 
 @pytest.mark.parametrize("name", ["case.nii.gz", "case.nii", "case.nrrd", "case.mha"])
@@ -73,7 +75,7 @@ def test_nibabels_header(image_file, dtype):
     path = image_file.parent / "case.nii.gz"
     nibabel.save(nibabel.Nifti1Image(LABELS.transpose(2, 1, 0).astype(dtype), affine), path)
     assert nibabel.load(path).header["qform_code"] == 0
-    np.testing.assert_array_equal(read_labels_on_grid(path, [image_file], reader()), LABELS)
+    np.testing.assert_array_equal(read_labels_on_grid(path, [image_file], reader()).labels, LABELS)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16])
@@ -88,7 +90,7 @@ def test_numbers_that_nibabel_has_scaled_are_taken(label, image_file, dtype, hig
     read_before = nibabel.load(path)
     nibabel.save(nibabel.Nifti1Image(read_before.get_fdata(), read_before.affine, read_before.header), path)
     assert (SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))) != drawn).any()
-    np.testing.assert_array_equal(read_labels_on_grid(path, [image_file], reader()), drawn)
+    np.testing.assert_array_equal(read_labels_on_grid(path, [image_file], reader()).labels, drawn)
 
 
 def test_blurred_edges_in_a_scaled_file_are_refused(label, image_file):
@@ -106,7 +108,7 @@ def test_axes_in_another_order_are_put_back(label, image_file):
     SimpleITK.WriteImage(label, str(path))
     canonical = nibabel.as_closest_canonical(nibabel.load(path))
     nibabel.save(canonical, path)
-    np.testing.assert_array_equal(read_labels_on_grid(path, [image_file], reader()), LABELS)
+    np.testing.assert_array_equal(read_labels_on_grid(path, [image_file], reader()).labels, LABELS)
 
 
 def test_rounding_of_the_header_is_accepted(label, image_file):
@@ -160,8 +162,9 @@ def test_values_that_are_no_labels(label, image_file):
 def test_layers_of_a_segmentation(label, image_file):
     same = SimpleITK.Compose(label, label, label)
     np.testing.assert_array_equal(read(same, image_file, "case.nrrd"), LABELS)
-    with pytest.raises(UserError, match="several layers"):
-        read(SimpleITK.Compose(label, label * 0), image_file, "case.seg.nrrd")
+    for layers in ([label, label * 0], [label, label, label, label * 0]):
+        with pytest.raises(UserError, match="several layers"):
+            read(SimpleITK.Compose(layers), image_file, "case.seg.nrrd")
 
 
 @pytest.mark.parametrize("name", ["case.nii.gz", "case.nii", "case.nrrd"])
@@ -178,7 +181,7 @@ def test_2d_images_have_one_slice(tmp_path, label_name):
     pixels = np.random.default_rng(0).integers(0, 3, (5, 7)).astype(np.uint8)
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels * 40), str(tmp_path / "case_0000.png"))
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels), str(tmp_path / label_name))
-    read = read_labels_on_grid(tmp_path / label_name, [tmp_path / "case_0000.png"], reader(".png"))
+    read = read_labels_on_grid(tmp_path / label_name, [tmp_path / "case_0000.png"], reader(".png")).labels
     np.testing.assert_array_equal(read, pixels[None])
 
 
@@ -187,5 +190,54 @@ def test_a_gray_drawing_saved_in_colors(tmp_path):
     gray = SimpleITK.GetImageFromArray(pixels)
     SimpleITK.WriteImage(gray, str(tmp_path / "case_0000.png"))
     SimpleITK.WriteImage(SimpleITK.Compose(gray, gray, gray), str(tmp_path / "case.png"))
-    read = read_labels_on_grid(tmp_path / "case.png", [tmp_path / "case_0000.png"], reader(".png"))
+    read = read_labels_on_grid(tmp_path / "case.png", [tmp_path / "case_0000.png"], reader(".png")).labels
     np.testing.assert_array_equal(read, pixels[None])
+
+
+def test_a_transparent_drawing_is_refused(tmp_path):
+    """An eraser may make pixels transparent and leave their numbers."""
+    pixels = np.random.default_rng(0).integers(0, 3, (5, 7)).astype(np.uint8)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels), str(tmp_path / "case_0000.png"))
+    opaque = np.full_like(pixels, 255)
+    erased = np.where(pixels == 2, 0, opaque).astype(np.uint8)
+    for alpha in (opaque, erased):
+        Image.fromarray(np.stack([pixels, pixels, pixels, alpha], axis=-1)).save(tmp_path / f"{alpha.min()}.png")
+    read = read_labels_on_grid(tmp_path / "255.png", [tmp_path / "case_0000.png"], reader(".png")).labels
+    np.testing.assert_array_equal(read, pixels[None])
+    with pytest.raises(UserError, match="transparent in places"):
+        read_labels_on_grid(tmp_path / "0.png", [tmp_path / "case_0000.png"], reader(".png"))
+
+
+def test_a_2d_image_whose_label_was_saved_as_one_slice(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 3, (5, 7)).astype(np.uint8)
+    image = SimpleITK.GetImageFromArray(pixels.astype(np.float32))
+    image.SetSpacing((1.25, 1.5))
+    image.SetOrigin((-40.5, 17.25))
+    image_file, label_file = tmp_path / "case_0000.nii.gz", tmp_path / "case.nii.gz"
+    SimpleITK.WriteImage(image, str(image_file))
+    label = SimpleITK.GetImageFromArray(pixels[None])
+    label.SetSpacing((1.25, 1.5, 4.0))
+    label.SetOrigin((-40.5, 17.25, 9.0))
+    SimpleITK.WriteImage(label, str(label_file))
+    np.testing.assert_array_equal(read_labels_on_grid(label_file, [image_file], reader()).labels, pixels[None])
+    label.SetOrigin((-40.5, 27.25, 9.0))
+    SimpleITK.WriteImage(label, str(label_file))
+    with pytest.raises(UserError, match=r"origin \(-40.5, 27.25\) instead of \(-40.5, 17.25\)"):
+        read_labels_on_grid(label_file, [image_file], reader())
+    label.SetDirection((1, 0, 0, 0, 0, -1, 0, 1, 0))
+    SimpleITK.WriteImage(label, str(label_file))
+    with pytest.raises(UserError, match="turned out of the plane"):
+        read_labels_on_grid(label_file, [image_file], reader())
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.stack([pixels, pixels])), str(label_file))
+    with pytest.raises(UserError, match="it has 7 x 5 x 2 voxels, its image 7 x 5"):
+        read_labels_on_grid(label_file, [image_file], reader())
+
+
+@pytest.mark.parametrize("added", [-1, 65536])
+def test_numbers_that_only_look_like_labels_when_cast(tmp_path, added):
+    tifffile.imwrite(tmp_path / "case_0000.tif", LABELS.astype(np.float32))
+    tifffile.imwrite(tmp_path / "case.tif", LABELS.astype(np.int32) + added)
+    read = read_labels_on_grid(tmp_path / "case_0000.tif", [tmp_path / "case_0000.tif"], reader(".tif", "Tiff3DIO"))
+    np.testing.assert_array_equal(read.labels, LABELS)
+    with pytest.raises(UserError, match=rf"^it has values from {added:g} to {added + 3:g}, which are no labels"):
+        read_labels_on_grid(tmp_path / "case.tif", [tmp_path / "case_0000.tif"], reader(".tif", "Tiff3DIO"))
