@@ -13,7 +13,7 @@ from nnunet_pix2rep.annotation.collect.checks import check_labels, known_values
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset
 from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
 from nnunet_pix2rep.annotation.collect.labels.drawings import Drawings, recorded_drawings, unite
-from nnunet_pix2rep.annotation.collect.labels.grid import check_range, read_labels_on_grid
+from nnunet_pix2rep.annotation.collect.labels.grid import LabelsOnGrid, check_range, read_labels_on_grid
 from nnunet_pix2rep.annotation.collect.labels.named_slices import NamedSlices
 from nnunet_pix2rep.annotation.collect.labels.segments import check_segment_names
 from nnunet_pix2rep.annotation.collect.labels.wording import join
@@ -59,11 +59,8 @@ class CaseChecks:
             UserError: the file cannot be read, or is not on the grid of the image.
         """
         dataset, suggestion = self.dataset, self.suggestion
-        read = read_labels_on_grid(file, dataset.images[case], self.reader)
+        read = self._read(case, file, before)
         labels = read.labels.astype(np.int16)
-        check_segment_names(file, dataset.dataset_json["labels"], labels)
-        if before is not None and before.shape != labels.shape:
-            raise UserError(f"the labels in {dataset.label_file(case)} are of another size")
         axis, chosen = self._axis_of(case, labels), None
         if suggestion is not None:
             chosen = suggestion.chosen()[case]
@@ -90,6 +87,13 @@ class CaseChecks:
                 f"slice {join(beyond)}: named by --put-back, but the image has only {number} slices"
             )
         return checked
+
+    def _read(self, case: str, file: Path, before: np.ndarray | None) -> LabelsOnGrid:
+        read = read_labels_on_grid(file, self.dataset.images[case], self.reader)
+        check_segment_names(file, self.dataset.dataset_json["labels"], read.labels)
+        if before is not None and before.shape != read.labels.shape:
+            raise UserError(f"the labels in {self.dataset.label_file(case)} are of another size")
+        return read
 
     def _axis_of(self, case: str, labels: np.ndarray) -> int:
         if self.suggestion is not None:
