@@ -85,6 +85,8 @@ def read_reference(
 def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Image]:
     """Reads an image as the files that the dataset wants: one per channel, or one with all colors.
 
+    They have voxels and geometry only: the other fields of a header may say who the patient is, as in DICOM.
+
     Raises:
         UserError: it cannot be read, or has another number of channels or axes than the labeled images.
     """
@@ -108,7 +110,15 @@ def read_channels(found: FoundImage, reference: Reference) -> list[SimpleITK.Ima
             channel.GetSpacing(), channels[0].GetSpacing()
         ):
             raise UserError("its channels differ in size or spacing")
+    for channel in channels:
+        _erase_metadata(channel)
     return channels
+
+
+def _erase_metadata(image: SimpleITK.Image) -> None:
+    """NRRD and MetaImage would keep all of it: names, dates of birth, comments."""
+    for key in image.GetMetaDataKeys():
+        image.EraseMetaData(key)
 
 
 def _read_file(file: Path, num_channels: int) -> SimpleITK.Image:

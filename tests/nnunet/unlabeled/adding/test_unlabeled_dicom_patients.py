@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK
+from planned_dataset import DATASET, environment_of
+from unlabeled_dataset import make_raw, volume, write
 
 from nnunet_pix2rep.files import write_json
+from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
 from nnunet_pix2rep.nnunet.unlabeled.adding.add_patients import extend_patients
 from nnunet_pix2rep.nnunet.unlabeled.adding.discover import FoundImage, find_images
 
@@ -66,3 +70,29 @@ def test_the_id_is_read_from_the_files(tmp_path):
         writer.Execute(image)
     found = {image.name.rpartition("_")[2]: image.patient_id for image in find_images(tmp_path).images}
     assert found == {"series1": "4711", "series2": ""}
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_a_converted_image_does_not_say_who_the_patient_is(tmp_path, source, ending):
+    tags = {"0008|0060": "MR", "0010|0010": "DOE^JOHN", "0010|0020": "4711-0815", "0010|0030": "19600101"}
+    for number, slices in enumerate((5, 1)):
+        frames = np.random.default_rng(number).integers(0, 1000, (slices, 40, 36), dtype=np.uint16)
+        write(with_tags(SimpleITK.GetImageFromArray(frames), tags), source / f"{slices}_slices" / "scan.dcm")
+    for number, kind in enumerate({".nrrd", ".mha"} - {ending}):
+        write(with_tags(volume(number), tags), source / f"{kind[1:]}_file" / f"scan{kind}")
+    with environment_of(tmp_path):
+        raw = make_raw(tmp_path, ending)
+        report = add_unlabeled(DATASET, source)
+    assert report.problems == {}
+    written = sorted((raw / "imagesUn").iterdir())
+    assert len(written) == (4 if ending == ".nii.gz" else 3)
+    for file in written:
+        added = SimpleITK.ReadImage(str(file))
+        said = file.read_bytes() + str([added.GetMetaData(key) for key in added.GetMetaDataKeys()]).encode()
+        assert not any(word in said for word in (b"DOE", b"4711-0815", b"19600101")), file.name
+
+
+def with_tags(image, tags):
+    for tag, value in tags.items():
+        image.SetMetaData(tag, value)
+    return image
