@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import SimpleITK
 from sparse_dataset import LABELS, without_labels
@@ -143,6 +144,35 @@ def test_a_folder_with_other_files_is_left_alone(sparse, tmp_path):
         run(tmp_path)
     with pytest.raises(UserError, match="is a file"):
         run(tmp_path / "letters.txt")
+
+
+def features_of_a_user(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "scan_00_features.npz", features=np.ones((2, 1, 4, 4), np.float16), spacing=np.ones(3))
+
+
+@pytest.mark.parametrize("suggested_before", [True, False])
+def test_features_that_somebody_saved_there_are_left_alone(sparse, tmp_path, work, suggested_before):
+    """As ``nnunet_pix2rep features --raw npz -o .../features`` does."""
+    folder = work if suggested_before else tmp_path / "other"
+    features_of_a_user(folder / "features")
+    before = content_of(folder)
+    with pytest.raises(UserError, match=r"features/scan_00_features\.npz was not written by suggest.*another folder"):
+        run(folder, seed=1)
+    assert content_of(folder) == before
+
+
+def test_settings_of_something_else_and_a_damaged_file_are_named(sparse, work):
+    file = next((work / "features").glob("*.npz"))
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=rf"{file.name} was not written by suggest, or is damaged"):
+        run(work)
+    file.write_bytes(content)
+    write_json({"mine": 1}, work / "features" / "settings.json")
+    with pytest.raises(UserError, match=r"settings\.json was not written by suggest"):
+        run(work)
+    assert read_json(work / "features" / "settings.json") == {"mine": 1}
 
 
 def test_a_dataset_without_ignore_label(own_sparse, tmp_path):

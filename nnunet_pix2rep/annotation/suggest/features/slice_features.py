@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -59,6 +60,42 @@ class ScanFeatures:
     examples: np.ndarray
 
 
+def require_own_features(folder: Path) -> None:
+    """Refuses a folder of features with anything that ``suggest`` did not write, which it would overwrite or delete.
+
+    Args:
+        folder: ``features/`` of a work folder.
+
+    Raises:
+        UserError: there is such a file.
+    """
+    settings = folder / SETTINGS_FILE
+    files = [path for path in sorted(folder.glob("*.npz")) if not path.name.startswith(".")]
+    if not settings.is_file():
+        foreign = files[:1]
+    elif not _is_settings(read_json(settings)):
+        foreign = [settings]
+    else:
+        foreign = [path for path in files if not _holds_features(path)]
+    if foreign:
+        raise UserError(
+            f"{foreign[0]} was not written by suggest, or is damaged. suggest keeps its own features in {folder} and "
+            "deletes them when they are out of date: move other files away, or choose another folder with -o."
+        )
+
+
+def _is_settings(content: Any) -> bool:
+    return isinstance(content, dict) and {*SamplingSettings.__dataclass_fields__, "checkpoint"} <= content.keys()
+
+
+def _holds_features(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as content:
+            return {f"{name}.npy" for name in ScanFeatures.__dataclass_fields__} <= set(content.namelist())
+    except zipfile.BadZipFile:
+        return False
+
+
 class FeatureCache:
     """Computes the features of scans, or reads those that an earlier run with the same settings has computed.
 
@@ -77,7 +114,12 @@ class FeatureCache:
         self._prepare(model)
 
     def _prepare(self, model: FeatureModel) -> None:
-        """Deletes features of other settings."""
+        """Deletes features of other settings.
+
+        Raises:
+            UserError: see :func:`require_own_features`.
+        """
+        require_own_features(self.folder)
         status = model.source.stat()
         wanted = asdict(self.settings) | {
             "checkpoint": str(model.source.resolve()),
@@ -86,10 +128,11 @@ class FeatureCache:
             "features": model.features,
         }
         file = self.folder / SETTINGS_FILE
-        if file.is_file() and read_json(file) == wanted:
-            return
-        for old in self.folder.glob("*.npz"):
-            old.unlink()
+        if file.is_file():
+            if read_json(file) == wanted:
+                return
+            for old in self.folder.glob("*.npz"):
+                old.unlink()
         write_json(wanted, file)
 
     def compute(self, scans: Sequence[Scan]) -> None:

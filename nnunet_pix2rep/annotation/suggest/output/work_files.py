@@ -13,6 +13,7 @@ import numpy as np
 
 from nnunet_pix2rep.annotation.label_files import ImageGeometry, LabelFiles, labels_to_draw_in
 from nnunet_pix2rep.annotation.suggest.features.slice_features import FOLDER as FEATURES_FOLDER
+from nnunet_pix2rep.annotation.suggest.features.slice_features import require_own_features
 from nnunet_pix2rep.annotation.suggest.output.viewers import ViewerPlace
 from nnunet_pix2rep.annotation.suggest.scans import Scan, read_labels
 from nnunet_pix2rep.annotation.work_folder import IMAGES, LABELS, OVERVIEW, SUGGESTION, WORKLIST, SuggestedSlice
@@ -37,7 +38,8 @@ def check_output(folder: Path) -> None:
     """Refuses a folder that suggestions must not be written to.
 
     Raises:
-        UserError: it is a file, holds other files than those of a work folder, or see :func:`require_untouched`.
+        UserError: it is a file, holds other files than those of a work folder, or see :func:`require_own_features` and
+            :func:`require_untouched`.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"-o {folder} is a file; it should be a folder.")
@@ -50,6 +52,7 @@ def check_output(folder: Path) -> None:
     )
     if foreign:
         raise UserError(f"-o {folder} is not empty: it holds {foreign[0]}. Choose a folder of its own.")
+    require_own_features(folder / FEATURES_FOLDER)
     require_untouched(folder)
 
 
