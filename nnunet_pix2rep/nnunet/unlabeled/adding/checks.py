@@ -200,6 +200,8 @@ def _read_series(files: Sequence[Path]) -> SimpleITK.Image:
     reader = SimpleITK.ImageSeriesReader()
     reader.SetFileNames([str(file) for file in files])
     reader.MetaDataDictionaryArrayUpdateOn()
+    if _differ_in_kind(files):
+        reader.SetOutputPixelType(SimpleITK.sitkFloat64)  # holds the numbers of all of them
     volume = reader.Execute()
     if all(reader.HasMetaDataKey(index, POSITION) for index in range(len(files))):
         positions = np.array(
@@ -212,6 +214,17 @@ def _read_series(files: Sequence[Path]) -> SimpleITK.Image:
                 "it is no single volume"
             )
     return volume
+
+
+def _differ_in_kind(files: Sequence[Path]) -> bool:
+    """Whether the gray slices of a series are of several pixel types, as where each has a rescale slope of its own.
+
+    ITK would cut all of them to the type of the first: PET is often integer in some slices and fractional in others.
+    """
+    headers = [header_of(file) for file in files]
+    return len({header.GetPixelID() for header in headers}) > 1 and all(
+        header.GetNumberOfComponents() == 1 for header in headers
+    )
 
 
 def is_unchanged(found: FoundImage, channels: Sequence[SimpleITK.Image], file_ending: str) -> bool:

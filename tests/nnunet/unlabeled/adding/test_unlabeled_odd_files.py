@@ -85,6 +85,50 @@ def test_all_slices_in_one_dicom_file(raw, source):
     assert np.array_equal(SimpleITK.GetArrayFromImage(stored), frames)
 
 
+def write_rescaled(folder, slopes):
+    """A series of PET whose slices have rescale slopes of their own; returns its true values."""
+    folder.mkdir(parents=True)
+    stored = np.random.default_rng(2).integers(1, 1000, (len(slopes), 40, 36), dtype=np.int16)
+    writer = SimpleITK.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for index, slope in enumerate(slopes):
+        tags = {
+            "0008|0060": "PT",
+            "0020|000e": "1.2.3",
+            "0020|0013": str(index),
+            "0008|0018": f"1.2.3.{index + 1}",
+            "0020|0032": f"0\\0\\{4 * index}",
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0028|1052": "0",
+            "0028|1053": f"{slope:g}",
+        }
+        bits = {"0028|0100": "16", "0028|0101": "16", "0028|0102": "15", "0028|0103": "1"}
+        image = SimpleITK.GetImageFromArray(stored[index] if slope == 1 else stored[index] * float(slope))
+        for tag, value in (tags if slope == 1 else tags | bits).items():
+            image.SetMetaData(tag, value)
+        writer.SetFileName(str(folder / f"{index}.dcm"))
+        writer.Execute(image)
+    return stored * np.array(slopes, dtype=float)[:, None, None]
+
+
+@pytest.mark.parametrize(
+    ("slopes", "kind"),
+    [
+        ((1, 0.25, 0.5, 1.5), SimpleITK.sitkFloat64),
+        ((0.25, 1, 0.5, 1.5), SimpleITK.sitkFloat64),
+        ((1, 300, 1, 2), SimpleITK.sitkFloat64),  # larger than the integers of the first slice
+        ((1, 1, 1, 1), SimpleITK.sitkInt16),
+        ((2, 2, 2, 2), SimpleITK.sitkInt32),
+    ],
+)
+def test_each_slice_of_dicom_has_its_own_rescale_slope(raw, source, slopes, kind):
+    wanted = write_rescaled(source / "pet", slopes)
+    assert add_unlabeled(DATASET, source).problems == {}
+    stored = SimpleITK.ReadImage(str(raw / "imagesUn" / "pet_0000.nii.gz"))
+    assert stored.GetPixelID() == kind
+    assert np.array_equal(SimpleITK.GetArrayFromImage(stored), wanted)
+
+
 def test_intensities_of_nifti_are_rescaled(raw, source):
     stored = np.random.default_rng(1).integers(0, 2000, SHAPE[::-1], dtype=np.int16)
     image = nibabel.Nifti1Image(stored, np.diag([1.5, 1.5, 8.0, 1.0]))
