@@ -137,6 +137,12 @@ def check_real(files: Sequence[Path]) -> None:
             raise UserError("its voxels are complex numbers: save their magnitude as an image of its own")
 
 
+def check_finite(values: np.ndarray) -> None:
+    """Raises a UserError at NaN or infinite voxels, as :func:`check_complete` does for NIfTI files."""
+    if not np.isfinite(values).all():
+        raise UserError("it has NaN or infinite voxels")
+
+
 def check_dimension(dimension: int, reference: Reference) -> None:
     """Raises a UserError where an image is 2D and the labeled ones are 3D, or the other way round."""
     if dimension != reference.dimension:

@@ -24,6 +24,7 @@ from nnunet_pix2rep.nnunet.data.volume_writer import write_image
 from nnunet_pix2rep.nnunet.unlabeled.adding.checks import (
     Reference,
     check_dimension,
+    check_finite,
     check_real,
     is_unchanged,
     read_channels,
@@ -63,15 +64,21 @@ def stage_image(found: FoundImage, reference: Reference, reader: DatasetReader, 
         scratch: An empty folder.
 
     Raises:
-        UserError: it cannot be read or written, or is of another kind than the dataset's images.
+        UserError: it cannot be read or written, has NaN or infinite voxels, or is of another kind than the dataset's
+            images.
     """
     for file in found.files:
         check_complete(file)
     check_real(found.files)
-    staged = _copy_as_it_is(found, reference, reader, scratch)
-    if staged is not None:
-        return staged
+    staged = _copy_as_it_is(found, reference, reader, scratch) or _convert(found, reference, reader, scratch)
+    check_finite(staged.values)
+    return staged
+
+
+def _convert(found: FoundImage, reference: Reference, reader: DatasetReader, scratch: Path) -> StagedImage:
     channels = read_channels(found, reference)
+    for channel in channels:  # before they are written: of NIfTI, nnU-Net's reader makes zeros of NaN
+        check_finite(SimpleITK.GetArrayViewFromImage(channel))
     targets = _targets(found, reference, len(channels), scratch)
     copies = is_unchanged(found, channels, reference.file_ending)
     for index, (channel, target) in enumerate(zip(channels, targets, strict=True)):

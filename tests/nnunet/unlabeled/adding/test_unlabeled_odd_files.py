@@ -6,8 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
-from planned_dataset import DATASET
-from unlabeled_dataset import SHAPE, volume, write
+from planned_dataset import DATASET, environment_of
+from unlabeled_dataset import SHAPE, make_raw, volume, write
 
 from nnunet_pix2rep.nnunet.unlabeled.adding.add import add_unlabeled
 
@@ -48,6 +48,25 @@ def test_half_a_file_is_no_scan(raw, source, ending, compressed):
     report = add_unlabeled(DATASET, source)
     assert report.added == {}
     assert list(report.problems) == [file.name]
+
+
+@pytest.mark.parametrize("target", [".nii.gz", ".nrrd", ".mha", ".tif"])
+@pytest.mark.parametrize("number", [np.nan, -np.inf])
+def test_what_is_no_number_is_refused_in_every_format(tmp_path, source, target, number):
+    with environment_of(tmp_path):
+        raw = make_raw(tmp_path, target)
+        values = SimpleITK.GetArrayFromImage(volume(11))
+        values[1, 2, 3] = number
+        bad = SimpleITK.GetImageFromArray(values)
+        bad.CopyInformation(volume(11))
+        for ending in (".nii", ".nii.gz", ".nrrd", ".mha", ".tif"):
+            write(bad, source / f"bad_{ending[1:3]}{len(ending)}{ending}")
+        write(volume(12), source / "good.mha")
+        report = add_unlabeled(DATASET, source)
+        assert list(report.added.values()) == ["good"]
+        assert set(report.problems.values()) == {"it has NaN or infinite voxels"}
+        assert len(report.problems) == 5
+        assert [path.name for path in (raw / "imagesUn").glob("*_0000.*")] == [f"good_0000{target}"]
 
 
 def test_gz_that_is_none_and_a_flipped_bit(raw, source):
