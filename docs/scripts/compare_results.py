@@ -7,9 +7,11 @@ It gives a difference in the diary again where both tables are published, as her
             method=weights:pix2rep_v2_6000_seed_1.pth \\
         --against acdc_3mm_slices_6000/results.csv method=scratch_same_schedule
 
-Paths are below docs/benchmarks or from the current folder. ``COLUMN=VALUE`` keeps the rows of that value; a column that
-is named twice keeps those of either, and of several files all are read. Of several methods the mean is taken, as of two
-pretrainings. The interval is that of the benchmark's report: draws and patients are resampled independently.
+Paths are below docs/benchmarks or from the current folder. ``COLUMN=VALUE`` keeps the rows of that value, ``COLUMN=``
+those without one, whose table may lack the column; a column that is named twice keeps those of either, and of several
+files all are read. Of several methods the mean is taken, as of two pretrainings; several rows of the same method, draw,
+case and class are refused. The interval is that of the benchmark's report: draws and patients are resampled
+independently.
 """
 
 from __future__ import annotations
@@ -37,34 +39,58 @@ SETTINGS = (
     "selector",
     "budget",
 )
-"""What a set of trainings must have one value of, unless several are asked for."""
+"""What a set of trainings must have one value of, unless several are asked for. No value is one of its own: a table
+lacks what all its trainings have in common, which need not be what those of another table have."""
 NEEDED = ("method", "seed", "patient", "case", "dice")
+ONCE = ("method", "seed", "case", "class")
+"""What a set of trainings has one row of."""
 
 
 def selected_rows(words: list[str]) -> pd.DataFrame:
     """The rows of tables, ``[FILE, ..., "COLUMN=VALUE", ...]``, that have these values.
 
     Raises:
-        SystemExit: there is no such file, column or row, or trainings of several settings are left.
+        SystemExit: there is no such file, column or row, trainings of several settings are left, or a row is repeated.
     """
     names = [word for word in words if "=" not in word]
-    rows, name = pd.concat([table_of(name) for name in names]), " and ".join(names)
+    rows, name = pd.concat([table_of(name) for name in names], ignore_index=True), " and ".join(names)
     wanted: dict[str, list[str]] = {}
     for column, _, value in (word.partition("=") for word in words if "=" in word):
         wanted.setdefault(column, []).append(value)
     for column, values in wanted.items():
         if column not in rows:
             raise SystemExit(f"{name} has no column {column}. It has {', '.join(rows)}.")
-        there = rows[column].astype(str)
+        there = as_text(rows[column])
         for value in values:
             if value not in set(there):
-                raise SystemExit(f"{name} has no {column}={value} here. It has {', '.join(sorted(set(there)))}.")
+                raise SystemExit(f"{name} has no {column}={value} here. It has {listing(there)}.")
         rows = rows[there.isin(values)]
     for column in SETTINGS:
-        left = set(rows[column].dropna()) if column in rows else set()
-        if len(left) > 1 and column not in wanted:
-            raise SystemExit(f"{name} has several values of {column}: {', '.join(sorted(left))}. Add {column}=VALUE.")
+        left = as_text(rows[column]) if column in rows else pd.Series(dtype=str)
+        if left.nunique() > 1 and column not in wanted:
+            without = f", or {column}= for those where it is not given" if "" in set(left) else ""
+            raise SystemExit(f"{name} has several values of {column}: {listing(left)}. Add {column}=VALUE{without}.")
+    refuse_repeated(rows, name)
     return rows
+
+
+def as_text(values: pd.Series) -> pd.Series:
+    """Values as they are typed; what is not given is empty."""
+    return values.map(lambda value: "" if pd.isna(value) else str(value))
+
+
+def listing(values: pd.Series) -> str:
+    """All different values, for a message."""
+    return ", ".join(value or "not given" for value in sorted(set(values)))
+
+
+def refuse_repeated(rows: pd.DataFrame, name: str) -> None:
+    """Refuses several rows of the same draw, case and class, of which the mean would be taken unasked."""
+    columns = [column for column in ONCE if column in rows]
+    repeated = rows[rows.duplicated(columns)]
+    if not repeated.empty:
+        row = ", ".join(f"{column} {repeated.iloc[0][column]}" for column in columns)
+        raise SystemExit(f"{name} has several rows of {row}. Name each table once, and one value of each setting.")
 
 
 def table_of(name: str) -> pd.DataFrame:

@@ -81,6 +81,56 @@ def test_two_files_are_read_as_one(script):
         script.selected_rows(words)
 
 
+@pytest.fixture
+def table(script, monkeypatch, tmp_path):
+    """Writes a table of one training of a case, with some values changed or None for columns that it lacks."""
+    monkeypatch.setattr(script, "BENCHMARKS", tmp_path)
+
+    def write(name, **changes):
+        row = {"method": "a", "seed": 0, "patient": "p", "case": "c", "class": "LV", "dice": 0.5} | changes
+        pd.DataFrame([row]).to_csv(tmp_path / name, index=False)
+        return name
+
+    return write
+
+
+@pytest.mark.parametrize("column", ["iterations", "elastic_probability", "selector"])
+def test_a_table_that_lacks_a_setting_is_not_mixed_with_one_that_has_it(script, table, column):
+    files = [table("without.csv"), table("with.csv", seed=1, **{column: "400"})]
+    message = f"several values of {column}: not given, 400. Add {column}=VALUE, or {column}= for those where"
+    with pytest.raises(SystemExit, match=message):
+        script.selected_rows(files)
+    assert script.selected_rows([*files, f"{column}="]).seed.tolist() == [0]
+    assert script.selected_rows([*files, f"{column}=400"]).seed.tolist() == [1]
+    assert script.selected_rows([*files, f"{column}=", f"{column}=400"]).seed.tolist() == [0, 1]
+    for file in files:
+        assert len(script.selected_rows([file])) == 1
+
+
+def test_the_two_sides_may_differ_in_what_their_tables_say(script, table):
+    first, second = table("first.csv", dice=0.7), table("second.csv", iterations=400, selector="random")
+    assert "gain     +0.200" in script.comparison(script.selected_rows([first]), script.selected_rows([second]))
+
+
+def test_trainings_of_other_lengths_are_not_averaged(script):
+    folder = "sunnybrook_4.5mm_slices"
+    words = [f"{folder}/results.csv", f"{folder}/longer_fine_tuning.csv", "selector=one_per_patient", "budget=18"]
+    with pytest.raises(SystemExit, match="several values of iterations: not given, 4000"):
+        script.selected_rows([*words, "method=scratch", "seed=0"])
+
+
+def test_a_row_counts_once(script, table):
+    files = [table("first.csv", selector="random"), table("second.csv", selector="random", dice=0.7)]
+    with pytest.raises(SystemExit, match="several rows of method a, seed 0, case c, class LV"):
+        script.selected_rows(files)
+    table("second.csv", selector="spread")
+    with pytest.raises(SystemExit, match="one value of each setting"):
+        script.selected_rows([*files, "selector=random", "selector=spread"])
+    for change in ({"method": "b"}, {"seed": 1}, {"case": "d"}, {"class": "RV"}):
+        table("second.csv", selector="random", **change)
+        assert len(script.selected_rows([*files, "method=a", *(["method=b"] if "method" in change else [])])) == 2
+
+
 def test_a_side_without_a_file_is_refused(script, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["compare_results.py", "--first", "method=a", "--against", *RANDOM_WEIGHTS])
     with pytest.raises(SystemExit):
@@ -95,7 +145,8 @@ def test_a_side_without_a_file_is_refused(script, monkeypatch, capsys):
         (["demo/seeds.csv"], "no table of a benchmark: it has no column"),
         ([EXPERIMENT_26[0], "lenght=3"], "no column lenght. It has method"),
         ([EXPERIMENT_26[0], "method=pix2rep"], "no method=pix2rep here. It has scratch_same_schedule"),
-        (["hippocampus_2d_slices/three_d.csv"], r"several values of steps: .* Add steps=VALUE"),
+        (["hippocampus_2d_slices/three_d.csv"], r"several values of steps: .* Add steps=VALUE\.$"),
+        (["hippocampus_2d_slices/dice_2000_steps.csv"], "several values of shots: not given, "),
         ([EXPERIMENT_26[0], "seed=0"], r"several values of method: .* Add method=VALUE"),
     ],
 )
