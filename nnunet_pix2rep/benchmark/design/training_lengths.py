@@ -36,8 +36,14 @@ class Length:
         return cls(config.num_epochs, config.num_iterations_per_epoch)
 
     def with_iterations(self, iterations: int, least_epochs: int = 1) -> Length:
-        """About as long epochs, or shorter ones where these are too few; rounded up to whole epochs."""
-        num_epochs = max(math.ceil(iterations / self.num_iterations_per_epoch), min(least_epochs, iterations))
+        """About as long epochs, or shorter ones where these are too few; rounded up to whole epochs.
+
+        Of the shorter ones there are as many, up to twice the least, as make the training least longer than asked for.
+        """
+        num_epochs, least = math.ceil(iterations / self.num_iterations_per_epoch), min(least_epochs, iterations)
+        if num_epochs < least:
+            # what is missing to whole epochs; min takes the first, so fewer epochs where several add as little
+            num_epochs = min(range(least, 2 * least), key=lambda number: -iterations % number)
         return Length(num_epochs, math.ceil(iterations / num_epochs))
 
 

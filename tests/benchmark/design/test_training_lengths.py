@@ -33,6 +33,20 @@ def test_a_short_training_has_enough_epochs_for_the_learning_rate_to_fall(wanted
     assert (length.num_epochs, length.num_iterations_per_epoch) == (epochs, per_epoch)
 
 
+def test_a_short_training_is_hardly_longer_than_asked_for():
+    lengths = {wanted: Length(1000, 250).with_iterations(wanted, least_epochs=20) for wanted in range(1, 5000)}
+    assert [wanted for wanted in range(1, 41) if lengths[wanted].iterations != wanted] == []
+    assert max(length.iterations / wanted for wanted, length in lengths.items()) < 1.03
+    assert all(min(wanted, 20) <= length.num_epochs < 40 for wanted, length in lengths.items())
+
+
+@pytest.mark.parametrize("wanted", [20, 160, 400, 640, 1000, 2000, 4000, 10000])
+def test_multiples_of_twenty_have_twenty_epochs_at_least_as_ever(wanted):
+    """Benchmarks that were begun go on, and their results can be had again."""
+    length = Length(1000, 250).with_iterations(wanted, least_epochs=20)
+    assert length == Length(max(20, wanted // 250), min(wanted // 20, 250))
+
+
 @pytest.mark.parametrize(("iterations", "validation"), [(400, 4), (20, 1), (10000, 50)])
 def test_shorter_epochs_have_fewer_validation_steps(dataset, settings, iterations, validation):
     plans = read_json(dataset / f"{PLANS}.json")
