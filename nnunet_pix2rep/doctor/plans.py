@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from nnunet_pix2rep.config import Pix2RepConfig
+from nnunet_pix2rep.config.merge import listed
 from nnunet_pix2rep.doctor.findings import Finding, error, ok
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
@@ -67,15 +68,8 @@ class PlansCheck:
         except Exception as problem:  # whatever a network's constructor makes of plans that were changed by hand
             return [error("plans", f"The network of {self.file} cannot be built: {problem!r}", beside)]
         self.planned, self.network, self.config = planned, network, config
-        changed = [
-            f"{part}.{name}"
-            for part, values in config.to_block().items()
-            for name, value in values.items()
-            if value != type(config)().to_block()[part][name]
-        ]
-        settings = f"{len(changed)} settings of Pix2Rep differ from the defaults" if changed else "Pix2Rep's defaults"
         patch = list(planned.settings["patch_size"])
-        summary = f"{self.file.stem}, {self.configuration}: {type(network).__name__}, patch {patch}, {settings}"
+        summary = f"{self.file.stem}, {self.configuration}: {type(network).__name__}, patch {patch}, {_changes(config)}"
         return self._check_name(str(plans.get("plans_name"))) or [ok("plans", summary)]
 
     def _check_name(self, found: str) -> list[Finding]:
@@ -87,3 +81,13 @@ class PlansCheck:
             f"...__{found}__{self.configuration}, where prediction and --c with -p {self.file.stem} do not look."
         )
         return [error("plans", message, NAME.format(file=self.file, name=self.file.stem, found=found))]
+
+
+def _changes(config: Pix2RepConfig) -> str:
+    """How many settings differ from the defaults, in words."""
+    defaults = dict(listed(Pix2RepConfig().to_block()))
+    changed = sum(value != defaults[name] for name, value in listed(config.to_block()))
+    if not changed:
+        return "Pix2Rep's defaults"
+    settings, differ = ("setting", "differs") if changed == 1 else ("settings", "differ")
+    return f"{changed} {settings} of Pix2Rep {differ} from the defaults"

@@ -231,6 +231,20 @@ def test_a_pool_of_other_plans_or_without_a_record(dataset):
     assert "has no" in only_problem(check(dataset), Level.ERROR).message
 
 
+def test_each_setting_that_differs_is_counted_also_within_a_part(dataset):
+    def summary(block):
+        change_plans(dataset, lambda configuration: configuration.update(pix2rep=block))
+        (finding,) = (finding for finding in check(dataset) if finding.subject == "plans")
+        return finding.message.rpartition("], ")[2]
+
+    views = {"zoom": [1.0, 1.0], "noise_probability": 0.0, "blur_probability": 0.0}
+    assert summary({"pretraining": {"views": views, "seed": 3}, "finetuning": {"head_lr": 0.5}}) == (
+        "5 settings of Pix2Rep differ from the defaults"
+    )
+    assert summary({"pretraining": {"seed": 3}}) == "1 setting of Pix2Rep differs from the defaults"
+    assert summary({"pretraining": {"seed": 0}}) == "Pix2Rep's defaults"
+
+
 def test_no_remedy_replaces_the_plans_of_the_user(dataset):
     """Each of these was answered with plan --overwrite once."""
     remedies = []
