@@ -38,7 +38,7 @@ from nnunet_pix2rep.benchmark.execution.evaluation import Evaluator
 from nnunet_pix2rep.benchmark.execution.executor import Executor
 from nnunet_pix2rep.benchmark.execution.result_tables import write_tables
 from nnunet_pix2rep.benchmark.launch.record import UserDataset, benchmark_record
-from nnunet_pix2rep.benchmark.launch.weights_guard import check_weights
+from nnunet_pix2rep.benchmark.launch.weights_guard import check_weights, weights_record
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_cases import LABELED_FOLDER, labeled_images
@@ -91,6 +91,7 @@ def set_up(path: Path, settings: BenchmarkSettings) -> Benchmark:
         if folder.read_record() is None:
             # First of all, so that a folder that is left half made is known for what it is.
             folder.write_record({"settings": settings.shared()})
+        weights = weights_record(methods, folder)
         folds = _write_folds(own, dataset, settings)
         identifier = resolve_configuration(dataset.plans, settings.configuration)["data_identifier"]
         link_dataset(dataset.folder, own, identifier, dataset.test_set.held_out)
@@ -110,7 +111,14 @@ def set_up(path: Path, settings: BenchmarkSettings) -> Benchmark:
         )
         folder.write_record(
             benchmark_record(
-                folder, settings, dataset=dataset, folds=folds, plans=plans, matrix=matrix, evaluator=evaluator
+                folder,
+                settings,
+                dataset=dataset,
+                weights=weights,
+                folds=folds,
+                plans=plans,
+                matrix=matrix,
+                evaluator=evaluator,
             )
         )
     write_tables(folder)

@@ -1,20 +1,23 @@
-"""The leak guard for weights that are handed in, before anything runs.
+"""Weights that are handed in, before anything runs: a leak guard, and that they stay the same.
 
-nnU-Net's training has one of its own (nnunet/checkpoints/leak_guard.py), but knows no test patients outside the fold,
-and would refuse only when its turn comes.
+nnU-Net's training has a leak guard of its own (nnunet/checkpoints/leak_guard.py), but knows no test patients outside
+the fold, and would refuse only when its turn comes.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from nnunet_pix2rep.benchmark.design.layout import BenchmarkFolder
 from nnunet_pix2rep.benchmark.design.linked_dataset import expression_of_patients
+from nnunet_pix2rep.benchmark.design.methods import WEIGHTS_PREFIX, Method
 from nnunet_pix2rep.benchmark.design.test_patients import shorten
 from nnunet_pix2rep.benchmark.launch.record import UserDataset
 from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import checksum
 from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import ALLOW_TRANSDUCTIVE_VARIABLE, seen_cases
 from nnunet_pix2rep.nnunet.unlabeled.pool import PoolImage
@@ -44,6 +47,27 @@ def check_weights(file: Path, dataset: UserDataset, dataset_name: str, patient_r
             "or nnU-Net validates. The results would not be those of unseen patients. Take weights that have not seen "
             f"them, or set {ALLOW_TRANSDUCTIVE_VARIABLE}=1 if that is what you want."
         )
+
+
+def weights_record(methods: Sequence[Method], folder: BenchmarkFolder) -> dict[str, str]:
+    """SHA-256 of each file of weights by the name of its method, with those of earlier starts.
+
+    Folders of earlier versions have none: they get those of the files that are there now.
+
+    Raises:
+        UserError: a file is not the one that the benchmark was begun with.
+    """
+    earlier = (folder.read_record() or {}).get("weights", {})
+    now = {method.name: checksum(method.weights) for method in methods if method.weights is not None}
+    changed = sorted(name for name in earlier.keys() & now.keys() if earlier[name] != now[name])
+    if changed:
+        raise UserError(
+            f"The weights in {', '.join(name.removeprefix(WEIGHTS_PREFIX) for name in changed)} have been replaced "
+            f'since this benchmark was begun with them (SHA-256 under "weights" in {folder.record_file}). Its draws '
+            "would be of different weights. Put the file of then back and name the other one differently, which makes "
+            "it a method of its own, or choose another folder with -o."
+        )
+    return {**earlier, **now}
 
 
 def _patients_in(cases: Collection[str], dataset: UserDataset, patient_regex: str | None) -> set[str]:

@@ -4,7 +4,7 @@ from tiny_training import CASES, DATASET, PLANS
 
 from nnunet_pix2rep.benchmark.launch.setup import set_up
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.files import checksum, read_json, write_json
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import ALLOW_TRANSDUCTIVE_VARIABLE
 from nnunet_pix2rep.nnunet.unlabeled.pool import Pool, PoolImage, pool_folder
 
@@ -21,6 +21,56 @@ def begin_with(settings, tmp_path):
         return set_up(tmp_path / "out", settings(methods=(f"weights:{path}",), **changes))
 
     return begin
+
+
+@pytest.fixture
+def begin_with_weights(settings, dataset, tmp_path):
+    """Begins a benchmark, or goes on with it, of the weights in a file and of others; a value makes the file anew."""
+
+    def begin(value=None, **changes):
+        path = tmp_path / "checkpoint.pth"
+        if value is not None:
+            torch.save({"network_weights": {"layer": torch.full((2,), value)}}, path)
+        return set_up(tmp_path / "out", settings(**{"methods": ("scratch", f"weights:{path}")} | changes))
+
+    return begin
+
+
+def test_weights_that_were_replaced_are_refused(begin_with_weights, tmp_path):
+    record_file = begin_with_weights(1.0).folder.record_file
+    name = f"weights:{tmp_path / 'checkpoint.pth'}"
+    begun = read_json(record_file)["weights"]
+    assert begun == {name: checksum(tmp_path / "checkpoint.pth")}
+    begin_with_weights(seeds=2)
+    with pytest.raises(UserError, match=r"checkpoint\.pth have been replaced since .*benchmark\.json\)"):
+        begin_with_weights(2.0, seeds=3)
+    assert read_json(record_file)["seeds"] == 2
+    begin_with_weights(methods=("scratch",))
+    assert read_json(record_file)["weights"] == begun
+    with pytest.raises(UserError, match="have been replaced"):
+        begin_with_weights()
+    begin_with_weights(1.0)
+    assert read_json(record_file)["weights"] == begun
+
+
+def test_weights_under_another_name_are_a_method_of_their_own(begin_with_weights, tmp_path):
+    begin_with_weights(1.0)
+    other = tmp_path / "other.pth"
+    torch.save({"network_weights": {}}, other)
+    benchmark = begin_with_weights(methods=(f"weights:{other}",))
+    assert read_json(benchmark.folder.record_file)["weights"] == {
+        f"weights:{file}": checksum(file) for file in (tmp_path / "checkpoint.pth", other)
+    }
+
+
+def test_a_benchmark_of_an_earlier_version_goes_on_and_knows_its_weights_from_then_on(begin_with_weights):
+    record_file = begin_with_weights(1.0).folder.record_file
+    record = read_json(record_file)
+    del record["weights"]
+    write_json(record, record_file)
+    begin_with_weights(2.0)
+    with pytest.raises(UserError, match="have been replaced"):
+        begin_with_weights(3.0)
 
 
 @pytest.fixture
