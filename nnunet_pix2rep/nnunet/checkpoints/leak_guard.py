@@ -69,6 +69,7 @@ def check_leak(
     dataset_folder: Path,
     validation_cases: Sequence[str],
     again: str | None = None,
+    continued: bool = False,
 ) -> list[str]:
     """The leak guard: no patient of the validation set may have been seen in pretraining.
 
@@ -81,6 +82,7 @@ def check_leak(
         dataset_folder: Its folder in ``nnUNet_preprocessed``.
         validation_cases: The fold's validation cases.
         again: The command that made the weights, where they are of a pretraining that held out this fold's patients.
+        continued: Whether it is a training that goes on or validates again, not one that starts from the weights.
 
     Returns:
         The validation cases whose patients were seen, which is only not an error where
@@ -96,10 +98,7 @@ def check_leak(
     patients = patients_with_pool(dataset_folder, sorted(seen | set(validation_cases)))
     leaked = find_leaks(seen, validation_cases, patients)
     if leaked and os.environ.get(ALLOW_TRANSDUCTIVE_VARIABLE) != "1":
-        # What a pretraining of this fold started from may have been allowed to see them; its own images have changed.
-        of_this_fold = again is not None and find_leaks(record.get("cases", []), validation_cases, patients) == leaked
-        advice = "patients.json or the split changed since; pretrain again (replaces it)"
-        advice, command = (advice, f" To pretrain again: {again}") if of_this_fold else ("Pretrain in this fold", "")
+        advice, command = _advice(record, leaked, validation_cases, patients, again, continued)
         raise UserError(
             f"The weights in {source} have seen images of the patients of {len(leaked)} of this fold's "
             f"{len(validation_cases)} validation cases: {', '.join(leaked)}. The validation would not be one of unseen "
@@ -107,3 +106,20 @@ def check_leak(
             f"in the checkpoint.{command}"
         )
     return leaked
+
+
+def _advice(
+    record: dict[str, Any],
+    leaked: Sequence[str],
+    validation_cases: Sequence[str],
+    patients: Mapping[str, Patient],
+    again: str | None,
+    continued: bool,
+) -> tuple[str, str]:
+    """What to do about a leak, and the command for it with what stands before it; arguments as above."""
+    if continued:
+        return "patients.json or splits_final.json changed since; restore it, or start this training again", ""
+    # What a pretraining of this fold started from may have been allowed to see them; its own images have changed.
+    if again is not None and find_leaks(record.get("cases", []), validation_cases, patients) == leaked:
+        return "patients.json or the split changed since; pretrain again (replaces it)", f" To pretrain again: {again}"
+    return "Pretrain in this fold", ""

@@ -41,10 +41,7 @@ def load_starting_weights(trainer: Pix2RepTrainer, file: Path, stage: str) -> tu
         validation_cases=validation,
         again=_command_of(trainer, record, validation, file),
     )
-    if leaked:
-        trainer.print_to_log_file(
-            f"WARNING: transductive: the weights in {file} have seen the validation cases {', '.join(leaked)}"
-        )
+    _warn_of_leaks(trainer, leaked, file)
     for other, cases in equal_names_elsewhere(record, dataset_name, validation).items():
         trainer.print_to_log_file(
             f"WARNING: the weights in {file} have seen images of {other}, of which {len(cases)} are named like "
@@ -64,6 +61,45 @@ def load_starting_weights(trainer: Pix2RepTrainer, file: Path, stage: str) -> tu
         for remark in describe_unseen(trainer, record, validation):
             trainer.print_to_log_file(remark)
     return record, origin_of(checkpoint, file) | transfer.to_record() | {"transductive_cases": leaked}
+
+
+def check_continued(trainer: Pix2RepTrainer, record: dict[str, Any], file: Path) -> list[str]:
+    """The leak guard for a training on labels that goes on, or validates again: its split may have changed since.
+
+    The fold's own training cases are left to the check of the split, as in a new training: nnU-Net's case-wise folds
+    may have a patient on both sides.
+
+    Args:
+        trainer: Is initialized.
+        record: This package's part of the checkpoint.
+        file: The checkpoint.
+
+    Returns:
+        The validation cases whose patients were seen, where that is allowed; see :func:`check_leak`.
+
+    Raises:
+        UserError: such cases exist and are not allowed.
+    """
+    if trainer.fold == "all" or not record:
+        return []
+    training, validation = trainer.do_split()
+    leaked = check_leak(
+        {RECORD_KEY: record | {"cases": sorted({*record.get("cases", [])} - {*training})}},
+        file,
+        dataset_name=trainer.plans_manager.dataset_name,
+        dataset_folder=Path(trainer.preprocessed_dataset_folder_base),
+        validation_cases=validation,
+        continued=True,
+    )
+    _warn_of_leaks(trainer, leaked, file)
+    return leaked
+
+
+def _warn_of_leaks(trainer: Pix2RepTrainer, leaked: Sequence[str], file: Path) -> None:
+    if leaked:
+        trainer.print_to_log_file(
+            f"WARNING: transductive: the weights in {file} have seen the validation cases {', '.join(leaked)}"
+        )
 
 
 def _command_of(trainer: Pix2RepTrainer, record: dict[str, Any], validation: Sequence[str], file: Path) -> str | None:

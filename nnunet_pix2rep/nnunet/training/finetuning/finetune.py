@@ -25,57 +25,13 @@ from nnunet_pix2rep.nnunet.data.dataset_folders import training_cases
 from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labeled_cases
 from nnunet_pix2rep.nnunet.networks.decoder_features import UNet, check_architecture
 from nnunet_pix2rep.nnunet.training.finetuning.elastic_deformation import switch_on_elastic_deformation
+from nnunet_pix2rep.nnunet.training.finetuning.schedule import FinetuningSchedule
 from nnunet_pix2rep.nnunet.training.nnunet_private import NetworkStandIn, requested_pretrained_weights
 from nnunet_pix2rep.nnunet.training.out_of_memory import MemoryAdvisingTrainer
-from nnunet_pix2rep.nnunet.training.starting_weights import load_starting_weights
+from nnunet_pix2rep.nnunet.training.starting_weights import check_continued, load_starting_weights
 
-POLYNOMIAL_EXPONENT = 0.9  # nnunetv2 2.8.1, training/lr_scheduler/polylr.py
 NNUNET_MOMENTUM = 0.99
 STOCK_TRAINER = "nnUNetTrainer"
-
-
-class FinetuningSchedule:
-    """Learning rates of a backbone (group 0) and of segmentation layers (group 1) over the training.
-
-    Args:
-        optimizer: Has these two parameter groups.
-        peak_rates: Their highest rates.
-        num_epochs: Length of the training.
-        head_first_fraction: Part of it in which the backbone rests.
-        warmup_fraction: Part of it, after that, in which the backbone's rate rises.
-    """
-
-    def __init__(
-        self,
-        optimizer: torch.optim.Optimizer,
-        peak_rates: tuple[float, float],
-        num_epochs: int,
-        head_first_fraction: float,
-        warmup_fraction: float,
-    ):
-        self.optimizer = optimizer
-        self.peak_rates = peak_rates
-        self.num_epochs = num_epochs
-        self.head_first_fraction = head_first_fraction
-        self.warmup_fraction = warmup_fraction
-        self.step(0)
-
-    def step(self, epoch: float) -> None:
-        """Sets the rates for a point of time in the training, in epochs from its start."""
-        factors = finetuning_factors(epoch / self.num_epochs, self.head_first_fraction, self.warmup_fraction)
-        for group, peak, factor in zip(self.optimizer.param_groups, self.peak_rates, factors, strict=True):
-            group["lr"] = peak * factor
-
-
-def finetuning_factors(progress: float, head_first_fraction: float, warmup_fraction: float) -> tuple[float, float]:
-    """Factors of the backbone's and the segmentation layers' learning rate, 0 to 1, at a progress from 0 to 1."""
-    warm = head_first_fraction + warmup_fraction
-    if progress < head_first_fraction:
-        return 0.0, 1.0
-    if progress < warm:
-        return (progress - head_first_fraction) / warmup_fraction, 1.0
-    decayed = max(0.0, 1 - (progress - warm) / (1 - warm)) ** POLYNOMIAL_EXPONENT if warm < 1 else 1.0
-    return decayed, decayed
 
 
 def split_parameters(network: UNet) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
@@ -107,6 +63,7 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
         self._iteration_in_epoch = 0
         self.pretrained_record: dict[str, Any] | None = None
         self.cases_used: list[str] = []
+        self.transductive_cases: list[str] = []
         self.annotations: list[dict[str, Any]] = []
         self._stand_in = NetworkStandIn()
 
@@ -167,6 +124,7 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
         record, self.pretrained_record = load_starting_weights(self, file, "finetuning")
         if "config" in record:
             self.pretrained_record["config"] = record["config"]
+        self.transductive_cases = self.pretrained_record["transductive_cases"]
         self.cases_used = sorted(seen_cases(record, self.plans_manager.dataset_name))
 
     def provide_pretrained_weights(self) -> Path:
@@ -228,6 +186,7 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
             "stage": "finetuning",
             "pretrained": self.pretrained_record,
             "cases": self.cases_used,
+            "transductive_cases": self.transductive_cases,
             "annotations": self.annotations,
         }
 
@@ -236,10 +195,16 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
         return super().checkpoint_content(next_epoch) | {"trainer_name": STOCK_TRAINER}
 
     def load_further_weights(self, checkpoint: dict[str, Any], source: str) -> None:
-        """Takes over where the weights of the continued training came from, and what they have seen."""
-        del source
+        """Takes over where the weights of the continued training came from, and what they have seen.
+
+        Raises:
+            UserError: they have seen this fold's validation patients, which were others when the training began.
+        """
         record = checkpoint.get(RECORD_KEY, {})
+        self.transductive_cases = check_continued(self, record, Path(source))
         self.pretrained_record = record.get("pretrained")
+        if self.pretrained_record is not None:
+            self.pretrained_record["transductive_cases"] = self.transductive_cases
         self.cases_used = record.get("cases", [])
         self.annotations = record.get("annotations", [])
 

@@ -18,11 +18,8 @@ from torch.nn.functional import interpolate
 
 from nnunet_pix2rep.config import BLOCK_NAME, Pix2RepConfig
 from nnunet_pix2rep.nnunet.networks.decoder_features import check_architecture
-from nnunet_pix2rep.nnunet.training.finetuning.finetune import (
-    FinetuningSchedule,
-    Pix2RepFinetuneTrainer,
-    split_parameters,
-)
+from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer, split_parameters
+from nnunet_pix2rep.nnunet.training.finetuning.schedule import FinetuningSchedule
 
 
 def sum_upsampled(_decoder: nn.Module, _inputs: Any, outputs: list[torch.Tensor]) -> torch.Tensor:

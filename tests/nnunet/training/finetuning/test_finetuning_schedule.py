@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunet_pix2rep.nnunet.training.finetuning.finetune import FinetuningSchedule, finetuning_factors
+from nnunet_pix2rep.nnunet.training.finetuning.schedule import FinetuningSchedule, finetuning_factors
 
 progress = st.floats(0, 1)
 fractions = st.tuples(st.floats(0, 0.45), st.floats(0, 0.45))
