@@ -32,8 +32,10 @@ from nnunet_pix2rep.nnunet.loading.training_images import preprocessed_labeled_c
 from nnunet_pix2rep.nnunet.networks.decoder_features import UNet, unwrap
 from nnunet_pix2rep.nnunet.plans.plans_file import read_config, resolve_configuration
 from nnunet_pix2rep.nnunet.random_state import get_random_state, set_random_state
+from nnunet_pix2rep.nnunet.training.changed_settings import check_changes
 from nnunet_pix2rep.nnunet.training.citation import CITATION
 from nnunet_pix2rep.nnunet.training.cpu_threads import honor_omp_num_threads
+from nnunet_pix2rep.nnunet.training.nnunet_private import is_validating_only
 from nnunet_pix2rep.nnunet.training.precision import autocast, clipped_step, warning_of_slow_bfloat16
 from nnunet_pix2rep.nnunet.training.sigterm import EXIT_CODE, SigtermWatch, TrainingInterrupted, save_interrupted
 
@@ -63,6 +65,7 @@ class Pix2RepTrainer(nnUNetTrainer):
         self.config = read_config(
             self.configuration_manager, f"plans {self.plans_manager.plans_name}, configuration {configuration}"
         )
+        self.changed_settings: list[dict[str, Any]] = []
         self._has_checked_split = False
         self._sigterm = SigtermWatch()
         self._has_started = False
@@ -185,6 +188,7 @@ class Pix2RepTrainer(nnUNetTrainer):
             "configuration": self.configuration_name,
             "fold": self.fold,
             "config": self.config.to_block(),
+            "changed_settings": self.changed_settings,
             "package_versions": package_versions(),
         }
 
@@ -215,7 +219,7 @@ class Pix2RepTrainer(nnUNetTrainer):
         """Resumes; a damaged ``checkpoint_latest.pth`` is replaced by the one before it.
 
         Raises:
-            UserError: the file is damaged, or of another network.
+            UserError: the file is damaged, of another network, or of other settings than a training can go on with.
         """
         if not self.was_initialized:
             self.initialize()
@@ -223,17 +227,29 @@ class Pix2RepTrainer(nnUNetTrainer):
             checkpoint, source = filename_or_checkpoint, "the given checkpoint"
         else:
             checkpoint, source = load_latest(filename_or_checkpoint, self.device, self.print_to_log_file)
+        record = checkpoint.get(RECORD_KEY, {})
+        goes_on = not is_validating_only()  # --val needs no optimizer, so its settings may be any
+        if goes_on:
+            log = self.print_to_log_file
+            self.changed_settings = check_changes(checkpoint, self.config, self.uses_setting, source, log)
         compare_weights(checkpoint["network_weights"], self.planned_network).require_match(source)
         self.planned_network.load_state_dict(checkpoint["network_weights"])
         self.load_further_weights(checkpoint, source)
-        self.optimizer.load_state_dict(checkpoint["optimizer_state"])
+        if goes_on:
+            self.optimizer.load_state_dict(checkpoint["optimizer_state"])
+            for group in self.optimizer.param_groups:
+                group["weight_decay"] = self.weight_decay  # torch has brought back that of before
         if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
             self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
         self.current_epoch = checkpoint["current_epoch"]
         self.logger.load_checkpoint(checkpoint["logging"])
         self._best_ema = checkpoint["_best_ema"]
         self.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
-        self._random_state = checkpoint.get(RECORD_KEY, {}).get("random_state")
+        self._random_state = record.get("random_state")
+
+    def uses_setting(self, name: str) -> bool:  # noqa: ARG002
+        """Whether this training depends on a setting, by its dotted name, so that ``--c`` compares it."""
+        return True
 
     def load_further_weights(self, checkpoint: dict[str, Any], source: str) -> None:
         """Takes what a subclass has put into :meth:`checkpoint_content`; called before the optimizer is loaded."""

@@ -35,6 +35,21 @@ def requested_pretrained_weights() -> Path | None:
     return None
 
 
+def is_validating_only() -> bool:
+    """Whether nnU-Net was called with ``--val``. run/run_training.py.
+
+    It does not tell its trainers, whose ``load_checkpoint`` it calls as it does for ``--c``; so the argument is read
+    from the stack frame of the call that is under way, in one process or in each of several.
+    """
+    arguments = {run_training.run_training.__code__: "only_run_validation", run_training.run_ddp.__code__: "val"}
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code in arguments:
+            return bool(frame.f_locals[arguments[frame.f_code]])
+        frame = frame.f_back
+    return False
+
+
 class NetworkStandIn:
     """Shows nnU-Net the planned network instead of a larger one. run/run_training.py, run/load_pretrained_weights.py.
 

@@ -13,6 +13,7 @@ from tiny_training import make_trainer
 from nnunet_pix2rep.nnunet.training.nnunet_private import (
     NetworkStandIn,
     is_compiled,
+    is_validating_only,
     preprocessed_data_in,
     replace_local_logger,
     requested_pretrained_weights,
@@ -58,6 +59,25 @@ def test_the_option_is_ignored_with_val_as_nnunet_does(tmp_path):
     trainer.output_folder = str(tmp_path)
     maybe_load_checkpoint(trainer, False, True, "ignored.pth")
     assert trainer.answer is None
+
+
+# ---------------------------------------------------------------------------------------------------------------- --val
+
+
+@pytest.mark.parametrize("validates", [True, False])
+def test_a_trainer_that_is_made_knows_of_val(monkeypatch, validates):
+    answers = []
+    monkeypatch.setattr(run_training, "get_trainer_from_args", lambda *_, **__: AskingTrainer())
+    monkeypatch.setattr(run_training, "maybe_load_checkpoint", lambda *_: answers.append(is_validating_only()))
+    monkeypatch.setattr(AskingTrainer, "run_training", lambda _: None, raising=False)
+    monkeypatch.setattr(AskingTrainer, "perform_actual_validation", lambda *_: None, raising=False)
+    run_training.run_training("1", "2d", 0, continue_training=not validates, only_run_validation=validates)
+    assert answers == [validates]
+    assert not is_validating_only()
+
+
+def test_in_each_of_several_processes_val_has_the_name_that_is_read():
+    assert "val" in inspect.signature(run_training.run_ddp).parameters
 
 
 # ------------------------------------------------------------------------------------------------------------- stand-in

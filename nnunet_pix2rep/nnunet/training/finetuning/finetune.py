@@ -32,6 +32,7 @@ from nnunet_pix2rep.nnunet.training.starting_weights import check_continued, loa
 
 NNUNET_MOMENTUM = 0.99
 STOCK_TRAINER = "nnUNetTrainer"
+TEACHER_SETTINGS = frozenset(f"finetuning.{name}" for name in ("ema_decay", "consistency_weight", "ramp_up_fraction"))
 
 
 def split_parameters(network: UNet) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
@@ -207,6 +208,10 @@ class Pix2RepFinetuneTrainer(MemoryAdvisingTrainer):
             self.pretrained_record["transductive_cases"] = self.transductive_cases
         self.cases_used = record.get("cases", [])
         self.annotations = record.get("annotations", [])
+
+    def uses_setting(self, name: str) -> bool:
+        """Those of fine-tuning, but for the Mean Teacher's and the linear probe's."""
+        return name.startswith("finetuning.") and name not in {*TEACHER_SETTINGS, "finetuning.probe_lr"}
 
 
 def _rest_backbone(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:

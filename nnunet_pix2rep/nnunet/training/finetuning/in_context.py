@@ -124,3 +124,7 @@ class Pix2RepInContextTrainer(Pix2RepFinetuneTrainer):
         content = given if isinstance(given, dict) else load_checkpoint_file(Path(given))
         heads = {key: value for key, value in self.planned_network.state_dict().items() if SEGMENTATION_KEY_PART in key}
         super().load_checkpoint(content | {"network_weights": heads | content["network_weights"]})
+
+    def uses_setting(self, name: str) -> bool:  # noqa: ARG002
+        """None: nothing is trained."""
+        return False

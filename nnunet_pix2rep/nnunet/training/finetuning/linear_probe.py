@@ -107,3 +107,9 @@ class Pix2RepLinearProbeTrainer(Pix2RepFinetuneTrainer):
         """Names this trainer where a stock network would predict something else than the probe."""
         content = super().checkpoint_content(next_epoch)
         return content | {"trainer_name": type(self).__name__} if self.uses_hypercolumn else content
+
+    def uses_setting(self, name: str) -> bool:
+        """Of those about network and optimizer only its own."""
+        others = ("trainable", "optimizer", "backbone_lr", "head_lr", "head_first_fraction", "warmup_fraction")
+        own = name in ("finetuning.probe_lr", "pretraining.sampling.features")
+        return own or (super().uses_setting(name) and name.removeprefix("finetuning.") not in others)

@@ -30,7 +30,7 @@ from nnunet_pix2rep.nnunet.loading.training_images import (
     draw_probabilities,
 )
 from nnunet_pix2rep.nnunet.networks.decoder_features import unwrap
-from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
+from nnunet_pix2rep.nnunet.training.finetuning.finetune import TEACHER_SETTINGS, Pix2RepFinetuneTrainer
 from nnunet_pix2rep.nnunet.training.nnunet_private import stop_workers
 from nnunet_pix2rep.views import ViewMaker
 
@@ -236,6 +236,11 @@ class Pix2RepMeanTeacherTrainer(Pix2RepFinetuneTrainer):
         self._start_teacher()
         self.planned_network.load_state_dict(record["student_weights"])
         self._steps = record["steps"]
+
+    def uses_setting(self, name: str) -> bool:
+        """Its own too, and those of the pretraining that make its views."""
+        own = name in TEACHER_SETTINGS or name == "pretraining.seed" or name.startswith("pretraining.views.")
+        return own or super().uses_setting(name)
 
 
 def _as_list(value: Any) -> list[torch.Tensor]:

@@ -46,6 +46,7 @@ class nnUNetTrainerMaskedAutoencoderPretrain(PretrainTrainer):
 
     loss_name = "masked_squared_error"
     head_name = "reconstruction_layer"
+    parts_of_settings = ("masked_autoencoder",)
     diagnostics = ("explained_variance",)
 
     @staticmethod

@@ -34,6 +34,7 @@ class Pix2RepPretrainTrainer(PretrainTrainer):
 
     diagnostics = DIAGNOSTICS
     head_name = "projection_head"
+    parts_of_settings = ("views", "sampling", "head")
     loss_class: type[PairLoss]
 
     @property

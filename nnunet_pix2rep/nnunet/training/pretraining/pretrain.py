@@ -55,6 +55,8 @@ class PretrainTrainer(MemoryAdvisingTrainer):
     diagnostics: ClassVar[tuple[str, ...]]
     """What :meth:`validation_step` returns beside the loss."""
     head_name: str  # the key of the head's weights in checkpoints
+    parts_of_settings: ClassVar[tuple[str, ...]] = ()
+    """Parts of ``pretraining`` that the training depends on, beside ``optimization`` and that of the loss."""
 
     def __init__(
         self,
@@ -248,6 +250,12 @@ class PretrainTrainer(MemoryAdvisingTrainer):
         self.warm_start.resume(checkpoint)
         self.cases_used = checkpoint[RECORD_KEY]["cases"]
         self.held_out_patients = checkpoint[RECORD_KEY]["held_out_patients"]
+
+    def uses_setting(self, name: str) -> bool:
+        """Those of the pretraining, but for the parts of other kinds and losses."""
+        stage, *parts, _ = name.split(".")
+        own = {"optimization", *self.parts_of_settings, self.loss_name}
+        return stage == "pretraining" and own.issuperset(parts)
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:  # noqa: ARG002
         """Writes a summary; there is no segmentation to validate."""
