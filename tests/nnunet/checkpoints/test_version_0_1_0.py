@@ -20,7 +20,11 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.checkpoints.files import load_checkpoint_file
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
 from nnunet_pix2rep.nnunet.training.finetuning.linear_probe import Pix2RepLinearProbeTrainer
-from nnunet_pix2rep.nnunet.training.finetuning.two_stages import find_finished
+from nnunet_pix2rep.nnunet.training.finetuning.wanted_pretraining import (
+    WantedPretraining,
+    find_finished,
+    planned_for_pretraining,
+)
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import nnUNetTrainerPix2RepV2Pretrain
 
 FOLDER = Path(__file__).with_name("version_0.1.0")
@@ -97,8 +101,9 @@ def test_training_in_two_stages_finds_a_pretraining_of_its_own_settings(tiny, tm
     (tmp_path / "fold_0").mkdir()
     final = shutil.copy(PRETRAINING, tmp_path / "fold_0" / "checkpoint_final.pth")
     for settings, expected in ((SETTINGS, Path(final)), (SETTINGS | {"info_nce": {"temperature": 0.4}}, None)):
-        config = make_trainer(nnUNetTrainerPix2RepV2Pretrain, tiny, pretraining=settings).config
-        assert find_finished(tmp_path, config.to_block()["pretraining"], list(CASES[4:])) == expected
+        trainer = make_trainer(nnUNetTrainerPix2RepV2Pretrain, tiny, pretraining=settings)
+        planned = planned_for_pretraining(trainer.plans_manager.plans, "2d")
+        assert find_finished(tmp_path, WantedPretraining(trainer.config, list(CASES[4:]), planned)) == expected
 
 
 @pytest.mark.parametrize(("features", "reads_all_stages"), [("hypercolumn", True), ("last_stage", False)])

@@ -15,11 +15,15 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 from torch import distributed
 
-from nnunet_pix2rep.config import Pix2RepConfig
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, RECORD_KEY, load_checkpoint_file, load_latest
+from nnunet_pix2rep.nnunet.checkpoints.files import FINAL, LATEST, load_latest
 from nnunet_pix2rep.nnunet.environment import WANDB_SWITCH, environment
 from nnunet_pix2rep.nnunet.training.finetuning.finetune import Pix2RepFinetuneTrainer
+from nnunet_pix2rep.nnunet.training.finetuning.wanted_pretraining import (
+    WantedPretraining,
+    find_finished,
+    planned_for_pretraining,
+)
 from nnunet_pix2rep.nnunet.training.pretraining.epoch_report import write_summary
 from nnunet_pix2rep.nnunet.training.pretraining.pix2rep import Pix2RepPretrainTrainer
 
@@ -27,8 +31,9 @@ Answer = TypeVar("Answer")
 
 LOCK_POLLING_SECONDS = 1
 OTHER_PRETRAINING = (
-    "{folder} holds a pretraining with other settings or other held-out patients than this fold's, which is not "
-    "overwritten. Move it away, or use plans of another name."
+    "{folder} holds a pretraining with other settings or other held-out patients than this fold's, or under other "
+    "plans (spacing, normalization, network, patch or batch size), which is not overwritten. Move it away, or use "
+    "plans of another name."
 )
 
 
@@ -46,10 +51,11 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
         lock = FileLock(folder / f".held_out_{hashlib.sha256(json.dumps(held_out).encode()).hexdigest()[:16]}.lock")
         self._acquire(lock)
         try:
-            settings = self.config.to_block()["pretraining"]
-            found = self._agree(find_finished(folder, settings, held_out) if self.local_rank == 0 else None)
+            planned = planned_for_pretraining(self.plans_manager.plans, self.configuration_name)
+            wanted = WantedPretraining(self.config, held_out, planned)
+            found = self._agree(find_finished(folder, wanted) if self.local_rank == 0 else None)
             if found is None:
-                found = self._pretrain(settings, held_out)
+                found = self._pretrain(wanted)
         finally:
             lock.release()
         return found
@@ -75,7 +81,7 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
-    def _pretrain(self, settings: dict[str, Any], held_out: list[str]) -> Path:
+    def _pretrain(self, wanted: WantedPretraining) -> Path:
         plans = deepcopy(self.plans_manager.plans) | {"continue_training": True}
         # Weights & Biases has one run in a process, and it is stage 2's already.
         with environment({WANDB_SWITCH: "0"}):
@@ -89,7 +95,7 @@ class Pix2RepBothStagesTrainer(Pix2RepFinetuneTrainer):
         self.print_to_log_file(f"Stage 1, pretraining, in {folder}")
         if latest.is_file():
             checkpoint, source = load_latest(latest, self.device, pretraining.print_to_log_file)
-            if not is_pretraining_of(checkpoint.get(RECORD_KEY, {}), settings, held_out, source):
+            if not wanted.is_of(checkpoint, source, finished=False):
                 raise UserError(OTHER_PRETRAINING.format(folder=folder))
             pretraining.load_checkpoint(checkpoint)
             pretraining.print_to_log_file(f"Going on from {source}, epoch {pretraining.current_epoch}.")
@@ -116,27 +122,3 @@ def is_acquired(lock: FileLock, seconds: float) -> bool:
     except Timeout:
         return False
     return True
-
-
-def is_pretraining_of(record: dict[str, Any], settings: dict[str, Any], held_out: list[str], source: str) -> bool:
-    """Whether the record of a checkpoint is of a pretraining with these settings and held-out patients.
-
-    Settings of an earlier version have their names of now, and those that came later their defaults.
-    """
-    if "config" not in record or record.get("held_out_patients") != held_out:
-        return False
-    return Pix2RepConfig.from_record(record["config"], source).to_block()["pretraining"] == settings
-
-
-def find_finished(folder: Path, settings: dict[str, Any], held_out: list[str]) -> Path | None:
-    """A finished pretraining in any fold with the same settings and the same held-out patients, or None.
-
-    Args:
-        folder: The pretraining trainer's folder, which holds ``fold_*``.
-        settings: The part ``pretraining`` of the configuration.
-        held_out: Names of patients, sorted.
-    """
-    for final in sorted(folder.glob(f"fold_*/{FINAL}")):
-        if is_pretraining_of(load_checkpoint_file(final).get(RECORD_KEY, {}), settings, held_out, str(final)):
-            return final
-    return None

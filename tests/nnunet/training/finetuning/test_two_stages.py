@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from nnunetv2.training.logging import nnunet_logger
-from tiny_training import CASES, make_trainer
+from tiny_training import CASES, PLANS, make_trainer
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
@@ -88,6 +88,17 @@ def test_a_pretraining_with_other_settings_is_not_overwritten(tiny, finished):
     content = final.read_bytes()
     with pytest.raises(UserError, match="holds a pretraining with other settings or other held-out patients"):
         run(tiny, pretraining={"info_nce": {"temperature": 0.3}})
+    assert final.read_bytes() == content
+
+
+def test_a_pretraining_under_other_plans_is_not_used(own_tiny):
+    final = Path(start_of(run(own_tiny)))
+    content = final.read_bytes()
+    plans = read_json(own_tiny / f"{PLANS}.json")
+    plans["configurations"]["2d"]["spacing"] = [3.0, 3.0]
+    write_json(plans, own_tiny / f"{PLANS}.json")
+    with pytest.raises(UserError, match="or under other plans"):
+        run(own_tiny)
     assert final.read_bytes() == content
 
 

@@ -56,6 +56,7 @@ class BothStages(two_stages.Pix2RepBothStagesTrainer):
 def sees_the_weights(folder, _rank):
     """Whether the file that this process is told to load is there."""
     two_stages.write_summary = lambda _pretraining: None
+    two_stages.planned_for_pretraining = lambda _plans, _configuration: {}
     return BothStages(folder).provide_pretrained_weights().is_file()
 
 
