@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,12 @@ def read_config(configuration: ConfigurationManager | dict[str, Any], source: st
         source: The file that it comes from, for error messages.
 
     Raises:
-        UserError: an unknown key or a value out of its range.
+        UserError: an unknown key, a value out of its range, or a block under a name that is almost ``"pix2rep"``.
     """
     content = configuration if isinstance(configuration, dict) else configuration.configuration
+    for name in content:
+        if _is_like_the_block(name) and name != BLOCK_NAME:
+            raise UserError(f'"{name}" in {source} is not read: the block is called "{BLOCK_NAME}". Rename it there.')
     return Pix2RepConfig.from_block(content.get(BLOCK_NAME), source)
 
 
@@ -55,8 +58,10 @@ def resolve_configuration(plans: dict[str, Any], configuration: str) -> dict[str
     """Returns one configuration of the plans with its inheritance resolved by nnU-Net.
 
     Raises:
-        UserError: the plans do not have it, or it is the second stage of a cascade.
+        UserError: the plans do not have it, it is the second stage of a cascade, or Pix2Rep's block is beside the
+            configurations.
     """
+    check_place_of_block(plans)
     if configuration not in plans["configurations"]:
         known = ", ".join(plans["configurations"])
         raise UserError(f"The plans {plans['plans_name']} have no configuration {configuration!r}. They have: {known}.")
@@ -68,6 +73,21 @@ def resolve_configuration(plans: dict[str, Any], configuration: str) -> dict[str
             "3d_fullres."
         )
     return resolved
+
+
+def check_place_of_block(plans: Mapping[str, Any]) -> None:
+    """Raises UserError where Pix2Rep's settings are beside the configurations, where nothing reads them."""
+    for name in plans:
+        if _is_like_the_block(name):
+            raise UserError(
+                f'"{name}" in the plans {plans.get("plans_name")} is not read: it is beside the configurations. Move '
+                f'it into the one that it is for, as "{BLOCK_NAME}".'
+            )
+
+
+def _is_like_the_block(name: str) -> bool:
+    """Whether a key is that of Pix2Rep's settings, but for case, hyphens and underscores."""
+    return name.lower().replace("-", "").replace("_", "") == BLOCK_NAME
 
 
 def plans_in(folder: Path) -> list[str]:

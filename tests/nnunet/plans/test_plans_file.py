@@ -124,3 +124,17 @@ def test_missing_plans_are_named_with_those_that_are_there(planned_copy):
     assert plans_in(planned_copy) == ["Short", "nnUNetPlans", "nnUNetResEncUNetPlans"]
     with pytest.raises(UserError, match=r"plans found there: Short, nnUNetPlans, nnUNetResEncUNetPlans\)"):
         read_plans(planned_copy / "Other.json")
+
+
+@pytest.mark.parametrize("name", ["Pix2Rep", "pix_2_rep", "PIX2-REP"])
+def test_a_block_under_a_misspelt_name_is_refused(plans, name):
+    plans["configurations"]["2d"][name] = {"pretraining": {"seed": 3}}
+    with pytest.raises(UserError, match=f'"{name}" in plans.json is not read: the block is called "pix2rep"'):
+        read_config(plans["configurations"]["2d"], "plans.json")
+
+
+@pytest.mark.parametrize("name", ["pix2rep", "Pix2Rep"])
+def test_a_block_beside_the_configurations_is_refused(plans, name):
+    plans[name] = {"pretraining": {"seed": 3}}
+    with pytest.raises(UserError, match=f'"{name}" in the plans nnUNetPlans is not read.*as "pix2rep"'):
+        add_settings(plans, "2d", [], "plans.json")
