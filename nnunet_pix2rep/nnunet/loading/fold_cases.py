@@ -10,7 +10,7 @@ from nnunet_pix2rep.nnunet.patients.patients import check_patient_leak
 from nnunet_pix2rep.nnunet.patients.split_files import SPLITS_FILE, known_patients, read_splits
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import patients_with_pool
 
-MIN_CASES_OF_NNUNET_SPLIT = 5  # n_splits in nnUNetTrainer.do_split (nnunetv2 2.8.1)
+FOLDS_OF_NNUNET = 5  # n_splits in nnUNetTrainer.do_split (nnunetv2 2.8.1)
 
 
 def check_fold(fold: int | str, dataset_folder: Path, cases: Sequence[str]) -> None:
@@ -23,7 +23,8 @@ def check_fold(fold: int | str, dataset_folder: Path, cases: Sequence[str]) -> N
 
     Raises:
         UserError: a fold beyond ``splits_final.json`` (nnU-Net would take a random 80:20 split), a split with cases
-            that are not there or of another content, no split and fewer than five cases, or no case at all.
+            that are not there or of another content, no split and fewer than five cases or a fold beyond nnU-Net's
+            five, or no case at all.
     """
     if fold == "all":
         return
@@ -34,10 +35,15 @@ def check_fold(fold: int | str, dataset_folder: Path, cases: Sequence[str]) -> N
         )
     splits_file = dataset_folder / SPLITS_FILE
     if not splits_file.is_file():
-        if len(cases) < MIN_CASES_OF_NNUNET_SPLIT:
+        if len(cases) < FOLDS_OF_NNUNET:
             raise UserError(
                 f"The dataset has {len(cases)} case(s), too few for nnU-Net's split into five folds. Train in fold "
                 f"all, or make splits with nnunet_pix2rep split; there is no {splits_file}."
+            )
+        if not 0 <= int(fold) < FOLDS_OF_NNUNET:
+            raise UserError(
+                f"Fold {fold} does not exist: there is no {splits_file}, and nnU-Net's own split has the folds 0 to "
+                f"{FOLDS_OF_NNUNET - 1}. Choose one of these, or make splits with nnunet_pix2rep split."
             )
         return
     splits = read_splits(dataset_folder)

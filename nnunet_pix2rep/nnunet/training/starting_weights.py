@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
 from nnunet_pix2rep.config.input_channels import ADAPT
 from nnunet_pix2rep.nnunet.checkpoints.files import RECORD_KEY, load_checkpoint_file
 from nnunet_pix2rep.nnunet.checkpoints.leak_guard import check_leak, equal_names_elsewhere
@@ -32,22 +34,9 @@ def load_starting_weights(trainer: Pix2RepTrainer, file: Path, stage: str) -> tu
     checkpoint = load_checkpoint_file(file)
     record = checkpoint.get(RECORD_KEY, {})
     validation = trainer.do_split()[1] if trainer.fold != "all" else []
-    dataset_name = trainer.plans_manager.dataset_name
-    leaked = check_leak(
-        checkpoint,
-        file,
-        dataset_name=dataset_name,
-        dataset_folder=Path(trainer.preprocessed_dataset_folder_base),
-        validation_cases=validation,
-        again=_command_of(trainer, record, validation, file),
+    leaked = guard_starting_weights(
+        trainer, checkpoint, file, validation, again=_command_of(trainer, record, validation, file)
     )
-    _warn_of_leaks(trainer, leaked, file)
-    for other, cases in equal_names_elsewhere(record, dataset_name, validation).items():
-        trainer.print_to_log_file(
-            f"WARNING: the weights in {file} have seen images of {other}, of which {len(cases)} are named like "
-            f"validation cases of {dataset_name}, such as {cases[0]}. If they are of the same patients, the validation "
-            "is not one of unseen patients: the leak guard cannot know that."
-        )
     settings = getattr(trainer.config, stage)
     transfer = transfer_weights(
         checkpoint,
@@ -61,6 +50,37 @@ def load_starting_weights(trainer: Pix2RepTrainer, file: Path, stage: str) -> tu
         for remark in describe_unseen(trainer, record, validation):
             trainer.print_to_log_file(remark)
     return record, origin_of(checkpoint, file) | transfer.to_record() | {"transductive_cases": leaked}
+
+
+def guard_starting_weights(
+    trainer: nnUNetTrainer, checkpoint: dict[str, Any], file: Path, validation: Sequence[str], again: str | None = None
+) -> list[str]:
+    """The leak guard for weights to start from, with its warnings in the log.
+
+    Args:
+        trainer: Any trainer of nnU-Net.
+        checkpoint: The weights.
+        file: Their file.
+        validation: The validation cases of the trainer's fold; none in fold ``all``.
+        again: See :func:`check_leak`, as what is returned and raised.
+    """
+    dataset_name = trainer.plans_manager.dataset_name
+    leaked = check_leak(
+        checkpoint,
+        file,
+        dataset_name=dataset_name,
+        dataset_folder=Path(trainer.preprocessed_dataset_folder_base),
+        validation_cases=validation,
+        again=again,
+    )
+    _warn_of_leaks(trainer, leaked, file)
+    for other, cases in equal_names_elsewhere(checkpoint.get(RECORD_KEY, {}), dataset_name, validation).items():
+        trainer.print_to_log_file(
+            f"WARNING: the weights in {file} have seen images of {other}, of which {len(cases)} are named like "
+            f"validation cases of {dataset_name}, such as {cases[0]}. If they are of the same patients, the validation "
+            "is not one of unseen patients: the leak guard cannot know that."
+        )
+    return leaked
 
 
 def check_continued(trainer: Pix2RepTrainer, record: dict[str, Any], file: Path) -> list[str]:
@@ -95,7 +115,7 @@ def check_continued(trainer: Pix2RepTrainer, record: dict[str, Any], file: Path)
     return leaked
 
 
-def _warn_of_leaks(trainer: Pix2RepTrainer, leaked: Sequence[str], file: Path) -> None:
+def _warn_of_leaks(trainer: nnUNetTrainer, leaked: Sequence[str], file: Path) -> None:
     if leaked:
         trainer.print_to_log_file(
             f"WARNING: transductive: the weights in {file} have seen the validation cases {', '.join(leaked)}"

@@ -65,3 +65,11 @@ def test_patients_are_those_of_the_patients_file_where_there_is_one(dataset_fold
     write_json({case: {"patient": name} for case, name in names.items()}, dataset_folder / "patients.json")
     assert patients_of(cases, dataset_folder) == ["one", "two"]
     assert pretraining_cases(cases, ["scan_a"], dataset_folder) == ["scan_c"]
+
+
+@pytest.mark.parametrize("fold", [5, "7", -1])
+def test_a_fold_beyond_those_that_nnunet_would_make_is_refused(dataset_folder, fold):
+    (dataset_folder / "splits_final.json").unlink()
+    check_fold(4, dataset_folder, CASES)
+    with pytest.raises(UserError, match=rf"Fold {fold} does not exist: .* the folds 0 to 4"):
+        check_fold(fold, dataset_folder, CASES)
