@@ -113,6 +113,15 @@ def test_a_seed_is_one_that_all_generators_take(part, item):
         pass
 
 
+@pytest.mark.parametrize("digits", [400, 5000])
+@pytest.mark.parametrize("name", ["pretraining.num_epochs", "finetuning.head_lr", "pretraining.views.mirror_axes"])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_of_any_length_is_refused_as_others_are(name, digits, sign):
+    number = sign + "1" * digits
+    with pytest.raises(UserError, match=f"{name}.*must be"):
+        Pix2RepConfig().with_settings([f"{name}={f'[{number}]' if name.endswith('axes') else number}"])
+
+
 def test_numbers_take_the_type_of_the_setting():
     assert type(read("pretraining", "num_epochs", 20.0)) is int
     assert type(read("pretraining.info_nce", "temperature", 1)) is float

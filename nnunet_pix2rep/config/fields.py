@@ -7,6 +7,7 @@ one that names the key, the range in words, the meaning and the file.
 from __future__ import annotations
 
 import math
+import sys
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
@@ -133,7 +134,9 @@ class Expected:
         return numbers
 
     def _read_number(self, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError
+        if abs(value) > sys.float_info.max or math.isnan(value):  # an integer of JSON may have any number of digits
             raise ValueError
         if not self.low <= value <= self.high or self.scalar(value) != value:
             raise ValueError

@@ -27,7 +27,7 @@ def parse_settings(settings: Sequence[str], source: str = "--set") -> dict[str, 
             )
         try:
             given = json.loads(value)
-        except json.JSONDecodeError:
+        except ValueError:  # no JSON, or more digits than Python reads
             given = value.strip()
         for name in reversed(names):
             given = {name: given}
