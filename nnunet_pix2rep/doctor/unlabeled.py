@@ -8,13 +8,14 @@ from pathlib import Path
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pix2rep.annotation.start.fingerprint import FINGERPRINT_FILE, FROM_BODY, SOURCE_KEY
-from nnunet_pix2rep.doctor.findings import Finding, error, ok, warning
+from nnunet_pix2rep.doctor.findings import Finding, error, ok, shorten, warning
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
-from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER, is_without_labels, labeled_cases
+from nnunet_pix2rep.nnunet.data.dataset_folders import UNLABELED_FOLDER, is_without_labels, labeled_cases, raw_folder
 from nnunet_pix2rep.nnunet.loading.fold_cases import check_fold
 from nnunet_pix2rep.nnunet.loading.training_images import usable_pool_cases
 from nnunet_pix2rep.nnunet.networks.planned_network import PlannedNetwork
+from nnunet_pix2rep.nnunet.unlabeled.namesakes import differing_namesakes
 from nnunet_pix2rep.nnunet.unlabeled.pool import SUFFIX
 from nnunet_pix2rep.nnunet.unlabeled.waiting import waiting_scans
 
@@ -55,7 +56,7 @@ def check_pool(
         waiting = waiting_scans(folder, planned_configuration.data_identifier)
     except UserError as problem:
         return [error(SUBJECT, str(problem), remedy)]
-    findings = [warning(SUBJECT, f"{remark}.", remedy) for remark in remarks]
+    findings = [warning(SUBJECT, f"{remark}.", remedy) for remark in remarks] + _check_namesakes(folder)
     if not images and not labeled_cases(folder.name):
         message = (
             "There is neither a labeled case nor an image without label that is preprocessed for "
@@ -68,6 +69,17 @@ def check_pool(
     if not images and not findings:
         return [ok(SUBJECT, "none")]
     return [*findings, ok(SUBJECT, f"{len(images)} take part in the pretraining")]
+
+
+def _check_namesakes(folder: Path) -> list[Finding]:
+    """Names that two images have: ``collect`` refuses them, and a training leaves the one without label out."""
+    raw = raw_folder(folder.name)
+    namesakes = {} if raw is None else differing_namesakes(raw, read_json(raw / "dataset.json")["file_ending"])
+    if not namesakes:
+        return []
+    files = list(namesakes.values())
+    message = f"imagesTr and {UNLABELED_FOLDER} have different images of one name: {shorten(files)}."
+    return [warning(SUBJECT, message, f"rename {UNLABELED_FOLDER}/{files[0]}, or move it away")]
 
 
 def _describe_waiting(

@@ -71,6 +71,16 @@ def test_without_the_raw_data_scans_alone_are_still_sound(scans_alone):
     assert "raw data" in only_problem(check(scans_alone), Level.WARNING).message
 
 
+def test_two_images_of_one_name_are_told_from_two_copies_of_one(dataset):
+    labeled, unlabeled = raw_of(dataset) / "imagesTr", raw_of(dataset) / "imagesUn"
+    unlabeled.mkdir()
+    for name in ("case_00_0000.nii.gz", "case_01_0000.nii.gz"):
+        shutil.copy(labeled / "case_00_0000.nii.gz", unlabeled / name)
+    problem = only_problem(check(dataset), Level.WARNING)
+    assert problem.message == "imagesTr and imagesUn have different images of one name: case_01_0000.nii.gz."
+    assert problem.remedy == "rename imagesUn/case_01_0000.nii.gz, or move it away"
+
+
 def test_ct_that_is_normalized_by_the_body_is_remarked_once_there_are_labels(dataset):
     plans = read_json(dataset / f"{PLANS}.json")
     plans["configurations"]["2d"]["normalization_schemes"] = ["CTNormalization"]

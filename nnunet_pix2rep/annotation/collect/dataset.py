@@ -15,6 +15,7 @@ from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of, preprocessed_folder, raw_folder
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
 from nnunet_pix2rep.nnunet.patients.patients import read_patients
+from nnunet_pix2rep.nnunet.unlabeled.namesakes import differing_namesakes
 from nnunet_pix2rep.nnunet.unlabeled.pool_patients import PatientLookup, images_of_pools, patients_of_test_set
 from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELED_FOLDER
 
@@ -89,6 +90,7 @@ class RawDataset:
         """Case -> what forbids to annotate it, for those of these cases where anything does."""
         cases, tests, problems = list(cases), self.cases_in("imagesTs"), {}
         patients, of_test = self.patients_of(cases), patients_of_test_set(self.preprocessed or self.folder)
+        namesakes = differing_namesakes(self.folder, self.ending, cases)
         for case in cases:
             if case in tests:
                 problems[case] = f"{case} is a test case: its image is in imagesTs too."
@@ -98,6 +100,11 @@ class RawDataset:
                 problems[case] = f"{case} has no image in imagesTr or {UNLABELED_FOLDER} of {self.name}."
             elif number_of_frames(self.images[case][0], len(self.images[case]), self.num_channels) is not None:
                 problems[case] = f"{case} is a 4D file: bring its frames in one by one to annotate them."
+            elif case in namesakes:
+                problems[case] = (
+                    f"{case} has two images: {namesakes[case]} in imagesTr and in {UNLABELED_FOLDER} are not the same. "
+                    "Rename one of them, or move it away."
+                )
         return problems
 
 

@@ -130,6 +130,18 @@ def test_a_scan_that_is_gone(scans, refused):
     refused("case_00 has no image in imagesTr or imagesUn")
 
 
+def test_another_image_of_the_same_name_in_imagesun_never_replaces_the_annotated_one(scans, refused):
+    scans.prepare(CHOSEN)
+    scans.collect()
+    image = scans.raw / "imagesTr" / "case_00_0000.nii.gz"
+    namesake = scans.raw / "imagesUn" / image.name
+    shutil.copy(scans.raw / "imagesUn" / "case_05_0000.nii.gz", namesake)
+    refused("case_00 has two images: case_00_0000.nii.gz in imagesTr and in imagesUn are not the same. Rename one")
+    shutil.copy(image, namesake)  # as an interrupted run leaves it
+    scans.collect()
+    assert not namesake.exists()
+
+
 def test_renamed_and_float_files_of_viewers_are_taken(scans):
     scans.prepare(CHOSEN)
     drawn = {case: scans.drawn(case) for case in CHOSEN}
