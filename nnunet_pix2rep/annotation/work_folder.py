@@ -63,6 +63,8 @@ class Suggestion:
         package_version: Version of this package.
         copied_slices: Case -> digests of those annotated slices that its label file holds copies of, as they were
             copied. Empty in work folders of earlier versions.
+        image_checksums: Name of each image file in ``images/`` -> its checksum, which is that of the dataset's own
+            file, but for frames of a cine. Empty in work folders of earlier versions.
     """
 
     dataset: str
@@ -82,6 +84,7 @@ class Suggestion:
     like: dict[str, Any] | None
     package_version: str
     copied_slices: dict[str, SliceDigests] = field(default_factory=dict)
+    image_checksums: dict[str, str] = field(default_factory=dict)
 
     def chosen(self) -> dict[str, list[int]]:
         """Case -> its chosen slices, ascending."""
@@ -92,6 +95,8 @@ class Suggestion:
         content = asdict(self)
         if not self.copied_slices:  # as earlier versions wrote it, so that their records are found to be of this one
             del content["copied_slices"]
+        if not self.image_checksums:
+            del content["image_checksums"]
         return content | {name: list(content[name]) for name in ("slices", "annotated_before")}
 
 
@@ -121,7 +126,7 @@ def read_suggestion(folder: Path) -> Suggestion:
     names = {entry.name for entry in fields(Suggestion)}
     if not isinstance(content, Mapping) or content.get("format_version") != FORMAT_VERSION:
         raise UserError(f"{path} is no suggestion that this version of nnunet_pix2rep reads.")
-    content = {"copied_slices": {}, **content}  # earlier versions wrote none
+    content = {"copied_slices": {}, "image_checksums": {}, **content}  # earlier versions wrote none
     if content.keys() - {"format_version"} != names:
         differing = sorted((content.keys() - {"format_version"}) ^ names)
         raise UserError(f"{path} is malformed: it lacks, or should not have, {', '.join(differing)}.")

@@ -38,6 +38,7 @@ def suggestion():
         like=None,
         package_version="0.1.0",
         copied_slices={"a": {"0": "digest of slice 0"}},
+        image_checksums={"a_0000.nii.gz": "checksum of a", "b_0000.nii.gz": "checksum of b"},
     )
 
 
@@ -50,13 +51,13 @@ def test_a_suggestion_is_read_as_it_was_written(suggestion, tmp_path):
 
 
 def test_a_suggestion_of_an_earlier_version_is_read_and_recorded_as_it_is(suggestion, tmp_path):
-    """It has no digests of the slices that were copied."""
+    """It has no digests of the slices that were copied, and no checksums of images."""
     write_suggestion(suggestion, tmp_path)
     earlier = read_json(tmp_path / SUGGESTION)
-    del earlier["copied_slices"]
+    del earlier["copied_slices"], earlier["image_checksums"]
     write_json(earlier, tmp_path / SUGGESTION)
     read = read_suggestion(tmp_path)
-    assert read == replace(suggestion, copied_slices={})
+    assert read == replace(suggestion, copied_slices={}, image_checksums={})
     assert {"format_version": 1} | read.as_json() == earlier
 
 

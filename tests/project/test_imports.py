@@ -34,7 +34,11 @@ FLOORS = {
         {"plans", "patients"},
         {"data", "environment", "random_state", "subprocesses", "worker_processes"},
     ),
-    "annotation": ({"start", "suggest", "collect"}, {"work_folder", "label_files", "selectors"}, {"slices"}),
+    "annotation": (
+        {"start", "suggest", "collect"},
+        {"work_folder", "label_files", "image_copies", "selectors"},
+        {"slices"},
+    ),
     "benchmark": ({"launch"}, {"report"}, {"execution"}, {"design"}, {"schema"}),
 }
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nnunet_pix2rep.annotation.image_copies import changed_files
 from nnunet_pix2rep.annotation.label_files import LabelFiles, ignore_label_of
 from nnunet_pix2rep.annotation.work_folder import IMAGES, LABELS, SUGGESTION, Suggestion, read_suggestion
 from nnunet_pix2rep.errors import UserError
@@ -16,7 +17,7 @@ from nnunet_pix2rep.nnunet.data.dataset_folders import dataset_name_of, preproce
 from nnunet_pix2rep.nnunet.data.raw_images import list_raw_cases, number_of_frames
 from nnunet_pix2rep.nnunet.patients.patients import read_patients
 from nnunet_pix2rep.nnunet.unlabeled.namesakes import differing_namesakes
-from nnunet_pix2rep.nnunet.unlabeled.pool_patients import PatientLookup, images_of_pools, patients_of_test_set
+from nnunet_pix2rep.nnunet.unlabeled.pool_patients import PatientLookup, patients_of_test_set
 from nnunet_pix2rep.nnunet.unlabeled.selection import UNLABELED_FOLDER
 
 
@@ -31,6 +32,8 @@ class RawDataset:
         dataset_json: Content of ``dataset.json``.
         patients: Case -> patient, as the work folder has it.
         copies: Case -> its image files in the work folder, for cases that have none of their own in the dataset.
+        copied_again: Case -> the file that its image was copied from again, where the copy there was of no use.
+        image_checksums: Name of an image file -> its checksum when it was suggested.
     """
 
     name: str
@@ -39,6 +42,8 @@ class RawDataset:
     dataset_json: dict[str, Any]
     patients: Mapping[str, str] = field(default_factory=dict)
     copies: Mapping[str, list[Path]] = field(default_factory=dict)
+    copied_again: Mapping[str, Path] = field(default_factory=dict)
+    image_checksums: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ending(self) -> str:
@@ -105,6 +110,12 @@ class RawDataset:
                     f"{case} has two images: {namesakes[case]} in imagesTr and in {UNLABELED_FOLDER} are not the same. "
                     "Rename one of them, or move it away."
                 )
+            elif changed := changed_files(self.images[case], self.image_checksums):
+                copy = "" if case in self.copies else f", of which {IMAGES}/ of the work folder has a copy"
+                problems[case] = (
+                    f"{case} was suggested with another image: {changed[0]} was changed or replaced since. Bring the "
+                    f"old one back{copy}, or draw in a new suggestion."
+                )
         return problems
 
 
@@ -130,20 +141,6 @@ def open_dataset(dataset_name_or_id: str | int) -> RawDataset:
     except UserError:
         preprocessed = None  # nothing to preprocess then; the plans come later
     return RawDataset(name, raw, preprocessed, dataset_json)
-
-
-def with_work_folder(dataset: RawDataset, folder: Path, suggestion: Suggestion) -> RawDataset:
-    """The dataset together with what a work folder knows of the suggested cases.
-
-    Frames of a cine and images of another dataset have no file of their own in the dataset; their copies in the work
-    folder are taken. A scan that was removed from the dataset does not come back from there.
-    """
-    patients = {entry.case: entry.patient for entry in suggestion.slices}
-    pools = images_of_pools(dataset.preprocessed) if dataset.preprocessed is not None else {}
-    elsewhere = {name for name, image in pools.items() if image.frame is not None or image.dataset is not None}
-    copies = list_raw_cases(folder / IMAGES, dataset.ending)
-    wanted = {case: files for case, files in copies.items() if case in patients and case in elsewhere}
-    return replace(dataset, patients=patients, copies=wanted)
 
 
 def find_suggestion(folder: Path, dataset_name: str) -> tuple[Path, Suggestion | None]:

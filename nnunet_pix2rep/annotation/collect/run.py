@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
-from nnunet_pix2rep.annotation.collect.dataset import RawDataset, find_suggestion, open_dataset, with_work_folder
+from nnunet_pix2rep.annotation.collect.dataset import RawDataset, find_suggestion, open_dataset
 from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
 from nnunet_pix2rep.annotation.collect.labels.drawings import as_recorded, recorded_drawings, unite
 from nnunet_pix2rep.annotation.collect.preprocess import remove_leftovers
@@ -30,6 +31,7 @@ from nnunet_pix2rep.annotation.collect.take import (
     update_dataset_json,
     write_labels,
 )
+from nnunet_pix2rep.annotation.collect.work_images import with_work_folder
 from nnunet_pix2rep.annotation.work_folder import IMAGES, Suggestion
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
@@ -104,10 +106,10 @@ def collect(
     """
     dataset = open_dataset(dataset_name_or_id)
     folder, suggestion = find_suggestion(folder, dataset.name)
-    if suggestion is not None:
-        dataset = with_work_folder(dataset, folder.parent, suggestion)
-    reader = dataset.reader(suggestion.plans if suggestion is not None else None)
-    with _only_process(dataset.folder, needed=not dry_run):
+    with _only_process(dataset.folder, needed=not dry_run), TemporaryDirectory() as scratch:
+        if suggestion is not None:
+            dataset = with_work_folder(dataset, folder.parent, suggestion, Path(scratch))
+        reader = dataset.reader(suggestion.plans if suggestion is not None else None)
         rounds = read_annotations(dataset.folder)
         labels = read_finished_labels(
             dataset,
@@ -165,9 +167,15 @@ def _describe(dataset: RawDataset, finished: FinishedLabels, suggestion: Suggest
             report.renamed[case] = labels.file.name
         report.notes += [f"{labels.file.name}, {note}" for note in labels.notes]
         if case in dataset.copies and dataset.images[case] == dataset.copies[case]:
-            report.notes.append(f"{case}: its image is copied from {labels.file.parent.parent / IMAGES} to imagesTr")
+            report.notes.append(f"{case}: {_origin_of_image(dataset, case)}")
     report.changed = [case for case, labels in finished.cases.items() if labels.is_new]
     return report
+
+
+def _origin_of_image(dataset: RawDataset, case: str) -> str:
+    if case in dataset.copied_again:
+        return f"the image in {IMAGES}/ was changed or is gone; it is taken from {dataset.copied_again[case]} again"
+    return f"its image is copied from {dataset.copies[case][0].parent} to imagesTr"
 
 
 def _bring_up_to_date(dataset: RawDataset, axes: Mapping[str, int], report: CollectReport) -> None:

@@ -47,6 +47,35 @@ def test_the_frame_becomes_a_labeled_case_and_the_cine_stays(cine):
     assert cine.collect().changed == []
 
 
+@pytest.mark.parametrize("what", ["saved over", "deleted"])
+def test_the_frame_is_taken_from_the_cine_where_its_copy_is_not_as_it_was(cine, what):
+    (copy,) = cine.image_files(FRAME)
+    frame = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(copy)))
+    if what == "saved over":
+        SimpleITK.WriteImage(SimpleITK.SmoothingRecursiveGaussian(SimpleITK.ReadImage(str(copy)), 2.0), str(copy))
+    else:
+        copy.unlink()
+    report = cine.collect()
+    assert any(f"taken from {cine.raw / 'imagesUn' / 'dora_0000.nii.gz'} again" in note for note in report.notes)
+    taken = SimpleITK.ReadImage(str(cine.raw / "imagesTr" / f"{FRAME}_0000.nii.gz"))
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(taken), frame)
+
+
+@pytest.mark.parametrize("cine_is", ["gone", "another"])
+def test_a_changed_copy_is_refused_where_the_cine_does_not_have_the_frame_any_more(cine, cine_is):
+    (copy,) = cine.image_files(FRAME)
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(copy)) + 1, str(copy))
+    source = cine.raw / "imagesUn" / "dora_0000.nii.gz"
+    if cine_is == "gone":
+        source.unlink()
+    else:
+        other = SimpleITK.ReadImage(str(cine.image_files("case_04")[0]))
+        SimpleITK.WriteImage(SimpleITK.JoinSeries([other, other]), str(source))
+    with pytest.raises(UserError, match=f"{FRAME} was suggested with another image: {copy} was changed"):
+        cine.collect()
+    assert names_in(cine.raw / "imagesTr") == []
+
+
 def test_the_other_frames_are_of_the_same_patient_afterwards(cine):
     """Else they would be pretrained on where the labeled frame is a validation case."""
     report = cine.collect()

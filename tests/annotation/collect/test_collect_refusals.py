@@ -142,6 +142,19 @@ def test_another_image_of_the_same_name_in_imagesun_never_replaces_the_annotated
     assert not namesake.exists()
 
 
+def test_an_image_that_was_replaced_since_it_was_suggested(scans, refused):
+    """Of two scans of one size whose files were swapped, each would get the labels of the other patient."""
+    scans.prepare(CHOSEN)
+    files = [scans.raw / "imagesUn" / f"{case}_0000.nii.gz" for case in CHOSEN]
+    first, second = (file.read_bytes() for file in files)
+    files[0].write_bytes(second)
+    files[1].write_bytes(first)
+    refused(*(f"{case} was suggested with another image" for case in CHOSEN), f"{files[0]} was changed", "has a copy")
+    files[0].write_bytes(first)
+    files[1].write_bytes(second)
+    assert scans.collect().changed == list(CHOSEN)
+
+
 def test_renamed_and_float_files_of_viewers_are_taken(scans):
     scans.prepare(CHOSEN)
     drawn = {case: scans.drawn(case) for case in CHOSEN}

@@ -14,7 +14,7 @@ from nnunet_pix2rep.annotation.collect.run import collect
 from nnunet_pix2rep.annotation.label_files import LabelFiles, labels_to_draw_in
 from nnunet_pix2rep.annotation.slices import Slice, slice_digests
 from nnunet_pix2rep.annotation.work_folder import SuggestedSlice, Suggestion, write_suggestion
-from nnunet_pix2rep.files import read_json, write_json
+from nnunet_pix2rep.files import checksum, read_json, write_json
 
 IGNORE = 3
 CHOSEN = {"case_00": [6], "case_03": [3, 7]}
@@ -70,6 +70,10 @@ class Scans:
         patients: Mapping[str, str] | None = None,
     ) -> None:
         """Writes a work folder as ``nnunet_pix2rep suggest`` does; of images only the ``copies``, named by case."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        (self.work / "images").mkdir(parents=True)
+        for case, image in (copies or {}).items():
+            SimpleITK.WriteImage(image, str(self.work / "images" / f"{case}_0000.nii.gz"))
         slices = [(case, index) for case, indices in chosen.items() for index in indices]
         before, patients = before or {}, patients or {}
         suggestion = Suggestion(
@@ -97,13 +101,10 @@ class Scans:
                 for case, indices in before.items()
                 if case in chosen
             },
+            image_checksums={file.name: checksum(file) for case in chosen for file in self.image_files(case)},
         )
-        shutil.rmtree(self.work, ignore_errors=True)
-        self.labels.mkdir(parents=True)
+        self.labels.mkdir()
         write_suggestion(suggestion, self.work)
-        (self.work / "images").mkdir()
-        for case, image in (copies or {}).items():
-            SimpleITK.WriteImage(image, str(self.work / "images" / f"{case}_0000.nii.gz"))
         for case, indices in chosen.items():
             existing = self.taken(case) if case in before else None
             self.write(case, labels_to_draw_in(SHAPE, axis, indices, IGNORE, existing))
@@ -164,12 +165,14 @@ def correct(scans: Scans, case: str, index: int, value: int = 2) -> np.ndarray:
 def without_digests(scans: Scans) -> None:
     """Makes work folder and record those of an earlier version."""
     suggestion = read_json(scans.work / "suggestion.json")
-    suggestion.pop("copied_slices", None)
+    for name in ("copied_slices", "image_checksums"):
+        suggestion.pop(name, None)
     write_json(suggestion, scans.work / "suggestion.json")
     for folder in (scans.raw, scans.preprocessed):
         content = read_json(folder / "annotations.json")
         for entry in content["rounds"]:
-            entry["suggestion"].pop("copied_slices", None)
+            for name in ("copied_slices", "image_checksums"):
+                entry["suggestion"].pop(name, None)
             for taken in entry["cases"].values():
                 del taken["digests"]
         write_json(content, folder / "annotations.json")

@@ -15,7 +15,7 @@ from nnunet_pix2rep.annotation.suggest.request import Click, SuggestSettings
 from nnunet_pix2rep.annotation.suggest.run import suggest
 from nnunet_pix2rep.annotation.work_folder import read_suggestion
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import write_json
+from nnunet_pix2rep.files import checksum, write_json
 
 IGNORE = 3
 
@@ -45,6 +45,7 @@ def test_labels_are_ignored_but_in_the_chosen_slices(own_sparse, tmp_path, confi
         image = SimpleITK.ReadImage(str(tmp_path / "work" / "images" / f"{case}_0000.nii.gz"))
         raw = own_sparse / "nnUNet_raw" / DATASET / "imagesUn" / f"{case}_0000.nii.gz"
         assert (tmp_path / "work" / "images" / raw.name).read_bytes() == raw.read_bytes()
+        assert suggestion.image_checksums[raw.name] == checksum(raw)
         for kind in ("Spacing", "Origin", "Direction", "Size"):
             np.testing.assert_allclose(getattr(label, f"Get{kind}")(), getattr(image, f"Get{kind}")(), atol=1e-5)
         assert min(indices) >= 2  # the first two slices are empty

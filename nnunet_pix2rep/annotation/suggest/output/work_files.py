@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from nnunet_pix2rep.annotation.image_copies import copy_images
 from nnunet_pix2rep.annotation.label_files import ImageGeometry, LabelFiles, labels_to_draw_in
 from nnunet_pix2rep.annotation.suggest.features.slice_features import FOLDER as FEATURES_FOLDER
 from nnunet_pix2rep.annotation.suggest.features.slice_features import require_own_features
@@ -19,7 +19,6 @@ from nnunet_pix2rep.annotation.suggest.scans import Scan, read_labels
 from nnunet_pix2rep.annotation.work_folder import IMAGES, LABELS, OVERVIEW, SUGGESTION, WORKLIST, SuggestedSlice
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path, checksum, read_json, write_json
-from nnunet_pix2rep.nnunet.data.cine import Cine
 
 CHECKSUMS = ".label_checksums.json"
 SCRATCH_PREFIX = ".incomplete_"
@@ -135,10 +134,12 @@ class WrittenScan:
     Attributes:
         volume: Its first channel, shape (Z, Y, X).
         geometry: Its grid.
+        files: Its image files there.
     """
 
     volume: np.ndarray
     geometry: ImageGeometry
+    files: list[Path]
 
 
 def write_scan(scan: Scan, indices: Sequence[int], label_files: LabelFiles, folder: Path) -> WrittenScan:
@@ -156,7 +157,7 @@ def write_scan(scan: Scan, indices: Sequence[int], label_files: LabelFiles, fold
     ignore_label = label_files.ignore_label
     if ignore_label is None:
         raise ValueError("without an ignore label a scan cannot be annotated in part")
-    files = copy_images(scan, label_files.file_ending, folder / IMAGES)
+    files = copy_images(scan.case, scan.files, scan.frame, label_files.file_ending, folder / IMAGES)
     image, properties = label_files.read_image(files)
     depth, height, width = image.shape[1:]
     geometry = ImageGeometry((depth, height, width), properties)
@@ -170,22 +171,7 @@ def write_scan(scan: Scan, indices: Sequence[int], label_files: LabelFiles, fold
         geometry.shape, scan.axis, indices=indices, ignore_label=label_files.require_ignore_label(), existing=existing
     )
     label_files.write(labels, folder / LABELS / f"{scan.case}{label_files.file_ending}", properties)
-    return WrittenScan(image[0], geometry)
-
-
-def copy_images(scan: Scan, file_ending: str, folder: Path) -> list[Path]:
-    """Copies the files of a scan under the case's name; a frame of a 4D file becomes a file of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    targets = [folder / f"{scan.case}_{channel:04d}{file_ending}" for channel in range(len(scan.files))]
-    for source, target in zip(scan.files, targets, strict=True):
-        if scan.frame is None:
-            shutil.copyfile(source, target)
-        else:
-            Cine(source).write_frame(scan.frame - 1, target)
-    spacing = scan.files[0].with_name(f"{scan.files[0].name.removesuffix(file_ending)[: -len('_0000')]}.json")
-    if file_ending.startswith(".tif") and spacing.is_file():  # of 3D TIFF, as nnU-Net's Tiff3DIO wants it
-        shutil.copyfile(spacing, folder / f"{scan.case}.json")
-    return targets
+    return WrittenScan(image[0], geometry, files)
 
 
 def write_worklist(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +26,7 @@ from nnunet_pix2rep.annotation.suggest.planned_dataset import PlannedDataset
 from nnunet_pix2rep.annotation.suggest.request import SuggestSettings
 from nnunet_pix2rep.annotation.suggest.scans import NOT_PREPROCESSED, Scans, read_labels
 from nnunet_pix2rep.annotation.work_folder import OVERVIEW, WORKLIST, SuggestedSlice, Suggestion, write_suggestion
+from nnunet_pix2rep.files import checksum
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
 
 
@@ -108,20 +109,27 @@ def write_work_folder(outcome: Outcome, folder: Path) -> Suggestion:
     """Writes everything beside the place where it belongs, then moves it there."""
     suggestion = outcome.suggestion()
     with TemporaryDirectory(dir=folder, prefix=SCRATCH_PREFIX) as scratch:
-        _write(outcome, suggestion, Path(scratch))
+        suggestion = _write(outcome, suggestion, Path(scratch))
         move_into_place(Path(scratch), folder)
     return suggestion
 
 
-def _write(outcome: Outcome, suggestion: Suggestion, folder: Path) -> None:
+def _write(outcome: Outcome, suggestion: Suggestion, folder: Path) -> Suggestion:
+    """Writes all files.
+
+    Returns:
+        The suggestion with what is known of the files.
+    """
     files, chosen = outcome.dataset.label_files(), suggestion.chosen()
     scans = {scan.case: scan for scan in outcome.scans.scans}
     shown = _slices_to_show(suggestion)
     places: dict[str, list[ViewerPlace | None]] = {}
     thumbnails: dict[int, Thumbnail] = {}
+    checksums: dict[str, str] = {}
     for case, indices in chosen.items():
         axis = scans[case].axis
         written = write_scan(scans[case], indices, files, folder)
+        checksums |= {file.name: checksum(file) for file in written.files}
         places[case] = viewer_places(files, written.geometry, axis)
         thumbnails |= {
             entry.rank: _thumbnail(written, axis, places[case][entry.index], entry.index)
@@ -142,9 +150,11 @@ def _write(outcome: Outcome, suggestion: Suggestion, folder: Path) -> None:
     representation = outcome.choice.representation
     start = None if representation is None else representation.curve[0]
     write_worklist(suggestion.slices, places, start, folder / WORKLIST)
+    suggestion = replace(suggestion, image_checksums=checksums)
     write_suggestion(suggestion, folder)
     pictures = [(entry, thumbnails[entry.rank]) for entry in shown]
     write_overview(suggestion, pictures, choice=outcome.choice, notes=outcome.notes, file=folder / OVERVIEW)
+    return suggestion
 
 
 def _slices_to_show(suggestion: Suggestion) -> list[SuggestedSlice]:
