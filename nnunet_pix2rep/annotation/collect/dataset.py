@@ -144,18 +144,21 @@ def open_dataset(dataset_name_or_id: str | int) -> RawDataset:
 
 
 def find_suggestion(folder: Path, dataset_name: str) -> tuple[Path, Suggestion | None]:
-    """The folder of labels, and the suggestion beside it, if there is one.
+    """The folder of labels, and the suggestion in the folder above it, if there is one.
 
     Args:
-        folder: The folder of labels, or the work folder that holds it.
+        folder: The folder of labels, or the work folder that holds it. It may be a symbolic link: the suggestion is
+            beside the link, or else beside what the link leads to.
         dataset_name: nnU-Net's name of the dataset.
 
     Raises:
         UserError: the suggestion is for another dataset, or malformed.
     """
-    folder = folder.expanduser().resolve()
-    if (folder / SUGGESTION).is_file() and (folder / LABELS).is_dir():
-        folder = folder / LABELS
+    named = folder.expanduser().absolute()  # unlike resolve, it does not follow links
+    if (named / SUGGESTION).is_file() and (named / LABELS).is_dir():
+        named = named / LABELS
+    places = (named, named.resolve())
+    folder = next((place for place in places if (place.parent / SUGGESTION).is_file()), places[-1])
     if not (folder.parent / SUGGESTION).is_file():
         return folder, None
     suggestion = read_suggestion(folder.parent)

@@ -170,6 +170,24 @@ def test_the_work_folder_may_be_named_instead_of_its_labels(scans):
     assert collect(DATASET, scans.work, dry_run=True).slices == CHOSEN
 
 
+@pytest.mark.parametrize("linked", ["labels", "work"])
+def test_the_suggestion_is_beside_a_link_or_beside_what_it_leads_to(scans, linked):
+    """Labels on a network share, or a link to the labels of a work folder."""
+    scans.prepare(CHOSEN)
+    scans.draw({"case_03": [5]})
+    link, shared = scans.labels, scans.root / "share" / "drawn"
+    if linked == "labels":
+        shared.parent.mkdir()
+        scans.labels.rename(shared)
+        link.symlink_to(shared)
+    else:
+        link = scans.root / "link"
+        link.symlink_to(scans.labels)
+    report = collect(DATASET, link, dry_run=True)
+    assert report.suggestion is not None
+    assert report.notes == ["case_03.nii.gz, slice 5: annotated though not chosen; taken too"]
+
+
 def test_a_training_on_what_was_collected_records_where_it_came_from(scans):
     scans.prepare(CHOSEN)
     scans.collect()
