@@ -15,6 +15,12 @@ from nnunet_pix2rep.files import read_json, write_json
 FORMAT_VERSION = 1
 IMAGES, LABELS = "images", "labels"
 WORKLIST, OVERVIEW, SUGGESTION = "worklist.csv", "overview.html", "suggestion.json"
+SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # of Windows; those of other systems are hidden
+
+
+def is_left_by_a_system(path: Path) -> bool:
+    """Whether a file manager or viewer made a file for itself: hidden files are no labels either."""
+    return not path.is_dir() and (path.name.startswith(".") or path.name.lower() in SYSTEM_FILES)
 
 
 @dataclass(frozen=True)

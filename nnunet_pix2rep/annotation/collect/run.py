@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset, find_suggestion, open_dataset
 from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
 from nnunet_pix2rep.annotation.collect.labels.drawings import as_recorded, recorded_drawings, unite
+from nnunet_pix2rep.annotation.collect.labels.label_names import composed
 from nnunet_pix2rep.annotation.collect.preprocess import remove_leftovers
 from nnunet_pix2rep.annotation.collect.read import (
     FinishedCase,
@@ -163,7 +164,7 @@ def _describe(dataset: RawDataset, finished: FinishedLabels, suggestion: Suggest
     for case, labels in finished.cases.items():
         report.slices[case] = labels.slices
         report.is_sparse |= len(labels.slices) < labels.shape[labels.axis]
-        if labels.file.name != f"{case}{dataset.ending}":
+        if composed(labels.file.name) != composed(f"{case}{dataset.ending}"):
             report.renamed[case] = labels.file.name
         report.notes += [f"{labels.file.name}, {note}" for note in labels.notes]
         if case in dataset.copies and dataset.images[case] == dataset.copies[case]:

@@ -38,7 +38,7 @@ def test_untouched_slices(scans, refused):
 
 def test_everything_wrong_is_named_at_once(scans, refused):
     scans.prepare(CHOSEN)
-    (scans.labels / "Thumbs.db").touch()
+    (scans.labels / "notes.txt").touch()
     painted = scans.drawn("case_00")
     painted[8, 3:5, 3] = 1
     painted[6, 0, 0] = 9
@@ -46,7 +46,7 @@ def test_everything_wrong_is_named_at_once(scans, refused):
     file = scans.labels / "case_03.nii.gz"
     file.write_bytes(file.read_bytes()[:100])
     refused(
-        "Thumbs.db is no label file",
+        "notes.txt is no label file",
         "case_00.nii.gz, slice 8: 2 pixel(s) are drawn over the ignore label",
         "case_00.nii.gz, slice 6: the value 9 is not one of the dataset's 0, 1, 2, 3",
         "case_03.nii.gz: it is truncated",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nnunet_pix2rep.annotation.work_folder import is_left_by_a_system
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nnunet.unlabeled.adding.discover import MEDICAL_ENDINGS, NATURAL_ENDINGS, ending_of
 
@@ -15,6 +17,8 @@ from nnunet_pix2rep.nnunet.unlabeled.adding.discover import MEDICAL_ENDINGS, NAT
 ADDITION = re.compile(
     r"([ ._-]+(seg|segm|segmentation|label|labels|labelmap|mask|edited|copy|final|\d{1,4}|\(\d+\)))+", re.IGNORECASE
 )
+# Formats with a header whose voxels lie in a file of the same name beside it
+VOXEL_ENDINGS = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz")}
 
 
 @dataclass
@@ -33,7 +37,7 @@ class LabelFilesFound:
 def find_label_files(
     folder: Path, cases: Collection[str], file_ending: str, others: Collection[str] = ()
 ) -> LabelFilesFound:
-    """Finds the label file of each case; hidden files are left out.
+    """Finds the label file of each case; hidden files and those of a system are left out.
 
     Args:
         folder: The folder of labels.
@@ -47,7 +51,7 @@ def find_label_files(
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Name the folder of finished labels with -i.")
     found, by_case = LabelFilesFound(), defaultdict(list)
-    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    paths = [path for path in sorted(folder.iterdir()) if path.name[0] != "." and not is_left_by_a_system(path)]
     if not paths:
         raise UserError(f"{folder} is empty. Name the folder of finished labels with -i.")
     endings = tuple(dict.fromkeys([file_ending, *MEDICAL_ENDINGS, *NATURAL_ENDINGS]))
@@ -86,8 +90,17 @@ def cases_of(stem: str, cases: Collection[str], others: Collection[str] = ()) ->
     """
     if stem in cases:
         return [stem]
-    closest = max((len(other) for other in others if other not in cases and _may_mean(stem, other)), default=0)
-    return sorted(case for case in cases if len(case) > closest and _may_mean(stem, case))
+    stem, names = composed(stem), {case: composed(case) for case in cases}
+    if same := sorted(case for case, name in names.items() if name == stem):
+        return same
+    foreign = {composed(other) for other in others}.difference(names.values())
+    closest = max((len(other) for other in foreign if _may_mean(stem, other)), default=0)
+    return sorted(case for case, name in names.items() if len(name) > closest and _may_mean(stem, name))
+
+
+def composed(name: str) -> str:
+    """A name with composed characters: an archive made by macOS has an umlaut as a letter and a mark behind it."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _may_mean(stem: str, case: str) -> bool:
@@ -95,5 +108,11 @@ def _may_mean(stem: str, case: str) -> bool:
 
 
 def is_companion(path: Path, cases: Collection[str], file_ending: str) -> bool:
-    """Whether a file is the spacing that nnU-Net's format for 3D TIFF keeps beside the voxels."""
-    return file_ending in (".tif", ".tiff") and path.suffix == ".json" and path.stem in cases
+    """Whether a file is of no use without another: the spacing that nnU-Net's 3D TIFF has, or a header's voxels."""
+    if file_ending in (".tif", ".tiff") and path.suffix == ".json":
+        return composed(path.stem) in map(composed, cases)
+    return any(
+        path.name.endswith(ending) and path.with_name(f"{path.name.removesuffix(ending)}{header}").is_file()
+        for header, endings in VOXEL_ENDINGS.items()
+        for ending in endings
+    )

@@ -16,7 +16,15 @@ from nnunet_pix2rep.annotation.suggest.features.slice_features import FOLDER as 
 from nnunet_pix2rep.annotation.suggest.features.slice_features import require_own_features
 from nnunet_pix2rep.annotation.suggest.output.viewers import ViewerPlace
 from nnunet_pix2rep.annotation.suggest.scans import Scan, read_labels
-from nnunet_pix2rep.annotation.work_folder import IMAGES, LABELS, OVERVIEW, SUGGESTION, WORKLIST, SuggestedSlice
+from nnunet_pix2rep.annotation.work_folder import (
+    IMAGES,
+    LABELS,
+    OVERVIEW,
+    SUGGESTION,
+    WORKLIST,
+    SuggestedSlice,
+    is_left_by_a_system,
+)
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import atomic_path, checksum, read_json, write_json
 
@@ -24,7 +32,6 @@ CHECKSUMS = ".label_checksums.json"
 SCRATCH_PREFIX = ".incomplete_"
 REPLACING = ".replacing"  # stands while an earlier suggestion is replaced
 OWN_NAMES = {IMAGES, LABELS, OVERVIEW, SUGGESTION, WORKLIST, CHECKSUMS, REPLACING, FEATURES_FOLDER}
-SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # of Windows; those of other systems are hidden
 MOST_CHANGES = 5
 # images/CASE_0000.ENDING; images/CASE.json of 3D TIFF
 IMAGE_OF_A_LABEL = re.compile(rf"{IMAGES}/([^/]+)(?:_\d{{4}}(?=\.)|(?=\.json$))(\.[^/]+)")
@@ -47,7 +54,7 @@ def check_output(folder: Path) -> None:
     foreign = sorted(
         path.name
         for path in folder.iterdir()
-        if path.name not in OWN_NAMES and not path.name.startswith(SCRATCH_PREFIX) and not _is_left_by_a_system(path)
+        if path.name not in OWN_NAMES and not path.name.startswith(SCRATCH_PREFIX) and not is_left_by_a_system(path)
     )
     if foreign:
         raise UserError(f"-o {folder} is not empty: it holds {foreign[0]}. Choose a folder of its own.")
@@ -118,13 +125,8 @@ def _files_below(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):  # unlike rglob, it does not pass over folders that may not be read
         if path.is_dir() and not path.is_symlink():
             yield from _files_below(path)
-        elif not _is_left_by_a_system(path):
+        elif not is_left_by_a_system(path):
             yield path
-
-
-def _is_left_by_a_system(path: Path) -> bool:
-    """Whether a file manager or viewer made a file for itself: hidden files are no labels for ``collect`` either."""
-    return not path.is_dir() and (path.name.startswith(".") or path.name.lower() in SYSTEM_FILES)
 
 
 @dataclass(frozen=True)

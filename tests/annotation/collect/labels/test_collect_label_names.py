@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 
 from nnunet_pix2rep.annotation.collect.labels.label_names import cases_of, find_label_files
@@ -71,9 +73,40 @@ def test_a_folder_among_the_labels(tmp_path):
     assert "old is no label file" in found_in(tmp_path, "scan.nii.gz").problems[0]
 
 
-def test_hidden_files_and_spacings_of_3d_tiffs_are_left_out(tmp_path):
-    found = found_in(tmp_path, "scan.tif", "scan.json", ".DS_Store", ending=".tif")
+def test_files_of_systems_and_spacings_of_3d_tiffs_are_left_out(tmp_path):
+    found = found_in(tmp_path, "scan.tif", "scan.json", ".DS_Store", "Thumbs.db", "desktop.ini", ending=".tif")
     assert (list(found.files), found.problems) == (["scan"], [])
+
+
+@pytest.mark.parametrize(
+    ("header", "voxels"),
+    [
+        ("scan.mhd", "scan.raw"),
+        ("scan.mhd", "scan.zraw"),
+        ("scan.nhdr", "scan.raw"),
+        ("scan.seg.nhdr", "scan.seg.raw.gz"),
+    ],
+)
+def test_voxels_beside_their_header(tmp_path, header, voxels):
+    (problem,) = found_in(tmp_path, voxels).problems
+    assert f"{voxels} is no label file" in problem
+    found = found_in(tmp_path, header)
+    assert ({case: file.name for case, file in found.files.items()}, found.problems) == ({"scan": header}, [])
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("addition", ["", "-label"])
+def test_an_umlaut_may_be_composed_or_not(tmp_path, forms, addition):
+    """File managers show both alike."""
+    case, name = (unicodedata.normalize(form, "Müller_3") for form in forms)
+    (tmp_path / f"{name}{addition}.png").touch()
+    found = find_label_files(tmp_path, [case], ".png", others=[case, name, "Müller"])
+    assert (list(found.files), found.problems) == ([case], [])
+
+
+def test_of_two_cases_that_look_alike_the_one_of_just_this_name_is_meant():
+    cases = [unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD")]
+    assert [cases_of(case, cases) for case in cases] == [[case] for case in cases]
 
 
 def test_no_labels(tmp_path):
