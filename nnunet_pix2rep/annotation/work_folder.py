@@ -15,6 +15,12 @@ from nnunet_pix2rep.files import read_json, write_json
 FORMAT_VERSION = 1
 IMAGES, LABELS = "images", "labels"
 WORKLIST, OVERVIEW, SUGGESTION = "worklist.csv", "overview.html", "suggestion.json"
+LATER_FIELDS = (
+    "copied_slices",
+    "image_checksums",
+    "labels",
+    "drafts",
+)  # not in all work folders of before
 SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # of Windows; those of other systems are hidden
 
 
@@ -71,6 +77,8 @@ class Suggestion:
             copied. Empty in work folders of earlier versions.
         image_checksums: Name of each image file in ``images/`` -> its checksum, which is that of the dataset's own
             file, but for frames of a cine. Empty in work folders of earlier versions.
+        labels: The labels of ``dataset.json``, by whose values the label files are drawn. Empty likewise.
+        drafts: Case -> digests of the chosen slices that were filled with drafts. Empty likewise, and without drafts.
     """
 
     dataset: str
@@ -91,6 +99,8 @@ class Suggestion:
     package_version: str
     copied_slices: dict[str, SliceDigests] = field(default_factory=dict)
     image_checksums: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
+    drafts: dict[str, SliceDigests] = field(default_factory=dict)
 
     def chosen(self) -> dict[str, list[int]]:
         """Case -> its chosen slices, ascending."""
@@ -99,10 +109,9 @@ class Suggestion:
     def as_json(self) -> dict[str, Any]:
         """The content of ``suggestion.json`` as JSON gives it back, apart from the version of the format."""
         content = asdict(self)
-        if not self.copied_slices:  # as earlier versions wrote it, so that their records are found to be of this one
-            del content["copied_slices"]
-        if not self.image_checksums:
-            del content["image_checksums"]
+        for name in LATER_FIELDS:
+            if not content[name]:  # as earlier versions wrote it, so that their records are found to be of this one
+                del content[name]
         return content | {name: list(content[name]) for name in ("slices", "annotated_before")}
 
 
@@ -132,7 +141,7 @@ def read_suggestion(folder: Path) -> Suggestion:
     names = {entry.name for entry in fields(Suggestion)}
     if not isinstance(content, Mapping) or content.get("format_version") != FORMAT_VERSION:
         raise UserError(f"{path} is no suggestion that this version of nnunet_pix2rep reads.")
-    content = {"copied_slices": {}, "image_checksums": {}, **content}  # earlier versions wrote none
+    content = {**{name: {} for name in LATER_FIELDS}, **content}  # not all versions wrote them
     if content.keys() - {"format_version"} != names:
         differing = sorted((content.keys() - {"format_version"}) ^ names)
         raise UserError(f"{path} is malformed: it lacks, or should not have, {', '.join(differing)}.")

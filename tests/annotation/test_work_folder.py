@@ -4,6 +4,7 @@ import pytest
 
 from nnunet_pix2rep.annotation.slices import Slice
 from nnunet_pix2rep.annotation.work_folder import (
+    LATER_FIELDS,
     SUGGESTION,
     SuggestedSlice,
     Suggestion,
@@ -39,6 +40,8 @@ def suggestion():
         package_version="0.1.0",
         copied_slices={"a": {"0": "digest of slice 0"}},
         image_checksums={"a_0000.nii.gz": "checksum of a", "b_0000.nii.gz": "checksum of b"},
+        labels={"background": 0, "heart": [1, 2], "LV": 2, "ignore": 3},
+        drafts={"a": {"2": "digest of the draft of slice 2"}},
     )
 
 
@@ -50,14 +53,17 @@ def test_a_suggestion_is_read_as_it_was_written(suggestion, tmp_path):
     assert read_suggestion(tmp_path) == with_click
 
 
-def test_a_suggestion_of_an_earlier_version_is_read_and_recorded_as_it_is(suggestion, tmp_path):
-    """It has no digests of the slices that were copied, and no checksums of images."""
+@pytest.mark.parametrize("first_missing", range(len(LATER_FIELDS)))
+def test_a_suggestion_of_an_earlier_version_is_read_and_recorded_as_it_is(suggestion, tmp_path, first_missing):
+    """Each version has brought a field of its own."""
     write_suggestion(suggestion, tmp_path)
     earlier = read_json(tmp_path / SUGGESTION)
-    del earlier["copied_slices"], earlier["image_checksums"]
+    missing = LATER_FIELDS[first_missing:]
+    for name in missing:
+        del earlier[name]
     write_json(earlier, tmp_path / SUGGESTION)
     read = read_suggestion(tmp_path)
-    assert read == replace(suggestion, copied_slices={}, image_checksums={})
+    assert read == replace(suggestion, **{name: {} for name in missing})
     assert {"format_version": 1} | read.as_json() == earlier
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from nnunet_pix2rep.annotation.collect.checked_labels import CheckedLabels
 from nnunet_pix2rep.annotation.collect.checks import check_labels, known_values
 from nnunet_pix2rep.annotation.collect.dataset import RawDataset
+from nnunet_pix2rep.annotation.collect.drafts import CaseDrafts
 from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
 from nnunet_pix2rep.annotation.collect.labels.drawings import Drawings, recorded_drawings, unite
 from nnunet_pix2rep.annotation.collect.labels.grid import LabelsOnGrid, check_range, read_labels_on_grid
@@ -36,6 +37,8 @@ class CaseChecks:
         reader: Of the dataset.
         empty_slices: What becomes of slices without any foreground.
         named_empty: Slices that are done without any foreground.
+        all_drafts_right: Whether slices that are still their drafts are done.
+        right_drafts: Slices that are done though they are still their drafts.
         put_back: Slices whose drawing is taken also where the dataset has newer labels.
     """
 
@@ -45,6 +48,8 @@ class CaseChecks:
     reader: LabelFiles
     empty_slices: EmptySlices
     named_empty: NamedSlices
+    all_drafts_right: bool
+    right_drafts: NamedSlices
     put_back: NamedSlices
 
     def check(self, case: str, file: Path, before: np.ndarray | None) -> CheckedLabels:
@@ -75,10 +80,12 @@ class CaseChecks:
             before=before,
             chosen=chosen,
             known_before=known_before,
-            earlier=self._earlier_drawings(case, labels, axis, chosen or []),
+            earlier=self._earlier_drawings(case, labels, axis, known_before),
             whole_scan=suggestion is not None and suggestion.unit == "cases",
-            empty_slices="background" if case in self.named_empty.whole else self.empty_slices,
+            empty_slices=self.empty_slices,
             named_empty=self.named_empty.of(case),
+            all_named_empty=case in self.named_empty.whole,
+            drafts=self._drafts_of(case),
         )
         checked.notes += read.notes
         number = labels.shape[axis]
@@ -95,6 +102,11 @@ class CaseChecks:
             raise UserError(f"the labels in {self.dataset.label_file(case)} are of another size")
         return read
 
+    def _drafts_of(self, case: str) -> CaseDrafts:
+        digests = self.suggestion.drafts.get(case, {}) if self.suggestion is not None else {}
+        all_right = self.all_drafts_right or case in self.right_drafts.whole
+        return CaseDrafts(digests, self.right_drafts.of(case), all_right)
+
     def _axis_of(self, case: str, labels: np.ndarray) -> int:
         if self.suggestion is not None:
             return self.suggestion.axes[case]
@@ -104,15 +116,17 @@ class CaseChecks:
         spacing = self.reader.geometry(self.dataset.images[case]).spacing
         return find_axis(labels, self.dataset.ignore_label, spacing)
 
-    def _earlier_drawings(self, case: str, labels: np.ndarray, axis: int, chosen: Sequence[int]) -> Drawings:
+    def _earlier_drawings(self, case: str, labels: np.ndarray, axis: int, known_before: Collection[int]) -> Drawings:
         """Drawings that newer labels of the dataset are not replaced by: see :func:`check_labels`."""
         if case in self.put_back.whole:
             return {}
         found = recorded_drawings(self.rounds, case, axis)
         if self.suggestion is not None:
-            blank = [index for index in chosen if index < labels.shape[axis]]  # as suggest wrote them
-            copied = self.suggestion.copied_slices.get(case, {})
-            found = unite(found, copied, slice_digests(np.zeros_like(labels), axis, blank))
+            # as suggest wrote the chosen ones, and as a viewer that loses the ignore label makes others
+            (blank,) = slice_digests(np.zeros_like(labels), axis, [0]).values()
+            undrawn = {str(index): blank for index in range(labels.shape[axis]) if index not in known_before}
+            written = (record.get(case, {}) for record in (self.suggestion.copied_slices, self.suggestion.drafts))
+            found = unite(found, undrawn, *written)
         wanted_back = {str(index) for index in self.put_back.of(case)}
         return {index: digests for index, digests in found.items() if index not in wanted_back}
 

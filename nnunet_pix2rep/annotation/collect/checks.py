@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nnunet_pix2rep.annotation.collect.checked_labels import CheckedLabels
+from nnunet_pix2rep.annotation.collect.drafts import CaseDrafts
 from nnunet_pix2rep.annotation.collect.empty_slices import (
     EmptySlices,
     empty_among,
@@ -16,9 +18,16 @@ from nnunet_pix2rep.annotation.collect.empty_slices import (
 )
 from nnunet_pix2rep.annotation.collect.labels.drawings import unite
 from nnunet_pix2rep.annotation.collect.labels.wording import join, join_runs
+from nnunet_pix2rep.annotation.collect.outside import (
+    blank_among,
+    cause_of_blank,
+    check_outside,
+    sort_out_outside,
+)
 from nnunet_pix2rep.annotation.slices import slice_digests
 from nnunet_pix2rep.nnunet.data.sparse_labels import annotated_slices
 
+NO_DRAFTS = CaseDrafts()
 MOST_VALUES = 3  # that the dataset does not have, each in a line of its own
 
 
@@ -41,6 +50,8 @@ def check_labels(
     whole_scan: bool = False,
     empty_slices: EmptySlices = "refuse",
     named_empty: Collection[int] = (),
+    all_named_empty: bool = False,
+    drafts: CaseDrafts = NO_DRAFTS,
 ) -> CheckedLabels:
     """Checks the labels of a case slice by slice and merges them into what was there before.
 
@@ -62,6 +73,8 @@ def check_labels(
         whole_scan: Whether the chosen slices are all that was left of the scan, so that some may show no structure.
         empty_slices: What becomes of slices without any foreground.
         named_empty: Slices that are known to be done without any foreground: background, whatever becomes of others.
+        all_named_empty: Whether all slices without any foreground are known to be so, also those that were not chosen.
+        drafts: What was filled in to be corrected: a slice that is still as it was is not done, unless it is right.
     """
     merged = before.copy() if before is not None else np.full_like(labels, 0 if ignore_label is None else ignore_label)
     result = CheckedLabels(merged, axis)
@@ -83,21 +96,76 @@ def check_labels(
     shares = ignored.mean(axis=(1, 2))
     if not was_chosen and before is not None:  # few annotated pixels that were there before are left as they are
         wanted -= {index for index in wanted if shares[index] > 0.5 and np.array_equal(planes[index], old[index])}
-    left_alone = {*known_before, *kept}
-    extra = _check_outside(result, planes, old, shares, wanted=wanted, known_before=left_alone, changed=changed)
+    extra = check_outside(result, planes, old, shares, wanted=wanted, known_before={*known_before, *kept})
     _check_chosen(result, shares, wanted, was_chosen)
-    whole_scan = whole_scan or len(wanted) == len(planes) > 1
-    empty = empty_among(planes, ignored, wanted.difference(kept))
+    found = _Found(
+        wanted=wanted,
+        extra=[index for index in extra if index not in changed],
+        settled={index for index in there if index not in changed},
+        empty=empty_among(planes, ignored, wanted.difference(kept)),
+        unchanged=drafts.unchanged_among(planes, wanted.difference(kept)),
+        blank=blank_among(extra, planes, old, ignore_label),
+        cause=cause_of_blank(labels, ignore_label),
+    )
+    undrawn, to_take = [*found.empty, *found.blank], wanted.union(extra)
     is_one_whole = ignore_label is None and len(planes) > 1
-    result.problems += problems_of_named(named_empty, empty, wanted, kept, is_one_whole)
-    if whole_scan and len(empty) < len(wanted) and (empty_slices != "later" or ignore_label is None):
-        empty_slices = "background"
-    # an empty slice that the dataset has too was found to be done before
-    unsettled = [index for index in empty if index in changed or index not in there]
-    left = sort_out_empty(result, unsettled, empty_slices, named_empty)
-    result.slices = sorted(wanted.difference(left) | extra)
+    result.problems += problems_of_named(named_empty, undrawn, to_take, kept, is_one_whole)
+    result.problems += drafts.problems_of_named(found.unchanged, wanted, kept)
+    is_whole = (whole_scan or len(wanted) == len(planes) > 1) and (empty_slices != "later" or ignore_label is None)
+    left = _sort_out(result, found, is_whole, empty_slices, undrawn if all_named_empty else named_empty, drafts)
+    result.slices = sorted(to_take.difference(left))
     _take_slices(result, planes, new, there, changed)
     return result
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Slices by what they look like.
+
+    Attributes:
+        wanted: Those that were to be annotated.
+        extra: Others that are annotated and that the dataset has not had with other labels.
+        settled: Those that are as the dataset has them: found to be done before, whatever they look like.
+        empty: Wanted ones in which nothing is drawn.
+        unchanged: Wanted ones that are still drafts.
+        blank: Others that are annotated, and yet nothing is drawn.
+        cause: Why that may be.
+    """
+
+    wanted: Collection[int]
+    extra: Collection[int]
+    settled: Collection[int]
+    empty: list[int]
+    unchanged: list[int]
+    blank: list[int]
+    cause: str
+
+
+def _sort_out(
+    result: CheckedLabels,
+    found: _Found,
+    is_whole: bool,
+    empty_slices: EmptySlices,
+    named: Collection[int],
+    drafts: CaseDrafts,
+) -> list[int]:
+    """Notes what becomes of slices that do not look done, or what is wrong with them.
+
+    Returns:
+        Those that are left for later.
+    """
+    later = empty_slices == "later"
+    empty, unchanged, blank = (
+        [index for index in indices if index not in found.settled]
+        for indices in (found.empty, found.unchanged, found.blank)
+    )
+    right = drafts.right_among(unchanged)
+    drawn = [index for index in found.extra if index not in blank]
+    left = sort_out_outside(result, drawn, blank, done=named, leave_others=later, cause=found.cause)
+    left += drafts.sort_out(result, [index for index in unchanged if index not in empty], leave_others=later)
+    undone = {*found.empty, *unchanged}.difference(index for index in right if index not in empty)
+    becomes: EmptySlices = "background" if is_whole and len(undone) < len(found.wanted) else empty_slices
+    return left + sort_out_empty(result, empty, becomes, {*named, *right})
 
 
 def _take_slices(
@@ -143,34 +211,6 @@ def _kept_slices(
             "--put-back CASE:SLICE takes it all the same"
         )
     return kept
-
-
-def _check_outside(
-    result: CheckedLabels,
-    planes: np.ndarray,
-    old: np.ndarray,
-    shares: np.ndarray,
-    wanted: set[int],
-    known_before: set[int],
-    changed: set[int],
-) -> set[int]:
-    """Slices that were not to be annotated and yet are: whole ones are taken, painted ones are a problem."""
-    extra, painted = set(), {}
-    for index in np.flatnonzero(shares < 1).tolist():
-        if index in wanted or (index in known_before and np.array_equal(planes[index], old[index])):
-            continue
-        if shares[index] == 0:
-            extra.add(index)
-        elif not np.array_equal(planes[index], old[index]):
-            painted[index] = round((1 - shares[index]) * planes[index].size)
-    for index, count in painted.items():
-        result.problems.append(
-            f"slice {index}: {count} pixel(s) are drawn over the ignore label, and this slice was not to be annotated. "
-            "Set them to ignore again, or annotate the whole slice"
-        )
-    if added := sorted(extra - changed):
-        result.notes.append(f"slice {join(added)}: annotated though not chosen; taken too")
-    return extra
 
 
 def _check_chosen(result: CheckedLabels, shares: np.ndarray, wanted: set[int], was_chosen: bool) -> None:

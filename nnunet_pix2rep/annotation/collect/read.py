@@ -64,7 +64,7 @@ class FinishedLabels:
 
     Attributes:
         cases: Case -> its labels, sorted.
-        left: Cases that wait for a later collect, sorted: nothing is drawn in any chosen slice, or there is no file.
+        left: Cases that wait for a later collect, sorted: no chosen slice is drawn or corrected, or there is no file.
     """
 
     cases: dict[str, FinishedCase]
@@ -95,6 +95,8 @@ def read_finished_labels(
     *,
     empty_slices: EmptySlices,
     named_empty: Iterable[str] = (),
+    all_drafts_right: bool = False,
+    right_drafts: Iterable[str] = (),
     put_back: Iterable[str] = (),
 ) -> FinishedLabels:
     """Reads and checks all label files of a folder.
@@ -107,6 +109,8 @@ def read_finished_labels(
         reader: Of the dataset.
         empty_slices: What becomes of slices without any foreground; for ``"later"`` cases without a file wait too.
         named_empty: Slices that are done without any foreground, as ``CASE`` or ``CASE:SLICE``.
+        all_drafts_right: Whether slices that are still the drafts of ``suggest`` are done.
+        right_drafts: Slices that are, named likewise.
         put_back: Slices whose drawing is taken also where the dataset has newer labels, named likewise.
 
     Raises:
@@ -117,14 +121,25 @@ def read_finished_labels(
     found = find_label_files(folder, chosen if chosen is not None else dataset.images, dataset.ending, others=known)
     unusable = dataset.check_cases(found.files)
     empty = find_named_slices("--allow-empty", named_empty, found.files)
+    right = find_named_slices("--accept-drafts", right_drafts, found.files)
     back = find_named_slices("--put-back", put_back, found.files)
-    problems = [*found.problems, *unusable.values(), *empty.problems, *back.problems]
+    problems = [*found.problems, *unusable.values(), *empty.problems, *right.problems, *back.problems]
     left = sorted((chosen or {}).keys() - found.files.keys())
     if empty_slices != "later":
         problems += [
             f"{case} has no label file. Was it moved or renamed? --leave-empty collects the others." for case in left
         ]
-    checks = CaseChecks(dataset, suggestion, rounds, reader, empty_slices, named_empty=empty, put_back=back)
+    checks = CaseChecks(
+        dataset,
+        suggestion,
+        rounds,
+        reader,
+        empty_slices,
+        named_empty=empty,
+        all_drafts_right=all_drafts_right,
+        right_drafts=right,
+        put_back=back,
+    )
     finished = {}
     for case in tqdm(sorted(found.files.keys() - unusable.keys()), desc="Checking labels", unit="case"):
         file = found.files[case]
@@ -142,7 +157,7 @@ def read_finished_labels(
     if problems:
         raise UserError(_listed(problems, folder))
     if left and not finished:
-        raise UserError(f"Nothing is drawn in any label file in {folder} yet.")
+        raise UserError(f"Nothing is drawn in any label file in {folder} yet, and no draft is corrected.")
     return FinishedLabels(finished, sorted(left))
 
 

@@ -15,6 +15,7 @@ from nnunet_pix2rep.annotation.collect.dataset import RawDataset, find_suggestio
 from nnunet_pix2rep.annotation.collect.empty_slices import EmptySlices
 from nnunet_pix2rep.annotation.collect.labels.drawings import as_recorded, recorded_drawings, unite
 from nnunet_pix2rep.annotation.collect.labels.label_names import composed
+from nnunet_pix2rep.annotation.collect.labels.meanings import check_meanings
 from nnunet_pix2rep.annotation.collect.preprocess import remove_leftovers
 from nnunet_pix2rep.annotation.collect.read import (
     FinishedCase,
@@ -33,7 +34,7 @@ from nnunet_pix2rep.annotation.collect.take import (
     write_labels,
 )
 from nnunet_pix2rep.annotation.collect.work_images import with_work_folder
-from nnunet_pix2rep.annotation.work_folder import IMAGES, Suggestion
+from nnunet_pix2rep.annotation.work_folder import IMAGES, SUGGESTION, Suggestion
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json
 from nnunet_pix2rep.nnunet.data.annotation_record import (
@@ -60,7 +61,7 @@ class CollectReport:
         moved: Cases whose images were moved from ``imagesUn``.
         preprocessed: Folder of preprocessed data -> cases preprocessed now.
         is_sparse: Whether any of these cases has slices that are not annotated.
-        left: Cases that wait for a later collect, since nothing is drawn in them yet.
+        left: Cases that wait for a later collect, since nothing is drawn or corrected in them yet.
         outside_folds: Labeled cases that ``splits_final.json`` does not name.
         suggestion: What was to be annotated, if known.
     """
@@ -85,6 +86,8 @@ def collect(
     *,
     empty_slices: EmptySlices = "refuse",
     named_empty: Sequence[str] = (),
+    all_drafts_right: bool = False,
+    right_drafts: Sequence[str] = (),
     put_back: Sequence[str] = (),
     dry_run: bool = False,
 ) -> CollectReport:
@@ -96,17 +99,24 @@ def collect(
     Args:
         dataset_name_or_id: nnU-Net's dataset, by name or number.
         folder: The folder of labels, or the work folder that holds it.
-        empty_slices: What becomes of slices in which nothing is drawn: ``"refuse"``; ``"background"`` takes them
-            without foreground; ``"later"`` leaves them, and cases without a label file, for a later call.
+        empty_slices: What becomes of chosen slices in which nothing is drawn: ``"refuse"``; ``"background"`` takes them
+            without foreground; ``"later"`` leaves them, drafts that nobody has changed, and cases without a label
+            file, for a later call.
         named_empty: Slices, as ``CASE`` or ``CASE:SLICE``, that are taken without foreground in any case.
+        all_drafts_right: Whether slices that are still the drafts of ``suggest`` are taken.
+        right_drafts: Slices, named likewise, that are.
         put_back: Slices, named likewise, whose drawing is taken though the dataset had it before and has newer labels.
         dry_run: Check everything and change nothing.
 
     Raises:
-        UserError: anything is wrong with any label file; the message names files and slices.
+        UserError: anything is wrong with any label file; the message names files and slices. Or the labels of the
+            dataset are not those of the suggestion.
     """
     dataset = open_dataset(dataset_name_or_id)
     folder, suggestion = find_suggestion(folder, dataset.name)
+    if suggestion is not None:
+        files = folder.parent / SUGGESTION, dataset.folder / "dataset.json"
+        check_meanings(suggestion.labels, dataset.dataset_json["labels"], *files)
     with _only_process(dataset.folder, needed=not dry_run), TemporaryDirectory() as scratch:
         if suggestion is not None:
             dataset = with_work_folder(dataset, folder.parent, suggestion, Path(scratch))
@@ -120,6 +130,8 @@ def collect(
             reader=reader,
             empty_slices=empty_slices,
             named_empty=named_empty,
+            all_drafts_right=all_drafts_right,
+            right_drafts=right_drafts,
             put_back=put_back,
         )
         report = _describe(dataset, labels, suggestion)

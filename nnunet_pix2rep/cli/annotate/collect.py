@@ -32,14 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="CASE[:SLICE]",
         help="Take slices in which nothing is drawn as background: those that are named, counted from 0, or without "
-        "names all. Default: they are an error, but background in a scan that is annotated as a whole, once anything "
-        "is drawn in it.",
+        "names all that were to be annotated. Default: they are an error, but background in a scan that is annotated "
+        "as a whole, once anything is drawn in it.",
     )
     parser.add_argument(
         "--leave-empty",
         action="store_true",
-        help="Leave slices in which nothing is drawn, but for those that --allow-empty names, and scans without a "
-        "label file, for a later collect. In a dataset without an ignore label only whole scans can be left.",
+        help="Leave slices in which nothing is drawn or a draft is not changed, but for those that --allow-empty or "
+        "--accept-drafts names, and scans without a label file, for a later collect. In a dataset without an ignore "
+        "label only whole scans can be left.",
+    )
+    parser.add_argument(
+        "--accept-drafts",
+        nargs="*",
+        metavar="CASE[:SLICE]",
+        help="Take slices that are still the drafts of suggest --draft: those that are named, or without names all. "
+        "Default: they are an error.",
     )
     parser.add_argument(
         "--put-back",
@@ -64,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.i,
             empty_slices=_empty_slices(arguments),
             named_empty=arguments.allow_empty or (),
+            all_drafts_right=_are_all_drafts_right(arguments),
+            right_drafts=arguments.accept_drafts or (),
             put_back=arguments.put_back,
             dry_run=arguments.dry_run,
         )
@@ -81,6 +91,14 @@ def _empty_slices(arguments: argparse.Namespace) -> EmptySlices:
     return "later" if arguments.leave_empty else "background" if all_are_background else "refuse"
 
 
+def _are_all_drafts_right(arguments: argparse.Namespace) -> bool:
+    """Whether slices that are still drafts are taken without being named."""
+    all_are_right = arguments.accept_drafts == []  # given without a name
+    if arguments.leave_empty and all_are_right:
+        raise UserError("With --leave-empty, name the drafts that are right: --accept-drafts CASE:SLICE.")
+    return all_are_right
+
+
 def _print_report(report: CollectReport, dry_run: bool) -> None:
     for case, slices in report.slices.items():
         name = f" (from {report.renamed[case]})" if case in report.renamed else ""
@@ -89,7 +107,7 @@ def _print_report(report: CollectReport, dry_run: bool) -> None:
     for note in report.notes:
         print(f"Note: {note}")
     if report.left:
-        print(f"Left for later, nothing is drawn yet: {', '.join(report.left)}")
+        print(f"Left for later, nothing is drawn or corrected yet: {', '.join(report.left)}")
     if report.backup is not None:
         print(f"The labels that were replaced are kept in {report.backup}")
     for folder, cases in report.preprocessed.items():

@@ -99,5 +99,5 @@ def test_the_command(scans, capsys):
     assert "--leave-empty" in capsys.readouterr().err
     assert main(["collect", "-d", "901", "-i", str(scans.labels), "--leave-empty"]) == 0
     printed = capsys.readouterr().out
-    assert "Left for later, nothing is drawn yet: case_00, case_01" in printed
+    assert "Left for later, nothing is drawn or corrected yet: case_00, case_01" in printed
     assert "2 slices of 1 cases taken" in printed

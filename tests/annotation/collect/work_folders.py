@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import blosc2
 import numpy as np
@@ -13,7 +14,7 @@ from tiny_training import DATASET, PLANS, SHAPE
 from nnunet_pix2rep.annotation.collect.run import collect
 from nnunet_pix2rep.annotation.label_files import LabelFiles, labels_to_draw_in
 from nnunet_pix2rep.annotation.slices import Slice, slice_digests
-from nnunet_pix2rep.annotation.work_folder import SuggestedSlice, Suggestion, write_suggestion
+from nnunet_pix2rep.annotation.work_folder import LATER_FIELDS, SuggestedSlice, Suggestion, write_suggestion
 from nnunet_pix2rep.files import checksum, read_json, write_json
 
 IGNORE = 3
@@ -68,8 +69,13 @@ class Scans:
         axis: int = 0,
         copies: Mapping[str, SimpleITK.Image] | None = None,
         patients: Mapping[str, str] | None = None,
+        labels: Mapping[str, Any] = IGNORE_LABELS,
+        drafts: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Writes a work folder as ``nnunet_pix2rep suggest`` does; of images only the ``copies``, named by case."""
+        """Writes a work folder as ``nnunet_pix2rep suggest`` does; of images only the ``copies``, named by case.
+
+        Drafts are given as whole segmentations, of which the chosen slices are filled in.
+        """
         shutil.rmtree(self.work, ignore_errors=True)
         (self.work / "images").mkdir(parents=True)
         for case, image in (copies or {}).items():
@@ -102,12 +108,17 @@ class Scans:
                 if case in chosen
             },
             image_checksums={file.name: checksum(file) for case in chosen for file in self.image_files(case)},
+            labels=dict(labels),
+            drafts={case: slice_digests(draft, axis, chosen[case]) for case, draft in (drafts or {}).items()},
         )
         self.labels.mkdir()
         write_suggestion(suggestion, self.work)
         for case, indices in chosen.items():
             existing = self.taken(case) if case in before else None
-            self.write(case, labels_to_draw_in(SHAPE, axis, indices, IGNORE, existing))
+            to_draw_in = labels_to_draw_in(SHAPE, axis, indices, IGNORE, existing)
+            if drafts is not None and case in drafts:
+                np.moveaxis(to_draw_in, axis, 0)[indices] = np.moveaxis(drafts[case], axis, 0)[indices]
+            self.write(case, to_draw_in)
 
     def draw(self, chosen: Mapping[str, Sequence[int]], axis: int = 0) -> None:
         """Draws the truth into the chosen slices, and saves with SimpleITK."""
@@ -165,13 +176,13 @@ def correct(scans: Scans, case: str, index: int, value: int = 2) -> np.ndarray:
 def without_digests(scans: Scans) -> None:
     """Makes work folder and record those of an earlier version."""
     suggestion = read_json(scans.work / "suggestion.json")
-    for name in ("copied_slices", "image_checksums"):
+    for name in LATER_FIELDS:
         suggestion.pop(name, None)
     write_json(suggestion, scans.work / "suggestion.json")
     for folder in (scans.raw, scans.preprocessed):
         content = read_json(folder / "annotations.json")
         for entry in content["rounds"]:
-            for name in ("copied_slices", "image_checksums"):
+            for name in LATER_FIELDS:
                 entry["suggestion"].pop(name, None)
             for taken in entry["cases"].values():
                 del taken["digests"]

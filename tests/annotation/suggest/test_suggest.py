@@ -15,7 +15,7 @@ from nnunet_pix2rep.annotation.suggest.request import Click, SuggestSettings
 from nnunet_pix2rep.annotation.suggest.run import suggest
 from nnunet_pix2rep.annotation.work_folder import read_suggestion
 from nnunet_pix2rep.errors import UserError
-from nnunet_pix2rep.files import checksum, write_json
+from nnunet_pix2rep.files import checksum, read_json, write_json
 
 IGNORE = 3
 
@@ -34,6 +34,7 @@ def test_labels_are_ignored_but_in_the_chosen_slices(own_sparse, tmp_path, confi
     without_labels(own_sparse)
     suggestion = run(tmp_path / "work", configuration)
     assert read_suggestion(tmp_path / "work") == suggestion
+    assert suggestion.labels == read_json(own_sparse / "nnUNet_raw" / DATASET / "dataset.json")["labels"]
     chosen = suggestion.chosen()
     assert sum(map(len, chosen.values())) == len(suggestion.slices) == 6
     assert set(chosen) == set(UNLABELED)  # a slice of each of the four patients before a second one
@@ -192,11 +193,14 @@ def test_a_draft_fills_the_chosen_slices_alone(sparse, work, tmp_path):
     shutil.copytree(work, tmp_path / "drafted")
     drafted = run(tmp_path / "drafted", budget=2, draft=True)
     assert plain.slices == drafted.slices
+    assert read_suggestion(tmp_path / "drafted") == drafted
+    assert (plain.drafts, set(drafted.drafts)) == ({}, set(drafted.chosen()))
     changed = 0
     for case, indices in drafted.chosen().items():
         before, after = labels_of(work, case), labels_of(tmp_path / "drafted", case)
         assert np.array_equal(np.delete(before, indices, axis=0), np.delete(after, indices, axis=0))
         assert IGNORE not in after[indices]
+        assert drafted.drafts[case] == slice_digests(after, 0, indices)
         changed += int((before != after).sum())
     assert changed > 0
     assert not (tmp_path / "drafted" / "drafts").exists()

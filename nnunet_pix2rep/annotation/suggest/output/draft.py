@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_pix2rep.annotation.label_files import LabelFiles
+from nnunet_pix2rep.annotation.slices import SliceDigests, slice_digests
 from nnunet_pix2rep.annotation.suggest.planned_dataset import PlannedDataset
 from nnunet_pix2rep.annotation.suggest.scans import Scan
 from nnunet_pix2rep.annotation.work_folder import IMAGES, LABELS, Suggestion
@@ -36,7 +37,7 @@ def fill_in_drafts(
     suggestion: Suggestion,
     label_files: LabelFiles,
     folder: Path,
-) -> None:
+) -> dict[str, SliceDigests]:
     """Fills the chosen slices of the label files in a folder with the in-context segmentation of their images.
 
     Args:
@@ -46,6 +47,9 @@ def fill_in_drafts(
         suggestion: The chosen slices, and the seed.
         label_files: The dataset's.
         folder: Holds ``images/`` and ``labels/``; gets the segmentations of whole images in ``drafts/``.
+
+    Returns:
+        Case -> digests of these slices, which tell later whether anybody has corrected them.
     """
     segment_in_context(
         model,
@@ -56,11 +60,15 @@ def fill_in_drafts(
         settings=InContextSettings(seed=suggestion.seed),
         support_cases=support_cases,
     )
+    digests = {}
     for case, indices in suggestion.chosen().items():
         file = folder / LABELS / f"{case}{label_files.file_ending}"
         volume = label_files.read(file)
         draft = label_files.read(folder / DRAFTS / file.name).labels
+        axis = suggestion.axes[case]
         place: list[slice | list[int]] = [slice(None)] * 3
-        place[suggestion.axes[case]] = indices
+        place[axis] = indices
         volume.labels[tuple(place)] = draft[tuple(place)]
         label_files.write(volume.labels, file, volume.properties)
+        digests[case] = slice_digests(volume.labels, axis, indices)
+    return digests

@@ -78,6 +78,7 @@ class Outcome:
             like=None if click is None else {"case": click.case, "point": list(click.point)},
             package_version=__version__,
             copied_slices=self._copied_slices(),
+            labels=self.dataset.dataset_json["labels"],
         )
 
     def _pool(self) -> dict[str, int]:
@@ -139,7 +140,7 @@ def _write(outcome: Outcome, suggestion: Suggestion, folder: Path) -> Suggestion
     if outcome.settings.draft:
         assert outcome.model is not None
         support = require_annotations(outcome.scans.scans)
-        fill_in_drafts(
+        drafts = fill_in_drafts(
             outcome.dataset,
             outcome.model,
             support_cases=support,
@@ -147,6 +148,7 @@ def _write(outcome: Outcome, suggestion: Suggestion, folder: Path) -> Suggestion
             label_files=files,
             folder=folder,
         )
+        suggestion = replace(suggestion, drafts=drafts)
     representation = outcome.choice.representation
     start = None if representation is None else representation.curve[0]
     write_worklist(suggestion.slices, places, start, folder / WORKLIST)
