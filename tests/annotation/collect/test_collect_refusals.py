@@ -170,7 +170,6 @@ def test_renamed_and_float_files_of_viewers_are_taken(scans):
 
 
 def test_an_equivalent_header_gives_way_to_that_of_the_image(scans):
-    scans.prepare({"case_00": [6]})
     image = nibabel.load(scans.image_files("case_00")[0])
     labels = scans.drawn("case_00").transpose(2, 1, 0).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(labels, image.affine), scans.labels / "case_00.nii.gz")
@@ -188,6 +187,7 @@ def test_an_image_that_programs_show_in_two_places_is_said(scans):
     twofold.set_sform(turn @ image.affine, 2)
     twofold.set_qform(image.affine, 1)
     nibabel.save(twofold, scans.image_files("case_00")[0])
+    scans.prepare({"case_00": [6]})
     drawn = scans.drawn("case_00")
     nibabel.save(nibabel.Nifti1Image(drawn.T.astype(np.uint8), twofold.affine), scans.labels / "case_00.nii.gz")
     assert scans.collect().notes == [f"case_00.nii.gz, {TWO_PLACES}"]
