@@ -170,6 +170,7 @@ def test_renamed_and_float_files_of_viewers_are_taken(scans):
 
 
 def test_an_equivalent_header_gives_way_to_that_of_the_image(scans):
+    scans.prepare({"case_00": [6]})
     image = nibabel.load(scans.image_files("case_00")[0])
     labels = scans.drawn("case_00").transpose(2, 1, 0).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(labels, image.affine), scans.labels / "case_00.nii.gz")
@@ -180,7 +181,6 @@ def test_an_equivalent_header_gives_way_to_that_of_the_image(scans):
 
 
 def test_an_image_that_programs_show_in_two_places_is_said(scans):
-    scans.prepare({"case_00": [6]})
     image = nibabel.load(scans.image_files("case_00")[0])
     turn = nibabel.affines.from_matvec(nibabel.eulerangles.euler2mat(z=0.1), np.zeros(3))
     twofold = nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), turn @ image.affine)
