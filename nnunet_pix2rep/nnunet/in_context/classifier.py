@@ -22,6 +22,7 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.nearest_neighbors import build_search, choose_support, class_weights, vote
+from nnunet_pix2rep.nnunet.data.volume_writer import require_whole
 from nnunet_pix2rep.nnunet.features.extraction import TILE_STEP_SIZE, FeatureExtractor
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
 from nnunet_pix2rep.nnunet.features.prepared_images import PreparedImage
@@ -222,6 +223,9 @@ def export(
         truncated: The file without its ending.
         refined: Whether to keep only the largest components; the probabilities stay as they are.
         save_probabilities: Whether nnU-Net also writes ``.npz`` and ``.pkl``.
+
+    Raises:
+        OSError: the disk is full.
     """
     export_prediction_from_logits(
         logits_of_shares(shares, model.label_manager).numpy(),
@@ -234,8 +238,10 @@ def export(
         num_threads_torch=torch.get_num_threads(),
     )
     file = Path(f"{truncated}{model.file_ending}")
+    require_whole(file)
     if refined:
         steps = refinement(model.label_manager)
         functions = [remove_all_but_largest_component_from_segmentation] * len(steps)
         load_postprocess_save(str(file), str(file), model.plans_manager.image_reader_writer_class(), functions, steps)
+        require_whole(file)
     return file

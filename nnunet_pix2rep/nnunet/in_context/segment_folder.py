@@ -14,7 +14,6 @@ from tqdm import tqdm
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import checksum, read_json, write_json
 from nnunet_pix2rep.nnunet.checkpoints.files import package_versions
-from nnunet_pix2rep.nnunet.data.volume_writer import require_whole
 from nnunet_pix2rep.nnunet.features.extraction import FeatureExtractor
 from nnunet_pix2rep.nnunet.features.model import FeatureModel
 from nnunet_pix2rep.nnunet.features.prepared_images import find_cases, find_labels, prepare_image
@@ -148,7 +147,6 @@ def _write_segmentation(
         )
         # the segmentation last: where it stands, the rest does too
         for file in sorted(Path(scratch).iterdir(), key=lambda path: path.name.endswith(model.file_ending)):
-            require_whole(file, output / file.name)
             file.replace(output / file.name)
 
 

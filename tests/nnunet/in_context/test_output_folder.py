@@ -4,19 +4,20 @@ import shutil
 
 import pytest
 import SimpleITK
+from full_disk import no_file_beyond
 from in_context_folders import raw_of
 
 from nnunet_pix2rep.errors import UserError
 from nnunet_pix2rep.files import read_json, write_json
-from nnunet_pix2rep.nnunet.in_context import segment_folder
+from nnunet_pix2rep.nnunet.in_context import classifier, segment_folder
 from nnunet_pix2rep.nnunet.in_context.classifier import InContextSettings
 from nnunet_pix2rep.nnunet.in_context.segment_folder import segment_in_context
 
 
-def segment(model, folders, k=5, **options):
+def segment(model, folders, k=5, refine=False, **options):
     names = ("images", "labels", "query", "output")
     return segment_in_context(
-        model, *(folders[name] for name in names), InContextSettings(k=k, max_support=4000), **options
+        model, *(folders[name] for name in names), InContextSettings(k=k, max_support=4000, refine=refine), **options
     )
 
 
@@ -103,6 +104,21 @@ def test_an_interrupted_overwrite_keeps_nothing_of_other_settings(
             segment(model, folders, k=1, overwrite=True)
     written = segment(model, folders, k=1)
     assert (written.segmented, written.skipped) == (["case_04"], ["case_03"])
+
+
+@pytest.mark.parametrize("writer", ["export_prediction_from_logits", "load_postprocess_save"])
+def test_a_full_disk_leaves_no_segmentation(writer, pretraining, load, folders, monkeypatch):
+    """nnU-Net's export and its post-processing report none for NIfTI files."""
+    write = getattr(classifier, writer)
+
+    def write_to_a_full_disk(*arguments, **options):
+        with no_file_beyond(100):
+            return write(*arguments, **options)
+
+    monkeypatch.setattr(classifier, writer, write_to_a_full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        segment(load(pretraining), folders, refine=True)
+    assert not list(folders["output"].rglob("case_04*"))
 
 
 def test_a_missing_channel_is_named(region_pretraining, load, tmp_path, folders):
