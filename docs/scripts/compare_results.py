@@ -34,6 +34,7 @@ SETTINGS = (
     "iterations",
     "steps",
     "elastic_probability",
+    "backbone_lr",
     "method",
     "shots",
     "selector",

@@ -94,7 +94,7 @@ def table(script, monkeypatch, tmp_path):
     return write
 
 
-@pytest.mark.parametrize("column", ["iterations", "elastic_probability", "selector"])
+@pytest.mark.parametrize("column", ["iterations", "elastic_probability", "backbone_lr", "selector"])
 def test_a_table_that_lacks_a_setting_is_not_mixed_with_one_that_has_it(script, table, column):
     files = [table("without.csv"), table("with.csv", seed=1, **{column: "400"})]
     message = f"several values of {column}: not given, 400. Add {column}=VALUE, or {column}= for those where"

@@ -179,7 +179,7 @@ def write_own_plans(target: Path, plans: Mapping[str, Any]) -> None:
     """Writes plans of the benchmark; those that are there already must be the same.
 
     Raises:
-        UserError: the plans that they are derived from have changed since.
+        UserError: the plans that they are derived from have changed since, or the defaults of settings.
     """
     path = target / f"{plans['plans_name']}.json"
     if not path.exists():
@@ -189,8 +189,9 @@ def write_own_plans(target: Path, plans: Mapping[str, Any]) -> None:
     changed = sorted(_differences(earlier, plans))
     if changed:
         raise UserError(
-            f"The plans have changed since this benchmark was begun: {', '.join(changed[:5])} differ(s) from {path}. "
-            "Restore them, or choose another folder with -o."
+            f"The plans have changed since this benchmark was begun, or another version of this package has other "
+            f"defaults: {', '.join(changed[:5])} differ(s) from {path}. Restore them, go on with the version that it "
+            "was begun with, or choose another folder with -o."
         )
 
 

@@ -1,4 +1,4 @@
-"""The plans of a benchmark: the user's, with the lengths that were asked for."""
+"""The plans of a benchmark: the user's, with the lengths that were asked for and all settings written down."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from nnunet_pix2rep.benchmark.design.methods import Method
 from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
-from nnunet_pix2rep.config import FinetuningConfig, PretrainingConfig
+from nnunet_pix2rep.config import BLOCK_NAME, FinetuningConfig, Pix2RepConfig, PretrainingConfig
 from nnunet_pix2rep.nnunet.plans.plans_file import add_settings, read_config, resolve_configuration
 
 SAVES_PER_TRAINING = 10
@@ -124,4 +124,8 @@ class BenchmarkPlans:
         return settings
 
     def _derive(self, name: str, settings: Sequence[str]) -> dict[str, Any]:
-        return add_settings(self._plans, self._configuration, settings, self._source) | {"plans_name": name}
+        derived = add_settings(self._plans, self._configuration, settings, self._source) | {"plans_name": name}
+        # With the defaults of today: those of a later version are not to train the rest of a benchmark.
+        configuration = derived["configurations"][self._configuration]
+        configuration[BLOCK_NAME] = Pix2RepConfig.from_block(configuration[BLOCK_NAME], self._source).to_block()
+        return derived

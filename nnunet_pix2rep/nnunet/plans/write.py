@@ -32,7 +32,8 @@ def write_plans(
         configuration: The configuration that receives the settings, such as ``2d``.
         source_plans_name: The existing plans.
         plans_name: The new plans.
-        settings: ``["pretraining.num_epochs=200", ...]``. Only these are written: what is not set stays a default.
+        settings: ``["pretraining.num_epochs=200", ...]``. Only these are written, and what is of a compact
+            configuration: what is not set stays a default.
         compact: Whether to add ``<configuration>_compact``, see :func:`add_compact_configuration`.
         overwrite: Whether existing plans of this name may be replaced.
 

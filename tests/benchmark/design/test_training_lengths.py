@@ -1,9 +1,12 @@
 import pytest
 from tiny_training import LENGTH, PLANS
 
+from nnunet_pix2rep.benchmark.design.linked_dataset import write_own_plans
 from nnunet_pix2rep.benchmark.design.methods import METHODS, Method
 from nnunet_pix2rep.benchmark.design.training_lengths import BenchmarkPlans, Length
-from nnunet_pix2rep.files import read_json
+from nnunet_pix2rep.config import Pix2RepConfig
+from nnunet_pix2rep.errors import UserError
+from nnunet_pix2rep.files import read_json, write_json
 
 
 @pytest.fixture
@@ -55,15 +58,21 @@ def test_shorter_epochs_have_fewer_validation_steps(dataset, settings, iteration
     assert block_of(made)["finetuning"]["num_val_iterations_per_epoch"] == validation
 
 
+def with_all_settings(plans):
+    """The plans as they are understood, with every default."""
+    plans["configurations"]["2d"]["pix2rep"] = Pix2RepConfig.from_block(block_of(plans), "plans").to_block()
+    return plans
+
+
 def test_without_lengths_the_plans_are_the_users(dataset, make_plans):
     plans = make_plans()
-    assert plans.for_method(METHODS["scratch"]) == read_json(dataset / f"{PLANS}.json")
+    assert plans.for_method(METHODS["scratch"]) == with_all_settings(read_json(dataset / f"{PLANS}.json"))
     assert plans.lengths.finetuning == Length(LENGTH["num_epochs"], LENGTH["num_iterations_per_epoch"])
 
 
 def test_lengths_reach_both_stages_and_nothing_else_changes(dataset, make_plans):
     made = make_plans(iterations=40, pretraining_iterations=10).for_method(METHODS["pix2rep"])
-    user = read_json(dataset / f"{PLANS}.json")
+    user = with_all_settings(read_json(dataset / f"{PLANS}.json"))
     for part, epochs in (("finetuning", 20), ("pretraining", 5)):
         changed = {"num_epochs": epochs, "num_iterations_per_epoch": 2, "save_every": 1}
         assert block_of(made)[part] == block_of(user)[part] | changed
@@ -101,3 +110,20 @@ def test_pretrainings_of_other_seeds_have_plans_of_their_own(make_plans):
 def test_a_training_is_saved_some_ten_times(make_plans):
     made = make_plans(iterations=400).for_method(METHODS["scratch"])
     assert block_of(made)["finetuning"]["save_every"] == 1  # the user's own is lower than 200 epochs / 10
+
+
+@pytest.mark.parametrize("made_by", ["the version that had another default", "the version before it was a setting"])
+def test_a_benchmark_does_not_go_on_with_the_defaults_of_another_version(make_plans, tmp_path, made_by):
+    plans = make_plans().for_method(METHODS["scratch"])
+    write_own_plans(tmp_path, plans)
+    write_own_plans(tmp_path, plans)
+    file = tmp_path / f"{PLANS}.json"
+    earlier = read_json(file)
+    if "another" in made_by:
+        block_of(earlier)["finetuning"]["head_lr"] /= 3
+    else:
+        del block_of(earlier)["finetuning"]["head_lr"]
+    write_json(earlier, file)
+    with pytest.raises(UserError, match=r"other defaults: configurations\.2d\.pix2rep\.finetuning\.head_lr differ"):
+        write_own_plans(tmp_path, plans)
+    assert read_json(file) == earlier

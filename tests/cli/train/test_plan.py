@@ -32,7 +32,7 @@ def test_plans_are_written_and_the_next_commands_fit_nnunet(dataset, capsys, mon
     assert run("-d 900 -c 2d -o My --set pretraining.seed=1 --set pretraining.num_epochs=2 --compact") == 0
     printed = capsys.readouterr().out
     block = read_json(dataset / "My.json")["configurations"]["2d_compact"]["pix2rep"]
-    assert block == {"pretraining": {"seed": 1, "num_epochs": 2}}
+    assert block == {"pretraining": {"seed": 1, "num_epochs": 2}, "finetuning": {"backbone_lr": 0.003}}
     assert "pretraining.num_epochs = 2" in printed
     assert "\nthen one of:\n  nnUNetv2_train" in printed
     commands = [line.strip() for line in printed.splitlines() if line.startswith("  nnUNetv2_")]

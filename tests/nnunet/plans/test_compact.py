@@ -1,3 +1,4 @@
+import copy
 import json
 
 import pytest
@@ -47,6 +48,26 @@ def test_the_compact_configuration_differs_only_in_size(plans, configuration, ba
     assert features == [16, 32, 64, 128, 128, 128][: len(features)]
 
 
+@pytest.mark.parametrize(
+    ("configuration", "block", "wanted"),
+    [
+        ("2d", None, {"finetuning": {"backbone_lr": 0.003}}),
+        ("2d", {"finetuning": {"num_epochs": 5}}, {"finetuning": {"backbone_lr": 0.003, "num_epochs": 5}}),
+        ("2d", {"finetuning": {"backbone_lr": 0.01}}, {"finetuning": {"backbone_lr": 0.01}}),
+        ("3d_fullres", None, None),
+        ("3d_fullres", {"finetuning": {"num_epochs": 5}}, {"finetuning": {"num_epochs": 5}}),
+    ],
+)
+def test_in_2d_it_is_fine_tuned_faster_unless_a_rate_is_named(plans, configuration, block, wanted):
+    if block is not None:
+        plans["configurations"][configuration]["pix2rep"] = block
+    before = copy.deepcopy(plans)
+    made = add_compact_configuration(plans, configuration)
+    assert made["configurations"][f"{configuration}_compact"].get("pix2rep") == wanted
+    assert made["configurations"][configuration].get("pix2rep") == block
+    assert plans == before
+
+
 def test_the_preprocessed_data_of_the_source_is_not_claimed(plans):
     plans = add_compact_configuration(plans, "2d")
     identifiers = [content["data_identifier"] for content in plans["configurations"].values()]
@@ -61,7 +82,7 @@ def test_a_compact_first_stage_has_no_second_stage(plans_with_cascade):
 def test_a_compact_version_of_an_inherited_configuration_stands_alone(plans):
     plans["configurations"]["2d_large"] = {"inherits_from": "2d", "batch_size": 16}
     compact = add_compact_configuration(plans, "2d_large")["configurations"]["2d_large_compact"]
-    assert compact.keys() == plans["configurations"]["2d"].keys()
+    assert compact.keys() == plans["configurations"]["2d"].keys() | {"pix2rep"}
 
 
 def test_thick_slices_keep_their_spacing():

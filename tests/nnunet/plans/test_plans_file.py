@@ -23,9 +23,9 @@ def test_the_written_settings_are_read_back(planned_copy):
     settings = ["pretraining.num_epochs=7", "pretraining.views.zoom=[0.5, 1]", "finetuning.num_epochs=30"]
     path = write_plans(DATASET, "2d", settings=settings, compact=True)
     manager = PlansManager(str(path))
-    for configuration in ("2d", "2d_compact"):
+    for configuration, of_compact in (("2d", []), ("2d_compact", ["finetuning.backbone_lr=0.003"])):
         read = read_config(manager.get_configuration(configuration), str(path))
-        assert read == Pix2RepConfig().with_settings(settings)
+        assert read == Pix2RepConfig().with_settings([*settings, *of_compact])
 
 
 def test_a_configuration_without_a_block_has_the_defaults(plans):
