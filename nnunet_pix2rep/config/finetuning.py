@@ -28,7 +28,8 @@ class FinetuningConfig:
     backbone_lr: float = setting(
         1e-3,
         "peak learning rate of everything but the segmentation layers",
-        "ours, experiment 1; 0.003 in 2D compact plans, experiment 47; the papers fine-tune at a tenth of the pretraining's rate",
+        "ours, experiment 1; 0.003 in 2D compact plans, experiment 47; the papers fine-tune at a tenth of the "
+        "pretraining's rate",
         0.0,
         1.0,
     )
