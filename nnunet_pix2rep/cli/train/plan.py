@@ -124,9 +124,10 @@ def _print_settings(plans: dict, configurations: list[str]) -> None:
         print(
             f"{configuration}: patch {content['patch_size']}, spacing {spacing} mm, batch size {content['batch_size']}"
         )
-    block = plans["configurations"][configurations[0]][BLOCK_NAME]
-    changed = [f"{name} = {value}" for name, value in listed(block)]
-    print("Settings: " + (", ".join(changed) if changed else "Pix2Rep's defaults"))
+    for configuration in configurations:
+        block = plans["configurations"][configuration].get(BLOCK_NAME) or {}
+        changed = [f"{name} = {value}" for name, value in listed(block)]
+        print(f"Settings of {configuration}: " + (", ".join(changed) if changed else "Pix2Rep's defaults"))
 
 
 def _print_next_commands(arguments: argparse.Namespace, folder: Path, plans: dict, configurations: list[str]) -> None:

@@ -33,7 +33,9 @@ def test_plans_are_written_and_the_next_commands_fit_nnunet(dataset, capsys, mon
     printed = capsys.readouterr().out
     block = read_json(dataset / "My.json")["configurations"]["2d_compact"]["pix2rep"]
     assert block == {"pretraining": {"seed": 1, "num_epochs": 2}, "finetuning": {"backbone_lr": 0.003}}
-    assert "pretraining.num_epochs = 2" in printed
+    ours = "pretraining.seed = 1, pretraining.num_epochs = 2"
+    assert f"Settings of 2d: {ours}\n" in printed
+    assert f"Settings of 2d_compact: finetuning.backbone_lr = 0.003, {ours}\n" in printed
     assert "\nthen one of:\n  nnUNetv2_train" in printed
     commands = [line.strip() for line in printed.splitlines() if line.startswith("  nnUNetv2_")]
     assert commands[1:] == [
