@@ -49,7 +49,7 @@ def test_the_synthetic_dataset_has_the_patch_of_its_images_and_the_compact_batch
 
 def test_settings_are_added_to_the_plans(synthetic):
     plans = synthetic.plans({"pretraining": {"sampling": {"num_points": 7}}})
-    assert plans["configurations"]["2d_compact"]["pix2rep"] == {"pretraining": {"sampling": {"num_points": 7}}}
+    assert plans["configurations"]["2d_compact"]["pix2rep"]["pretraining"] == {"sampling": {"num_points": 7}}
 
 
 def test_the_maps_are_those_of_the_planned_network(synthetic):
