@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-from results_shown import ROOT, demo_table, findings, headline, results_table, slices_table
+from results_in_words import demo_table, findings, headline, results_table, slices_table
+from results_shown import ROOT
 
 from nnunet_pix2rep.cli.main import COMMANDS, SUBCOMMANDS
 

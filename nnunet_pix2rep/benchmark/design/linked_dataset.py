@@ -189,7 +189,7 @@ def write_own_plans(target: Path, plans: Mapping[str, Any]) -> None:
     changed = sorted(_differences(earlier, plans))
     if changed:
         raise UserError(
-            f"The plans have changed since this benchmark was begun, or another version of this package has other "
+            "The plans have changed since this benchmark was begun, or another version of this package has other "
             f"defaults: {', '.join(changed[:5])} differ(s) from {path}. Restore them, go on with the version that it "
             "was begun with, or choose another folder with -o."
         )

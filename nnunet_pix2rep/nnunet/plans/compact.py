@@ -20,8 +20,8 @@ COMPACT_BATCH_SIZE = {2: 8, 3: 2}
 COMPACT_BASE_FEATURES = 16
 COMPACT_MAX_FEATURES = 128
 COMPACT_SETTINGS: dict[int, dict[str, Any]] = {2: {"finetuning": {"backbone_lr": 0.003}}, 3: {}}
-"""Of Pix2Rep's block, by the dimensions of a patch: small networks learn faster, in 3D one lost a class (experiment
-47)."""
+"""Of Pix2Rep's block, by the dimensions of a patch: measured for these networks in 2D; in 3D one lost a class
+(experiment 47)."""
 # UNet_featuremap_min_edge_length of nnunetv2/experiment_planning/experiment_planners/default_experiment_planner.py
 MIN_FEATURE_MAP_SIZE = 4
 
