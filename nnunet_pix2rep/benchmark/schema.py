@@ -18,6 +18,8 @@ RUN_COLUMNS = (*CELL_NAMES, "status", *SECONDS_COLUMNS, "run_folder")
 LATER_COLUMNS = ("selector", "budget")
 """Tables of older benchmarks do not have these."""
 ARM_SEPARATOR = " + "
+ALL_SLICES = "all_slices"
+"""Stands for a selector where nothing is chosen: every slice is annotated."""
 
 
 def arm_of(method: str, selector: str | None) -> str:

@@ -5,7 +5,7 @@ Method x shots x seed, or, where effort is counted in slices, method x selector 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -18,6 +18,7 @@ from nnunet_pix2rep.benchmark.design.methods import PIX2REP_V2, Method
 from nnunet_pix2rep.benchmark.design.runs import BenchmarkRun, PlannedCell, Pretraining
 from nnunet_pix2rep.benchmark.design.settings import BenchmarkSettings
 from nnunet_pix2rep.benchmark.design.training_lengths import BenchmarkPlans
+from nnunet_pix2rep.benchmark.schema import ALL_SLICES
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
 
 NOT_ENOUGH_SLICES = "there are {} slices to choose from"
@@ -80,18 +81,32 @@ class MatrixBuilder:
             methods: The methods.
             available: Selector and draw -> how many slices there are to choose from.
         """
-        settings, cells = self._settings, []
-        for draw, budget, selector in product(range(settings.seeds), settings.budgets or (), settings.used_selectors):
+        cells = []
+        for draw, budget, selector in self._choices(available):
             number = available(selector, draw)
             reason = NOT_ENOUGH_SLICES.format(number) if budget > number else None
             cells += [
                 self._budget_cell(
-                    method, budget, selector=selector, draw=draw, impossible=reason or self._why_not_testable(method)
+                    method,
+                    budget,
+                    selector=selector,
+                    draw=draw,
+                    impossible=reason or self._why_nothing_left(method, selector) or self._why_not_testable(method),
                 )
                 for method in methods
             ]
         needed = (pretraining for cell in cells if cell.impossible is None for pretraining in cell.prerequisites)
         return Matrix(tuple(dict.fromkeys(needed)), tuple(cells))
+
+    def _choices(self, available: Callable[[str, int], int]) -> Iterator[tuple[int, int, str]]:
+        """Draws, budgets and selectors; all slices are one draw, whatever the selector."""
+        settings = self._settings
+        budgets = sorted(settings.budgets or (), key=lambda budget: budget == "all")  # the report names these last
+        for draw, budget in product(range(settings.seeds), budgets):
+            if budget != "all":
+                yield from ((draw, budget, selector) for selector in settings.used_selectors)
+            elif draw == 0:
+                yield draw, available(ALL_SLICES, draw), ALL_SLICES
 
     def _budget_cell(
         self, method: Method, budget: int, selector: str, draw: int, impossible: str | None
@@ -150,6 +165,10 @@ class MatrixBuilder:
             pretraining=self._pretraining_of(method, fold.seed),
             impossible=NOTHING_UNLABELED if nothing_left else self._why_not_testable(method),
         )
+
+    def _why_nothing_left(self, method: Method, selector: str) -> str | None:
+        left = selector != ALL_SLICES or self._num_unlabeled
+        return NOTHING_UNLABELED if method.needs_unlabeled and not left else None
 
     def _why_not_testable(self, method: Method) -> str | None:
         return VALIDATION_ONLY if method.predicts_validation_only and self._settings.test_folder is not None else None

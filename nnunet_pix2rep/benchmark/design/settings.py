@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nnunet_pix2rep.benchmark.design.annotation_sets import DEFAULT_SELECTORS, check_selectors
 from nnunet_pix2rep.benchmark.design.methods import DEFAULT_METHODS
@@ -34,8 +34,8 @@ class BenchmarkSettings:
         patient_regex: Finds the patient in the name of a case, as in ``nnunet_pix2rep split``.
         pretraining_per_seed: Whether each draw gets a pretraining with a seed of its own instead of the one for all.
         surface_tolerance: Tolerance of the surface Dice in mm.
-        budgets: Numbers of annotated slices, in place of numbers of labeled patients.
-        selectors: What chooses these slices; None: ``DEFAULT_SELECTORS``.
+        budgets: Numbers of annotated slices, in place of numbers of labeled patients; ``"all"``: every slice.
+        selectors: What chooses slices where a number is given; None: ``DEFAULT_SELECTORS``.
         train_patients: Names of the labeled patients, of whom N shots are the first N; None: they are drawn.
     """
 
@@ -52,7 +52,7 @@ class BenchmarkSettings:
     patient_regex: str | None = None
     pretraining_per_seed: bool = False
     surface_tolerance: float = DEFAULT_SURFACE_TOLERANCE
-    budgets: tuple[int, ...] | None = None
+    budgets: tuple[int | Literal["all"], ...] | None = None
     selectors: tuple[str, ...] | None = None
     train_patients: tuple[str, ...] | None = None
 
@@ -76,17 +76,19 @@ class BenchmarkSettings:
             )
         if self.shots is not None:
             raise UserError("--budget counts annotated slices and --shots labeled patients: give one of them.")
-        if not self.budgets or min(self.budgets) < 1:
+        if not self.budgets or any(budget != "all" and budget < 1 for budget in self.budgets):
             raise UserError(
-                f"--budget must be numbers from 1 up, but is {' '.join(map(str, self.budgets)) or 'empty'}."
+                f"--budget must be numbers from 1 up, or all, but is {' '.join(map(str, self.budgets)) or 'empty'}."
             )
         if self.seeds < 1:
             raise UserError(f"--seeds must be at least 1, but is {self.seeds}.")
-        check_selectors(self.used_selectors)
+        check_selectors(DEFAULT_SELECTORS if self.selectors is None else self.selectors)
 
     @property
     def used_selectors(self) -> tuple[str, ...]:
-        """The selectors, or what stands in for them."""
+        """The selectors, or what stands in for them; none where all slices are annotated."""
+        if all(budget == "all" for budget in self.budgets or ()):
+            return ()
         return DEFAULT_SELECTORS if self.selectors is None else self.selectors
 
     @property

@@ -87,7 +87,7 @@ def _effort(settings: BenchmarkSettings, folds: Sequence[FewShotFold], earlier: 
         return {"shots": union_of_shots(earlier.get("shots", []), (fold.shots for fold in folds))}
     return {
         "effort": "slices",
-        "budgets": sorted({*earlier.get("budgets", []), *settings.budgets}),
+        "budgets": union_of_shots(earlier.get("budgets", []), settings.budgets),
         "selectors": union(earlier.get("selectors", []), settings.used_selectors),
     }
 

@@ -71,17 +71,17 @@ def _add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shots",
         nargs="+",
-        type=_shots,
+        type=_number_or_all,
         metavar="N",
         help="Numbers of labeled patients, or all. Default: 1 2 5 10 all, as far as there are patients.",
     )
     parser.add_argument(
         "--budget",
         nargs="+",
-        type=int,
+        type=_number_or_all,
         metavar="N",
         help="Numbers of annotated slices, in place of --shots: effort is counted in slices, which --select spreads "
-        "over the patients.",
+        "over the patients. all: every slice of the patients who are not tested on, in one draw.",
     )
     parser.add_argument(
         "--select",
@@ -130,7 +130,7 @@ def _add_further_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _shots(text: str) -> int | str:
+def _number_or_all(text: str) -> int | str:
     if text == "all":
         return text
     try:

@@ -173,6 +173,44 @@ def test_a_budget_above_what_there_is_makes_the_cell_impossible(make, fake):
     assert impossible["middle", 48] == "there are 36 slices to choose from"
 
 
+def test_all_slices_are_one_draw_of_every_label_that_the_others_are_measured_by(make, fake, dataset):
+    benchmark = make(methods=("scratch", "pix2rep"), selectors=("random",), budgets=("all", 6), seeds=2)
+    run(benchmark)
+    whole = [cell for cell in benchmark.matrix.cells if cell.annotation_set.selector == "all_slices"]
+    assert [(cell.method.name, cell.annotation_set.budget, cell.seed) for cell in whole] == [
+        ("scratch", 48, 0),
+        ("pix2rep", 48, 0),
+    ]
+    own = whole[0].annotation_set.preprocessed / DATASET
+    files = LabelFiles(read_json(own / "dataset.json"))
+    (fold,) = read_json(own / "splits_final.json")
+    assert len(fold["train"]) == 4
+    for case in fold["train"]:
+        full = files.read(dataset / "gt_segmentations" / f"{case}.nii.gz").labels
+        assert np.array_equal(files.read(own / "labels" / f"{case}.nii.gz").labels, full)
+    results = read_benchmark(benchmark.folder.path)
+    assert (results.description["budgets"], results.description["selectors"]) == ([6, "all"], ["random"])
+    reference = default_reference(results.description["methods"])
+    assert reference == "scratch + random"
+    analysis = analyze(results, ReportSettings(reference=reference, num_resamples=50))
+    assert [(row["method"], row["shots"], row["share"]) for row in analysis["full_annotation"]] == [
+        ("scratch + random", 6, 1.0),
+        ("pix2rep + random", 6, 1.0),  # the fake predicts the full labels
+    ]
+    assert {row["method"] for row in analysis["annotation_saving"]} == {"pix2rep + random"}
+
+
+def test_all_slices_alone_need_no_selector_and_leave_nothing_without_annotation(make, fake):
+    methods = ("scratch", "mean_teacher_scratch")
+    benchmark = make(methods=methods, selectors=None, budgets=("all",), seeds=3)
+    impossible = {cell.method.name: cell.impossible for cell in benchmark.matrix.cells}
+    assert impossible["scratch"] is None
+    assert "nothing to learn from without labels" in impossible["mean_teacher_scratch"]
+    record = read_json(benchmark.folder.record_file)
+    assert (record["budgets"], record["selectors"]) == (["all"], [])
+    assert default_reference(record["methods"]) == "scratch + all_slices"
+
+
 def test_the_raw_images_are_needed(make, monkeypatch, tmp_path):
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="is not in nnUNet_raw"):

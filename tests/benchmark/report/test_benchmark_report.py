@@ -92,9 +92,11 @@ def test_results_json_holds_every_number_and_the_way_to_it(tmp_path):
 def test_the_documentation_names_every_key_and_column(tmp_path):
     text = DOCUMENTATION.read_text(encoding="utf-8")
     rows = some_rows(hd95=3, surface_dice=0.5)
-    analysis = analyze(read_benchmark(write_benchmark(tmp_path, rows, methods=["scratch", "pix2rep", "no"])), SETTINGS)
+    folder = write_benchmark(tmp_path, rows, methods=["scratch", "pix2rep", "no"], num_training_patients=4)
+    analysis = analyze(read_benchmark(folder), SETTINGS)
     keys = {*analysis, *analysis["settings"], *analysis["completeness"], *RESULT_COLUMNS, *RUN_COLUMNS}
-    for table in ("dice", "dice_per_class", "comparisons", "annotation_saving", "hd95", "surface_dice", "cells"):
+    tables = ("dice", "dice_per_class", "comparisons", "full_annotation", "annotation_saving", "hd95", "surface_dice")
+    for table in (*tables, "cells"):
         keys |= {*analysis[table][0]}
     assert not {key for key in keys if f"`{key}`" not in text}
 

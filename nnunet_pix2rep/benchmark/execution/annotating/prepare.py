@@ -19,6 +19,7 @@ from nnunet_pix2rep.benchmark.design.linked_dataset import expression_of_patient
 from nnunet_pix2rep.benchmark.execution.annotating.candidates import CandidateScan, pool_of
 from nnunet_pix2rep.benchmark.execution.annotating.features import CandidateFeatures
 from nnunet_pix2rep.benchmark.execution.annotating.sparse_dataset import SparseDataset
+from nnunet_pix2rep.benchmark.schema import ALL_SLICES
 from nnunet_pix2rep.files import atomic_path, write_json
 from nnunet_pix2rep.nnunet.patients.few_shot_folds import FewShotFold
 from nnunet_pix2rep.nnunet.patients.patients import Patient
@@ -86,6 +87,8 @@ class Annotator:
             pool, slices = pool_of(scans)
         else:
             pool, slices = self.features.pool_of(scans, annotation_set.checkpoint, annotation_set.budget)
+        if annotation_set.selector == ALL_SLICES:
+            return slices
         generator = torch.Generator().manual_seed(self.seed + annotation_set.draw)
         order = SELECTORS[annotation_set.selector](pool, annotation_set.budget, generator)
         return [slices[index] for index in order]

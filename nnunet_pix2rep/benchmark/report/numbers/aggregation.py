@@ -36,6 +36,10 @@ class Scores:
         kept = [index for index, draw in enumerate(self.draws) if draw in draws]
         return Scores(tuple(self.draws[index] for index in kept), self.values[kept])
 
+    def with_patients(self, kept: np.ndarray) -> Scores:
+        """Only these patients, shape (P,); the others are undefined."""
+        return Scores(self.draws, np.where(kept, self.values, np.nan))
+
     @property
     def patient_means(self) -> np.ndarray:
         """Mean over the draws of every patient, shape (P,)."""

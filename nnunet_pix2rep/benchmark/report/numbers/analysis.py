@@ -8,6 +8,12 @@ from typing import Any
 
 from nnunet_pix2rep.benchmark.report.numbers.aggregation import Scores, Setting, num_undefined, paired, patient_scores
 from nnunet_pix2rep.benchmark.report.numbers.annotation_saving import SavingData, bounded, patients_needed, saving_data
+from nnunet_pix2rep.benchmark.report.numbers.full_annotation import (
+    best_full_annotation,
+    share_data,
+    share_distribution,
+    share_row,
+)
 from nnunet_pix2rep.benchmark.report.numbers.statistics import (
     Interval,
     bootstrap_means,
@@ -19,7 +25,7 @@ from nnunet_pix2rep.benchmark.report.numbers.statistics import (
 )
 from nnunet_pix2rep.benchmark.report.reading.completeness import cell_records, completeness, missing_draws, number
 from nnunet_pix2rep.benchmark.report.reading.results import BenchmarkResults
-from nnunet_pix2rep.benchmark.schema import METRICS, arm_of
+from nnunet_pix2rep.benchmark.schema import ALL_SLICES, METRICS, arm_of, selector_of
 from nnunet_pix2rep.errors import UserError
 
 FORMAT_VERSION = 1
@@ -55,7 +61,8 @@ def default_reference(methods: Sequence[str]) -> str:
 
     The stock trainer, where slices are counted on whole scans of random patients; without it the first method.
     """
-    wanted = (arm_of(STOCK, selector) for selector in (None, WHOLE_SCANS))
+    wanted = [arm_of(STOCK, selector) for selector in (None, WHOLE_SCANS)]
+    wanted += [name for name in methods if selector_of(name) != ALL_SLICES]  # which has nothing to be compared with
     return next((name for name in wanted if name in methods), methods[0])
 
 
@@ -98,6 +105,7 @@ def _dice_tables(benchmark: BenchmarkResults, settings: ReportSettings) -> dict[
     """Means, comparisons and saving factors over the same resamples."""
     dice = patient_scores(benchmark)
     missing = missing_draws(benchmark)
+    shares = share_data(dice, best_full_annotation(benchmark, dice))
     differences, savings = {}, {}
     for method, shots in dice:
         if method == settings.reference:
@@ -107,7 +115,7 @@ def _dice_tables(benchmark: BenchmarkResults, settings: ReportSettings) -> dict[
             if difference.num_patients > 0:
                 differences[method, shots] = difference
         data = saving_data(dice, settings.reference, (method, shots), missing)
-        if data is not None:
+        if data is not None and selector_of(method) != ALL_SLICES:
             savings[method, shots] = data
     tables: dict[tuple[Any, ...], Scores] = {("dice", key): table for key, table in dice.items()}
     tables |= {("difference", key): table for key, table in differences.items()}
@@ -117,9 +125,16 @@ def _dice_tables(benchmark: BenchmarkResults, settings: ReportSettings) -> dict[
         for key, data in savings.items()
         for shots, table in zip(data.numbers, data.curve, strict=True)
     }
+    tables |= {("part", key): data.scores for key, data in shares.items()}
+    tables |= {("full", key): data.full for key, data in shares.items()}
     means = bootstrap_means(tables, settings.num_resamples, settings.seed)
     return {
         "dice": _mean_table(dice, settings, {key: means["dice", key] for key in dice}),
+        "full_annotation": [
+            share_row(key, data, _ends(interval_of(data.scores, distribution, settings.confidence)))
+            for key, data in shares.items()
+            for distribution in [share_distribution(means["part", key], means["full", key])]
+        ],
         "comparisons": _comparisons(
             dice, differences, {key: means["difference", key] for key in differences}, settings
         ),

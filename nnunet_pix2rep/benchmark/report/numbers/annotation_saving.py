@@ -111,11 +111,7 @@ def saving_data(
         return None
     return SavingData(
         numbers=tuple(curve),
-        curve=tuple(_only(table, common) for table in curve.values()),
-        target=_only(target, common),
+        curve=tuple(table.with_patients(common) for table in curve.values()),
+        target=target.with_patients(common),
         provisional=provisional,
     )
-
-
-def _only(table: Scores, patients: np.ndarray) -> Scores:
-    return Scores(table.draws, np.where(patients, table.values, np.nan))

@@ -16,6 +16,7 @@ from nnunet_pix2rep.benchmark.report.pages.formatting import (
     format_interval,
     format_number,
 )
+from nnunet_pix2rep.benchmark.report.pages.full_annotation import full_annotation_table, nearest_to_full
 from nnunet_pix2rep.benchmark.report.pages.tables import Table
 
 DRAWS = {
@@ -65,11 +66,12 @@ def build_document(analysis: Mapping[str, Any], pictures: Mapping[str, str]) -> 
         pictures: Files of the figures that were drawn; for others, why they are left out.
     """
     sections = [
-        Section("Summary", [_setup(analysis)], _headlines(analysis)),
+        Section("Summary", [_setup(analysis)], [*_headlines(analysis), *nearest_to_full(analysis)]),
         Section("What to keep in mind", bullets=caveats(analysis)),
         _missing(analysis),
         _dice(analysis, pictures),
         _comparisons(analysis, pictures),
+        _full_annotation(analysis),
         _saving(analysis),
         Section("Dice per class", tables=tables.class_tables(analysis)),
         Section("Surface distances", tables=tables.surface_tables(analysis)),
@@ -162,6 +164,19 @@ def _comparisons(analysis: Mapping[str, Any], pictures: Mapping[str, str]) -> Se
         pictures=[Picture(PAIRED_FIGURE, caption)] if PAIRED_FIGURE in pictures else [],
         tables=[tables.comparison_table(analysis)],
     )
+
+
+def _full_annotation(analysis: Mapping[str, Any]) -> Section | None:
+    if not analysis["full_annotation"]:
+        return None
+    best = analysis["full_annotation"][0]
+    draws = f"{len(best['full_draws'])} draw{'s' if len(best['full_draws']) > 1 else ''}"
+    text = (
+        f"Everything annotated is {effort_text(best['full_shots'], analysis['effort'])}. Of the methods that were "
+        f"trained so, {best['full_method']} has the highest Dice, {format_number(best['full_dice'])} ({draws}). All "
+        "are measured by it, over the test patients that both have."
+    )
+    return Section("Near to full annotation", [text], tables=[full_annotation_table(analysis)])
 
 
 def _saving(analysis: Mapping[str, Any]) -> Section | None:

@@ -54,6 +54,11 @@ def format_interval(
     return f"{text} ({format_number(low, digits, signed)} to {format_number(high, digits, signed)})"
 
 
+def format_part(value: float) -> str:
+    """A part of a whole in percent."""
+    return f"{100 * value:.1f} %"
+
+
 def format_factor(bound: Mapping[str, Any]) -> str:
     """A saving factor that may be a bound only."""
     relation = "" if bound["relation"] == "=" else f"{bound['relation']} "

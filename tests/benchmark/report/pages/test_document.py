@@ -3,6 +3,7 @@ from synthetic import result_row, rows_of, some_rows, write_benchmark
 from nnunet_pix2rep.benchmark.report.numbers.analysis import ReportSettings, analyze
 from nnunet_pix2rep.benchmark.report.pages.document import build_document
 from nnunet_pix2rep.benchmark.report.pages.formatting import format_factor, format_interval, label_of
+from nnunet_pix2rep.benchmark.report.pages.full_annotation import full_annotation_table
 from nnunet_pix2rep.benchmark.report.reading.results import read_benchmark
 
 SETTINGS = ReportSettings(num_resamples=20)
@@ -52,6 +53,21 @@ def test_what_weakens_the_conclusions_is_said(tmp_path):
     text = document_text(analysis_of(tmp_path / "many", rows))
     assert "can be significant" not in text
     assert "too narrow" not in text
+
+
+def test_the_method_nearest_to_full_annotation_is_named_for_every_effort(tmp_path):
+    parts = {("scratch", 1): 0.4, ("pix2rep", 1): 0.6, ("scratch", 4): 0.7, ("scratch", 8): 0.8}
+    rows = [row for key, part in parts.items() for row in rows_of(*key, 0, dict.fromkeys(("p1", "p2"), part))]
+    analysis = analysis_of(tmp_path, rows, num_training_patients=8)
+    text = document_text(analysis)
+    start = "Nearest to full annotation with"
+    assert f"{start} 1 labeled patient, 12.5 % of 8: pix2rep, 75.0 % (75.0 % to 75.0 %) of its Dice." in text
+    assert f"{start} 4 labeled patients, 50.0 % of 8: scratch, 87.5 %" in text
+    assert "scratch has the highest Dice, 0.800 (1 draw)." in text
+    table = full_annotation_table(analysis)
+    assert table.rows[0][:5] == ["scratch", "1", "12.5 %", "1", "0.400"]
+    assert table.notes  # one draw
+    assert start not in document_text(analysis_of(tmp_path, rows))
 
 
 def test_numbers_are_shown_with_their_intervals():
