@@ -19,7 +19,7 @@ LATER_COLUMNS = ("selector", "budget")
 """Tables of older benchmarks do not have these."""
 ARM_SEPARATOR = " + "
 ALL_SLICES = "all_slices"
-"""Stands for a selector where nothing is chosen: every slice is annotated."""
+"""Stands for a selector where nothing is chosen: every slice that has labels is annotated."""
 
 
 def arm_of(method: str, selector: str | None) -> str:

@@ -84,14 +84,10 @@ class MatrixBuilder:
         cells = []
         for draw, budget, selector in self._choices(available):
             number = available(selector, draw)
-            reason = NOT_ENOUGH_SLICES.format(number) if budget > number else None
+            reason = None if 0 < budget <= number else NOT_ENOUGH_SLICES.format(number)
             cells += [
                 self._budget_cell(
-                    method,
-                    budget,
-                    selector=selector,
-                    draw=draw,
-                    impossible=reason or self._why_nothing_left(method, selector) or self._why_not_testable(method),
+                    method, budget, selector=selector, draw=draw, impossible=reason or self._why_not_testable(method)
                 )
                 for method in methods
             ]
@@ -99,14 +95,14 @@ class MatrixBuilder:
         return Matrix(tuple(dict.fromkeys(needed)), tuple(cells))
 
     def _choices(self, available: Callable[[str, int], int]) -> Iterator[tuple[int, int, str]]:
-        """Draws, budgets and selectors; all slices are one draw, whatever the selector."""
-        settings = self._settings
-        budgets = sorted(settings.budgets or (), key=lambda budget: budget == "all")  # the report names these last
-        for draw, budget in product(range(settings.seeds), budgets):
-            if budget != "all":
+        """Draws, budgets and selectors; all slices, or as many, are one draw, whatever the selector."""
+        settings, number_of_all = self._settings, available(ALL_SLICES, 0)
+        budgets = dict.fromkeys(number_of_all if budget == "all" else budget for budget in settings.budgets or ())
+        for draw, budget in product(range(settings.seeds), sorted(budgets)):
+            if budget != number_of_all:
                 yield from ((draw, budget, selector) for selector in settings.used_selectors)
             elif draw == 0:
-                yield draw, available(ALL_SLICES, draw), ALL_SLICES
+                yield draw, budget, ALL_SLICES
 
     def _budget_cell(
         self, method: Method, budget: int, selector: str, draw: int, impossible: str | None
@@ -165,10 +161,6 @@ class MatrixBuilder:
             pretraining=self._pretraining_of(method, fold.seed),
             impossible=NOTHING_UNLABELED if nothing_left else self._why_not_testable(method),
         )
-
-    def _why_nothing_left(self, method: Method, selector: str) -> str | None:
-        left = selector != ALL_SLICES or self._num_unlabeled
-        return NOTHING_UNLABELED if method.needs_unlabeled and not left else None
 
     def _why_not_testable(self, method: Method) -> str | None:
         return VALIDATION_ONLY if method.predicts_validation_only and self._settings.test_folder is not None else None

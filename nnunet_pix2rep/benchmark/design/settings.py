@@ -34,7 +34,8 @@ class BenchmarkSettings:
         patient_regex: Finds the patient in the name of a case, as in ``nnunet_pix2rep split``.
         pretraining_per_seed: Whether each draw gets a pretraining with a seed of its own instead of the one for all.
         surface_tolerance: Tolerance of the surface Dice in mm.
-        budgets: Numbers of annotated slices, in place of numbers of labeled patients; ``"all"``: every slice.
+        budgets: Numbers of annotated slices, in place of numbers of labeled patients; ``"all"``: every slice that has
+            labels.
         selectors: What chooses slices where a number is given; None: ``DEFAULT_SELECTORS``.
         train_patients: Names of the labeled patients, of whom N shots are the first N; None: they are drawn.
     """
@@ -76,7 +77,7 @@ class BenchmarkSettings:
             )
         if self.shots is not None:
             raise UserError("--budget counts annotated slices and --shots labeled patients: give one of them.")
-        if not self.budgets or any(budget != "all" and budget < 1 for budget in self.budgets):
+        if not self.budgets or not all(map(_is_budget, self.budgets)):
             raise UserError(
                 f"--budget must be numbers from 1 up, or all, but is {' '.join(map(str, self.budgets)) or 'empty'}."
             )
@@ -121,3 +122,7 @@ class BenchmarkSettings:
         if isinstance(self.test, tuple):
             return list(self.test)
         return str(self.test.resolve()) if isinstance(self.test, Path) else self.test
+
+
+def _is_budget(budget: object) -> bool:
+    return budget == "all" or (isinstance(budget, int) and budget >= 1)

@@ -81,7 +81,7 @@ def _add_matrix_arguments(parser: argparse.ArgumentParser) -> None:
         type=_number_or_all,
         metavar="N",
         help="Numbers of annotated slices, in place of --shots: effort is counted in slices, which --select spreads "
-        "over the patients. all: every slice of the patients who are not tested on, in one draw.",
+        "over the patients. all: every slice that has labels, in one draw.",
     )
     parser.add_argument(
         "--select",

@@ -32,6 +32,7 @@ def test_selectors_are_named_once():
         ({"budgets": (6,), "shots": (1,)}, "give one of them"),
         ({"selectors": ("random",)}, "give --budget too"),
         ({"budgets": (6, 0)}, "from 1 up"),
+        ({"budgets": ("ALL",)}, "or all, but is ALL"),
         ({"budgets": (6,), "selectors": ("best",)}, "names best"),
         ({"budgets": (6,), "seeds": 0}, "--seeds must be at least 1"),
     ],

@@ -166,11 +166,17 @@ def test_an_annotation_set_that_was_left_half_made_is_made_again(make, fake, mon
 
 
 def test_a_budget_above_what_there_is_makes_the_cell_impossible(make, fake):
-    benchmark = make(methods=("scratch",), budgets=(48, 49), selectors=("random", "middle"))
+    benchmark = make(methods=("scratch",), budgets=(47, 49), selectors=("random", "middle"))
     impossible = {(c.annotation_set.selector, c.annotation_set.budget): c.impossible for c in benchmark.matrix.cells}
-    assert impossible["random", 48] is None
+    assert impossible["random", 47] is None
     assert impossible["random", 49] == "there are 48 slices to choose from"
-    assert impossible["middle", 48] == "there are 36 slices to choose from"
+    assert impossible["middle", 47] == "there are 36 slices to choose from"
+
+
+def test_no_slice_with_labels_is_too_few(make, fake, monkeypatch):
+    monkeypatch.setattr("nnunet_pix2rep.benchmark.execution.annotating.prepare.Annotator.available", lambda *_: 0)
+    (cell,) = make(methods=("scratch",), budgets=("all",)).matrix.cells
+    assert cell.impossible == "there are 0 slices to choose from"
 
 
 def test_all_slices_are_one_draw_of_every_label_that_the_others_are_measured_by(make, fake, dataset):
@@ -200,15 +206,18 @@ def test_all_slices_are_one_draw_of_every_label_that_the_others_are_measured_by(
     assert {row["method"] for row in analysis["annotation_saving"]} == {"pix2rep + random"}
 
 
-def test_all_slices_alone_need_no_selector_and_leave_nothing_without_annotation(make, fake):
-    methods = ("scratch", "mean_teacher_scratch")
-    benchmark = make(methods=methods, selectors=None, budgets=("all",), seeds=3)
-    impossible = {cell.method.name: cell.impossible for cell in benchmark.matrix.cells}
-    assert impossible["scratch"] is None
-    assert "nothing to learn from without labels" in impossible["mean_teacher_scratch"]
+def test_all_slices_alone_need_no_selector(make, fake):
+    benchmark = make(methods=("scratch", "mean_teacher_scratch"), selectors=None, budgets=("all",), seeds=3)
+    assert [cell.impossible for cell in benchmark.matrix.cells] == [None, None]
     record = read_json(benchmark.folder.record_file)
     assert (record["budgets"], record["selectors"]) == (["all"], [])
     assert default_reference(record["methods"]) == "scratch + all_slices"
+
+
+def test_a_budget_is_counted_once_and_as_many_slices_as_there_are_is_all(make, fake):
+    benchmark = make(methods=("scratch",), selectors=("random",), budgets=(48, 6, "all", 6), seeds=2)
+    chosen = [(c.annotation_set.selector, c.annotation_set.budget, c.seed) for c in benchmark.matrix.cells]
+    assert chosen == [("random", 6, 0), ("all_slices", 48, 0), ("random", 6, 1)]
 
 
 def test_the_raw_images_are_needed(make, monkeypatch, tmp_path):

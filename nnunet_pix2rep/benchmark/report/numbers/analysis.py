@@ -131,7 +131,7 @@ def _dice_tables(benchmark: BenchmarkResults, settings: ReportSettings) -> dict[
     return {
         "dice": _mean_table(dice, settings, {key: means["dice", key] for key in dice}),
         "full_annotation": [
-            share_row(key, data, _ends(interval_of(data.scores, distribution, settings.confidence)))
+            share_row(key, data, _ends(interval_of(data.with_most_draws, distribution, settings.confidence)))
             for key, data in shares.items()
             for distribution in [share_distribution(means["part", key], means["full", key])]
         ],

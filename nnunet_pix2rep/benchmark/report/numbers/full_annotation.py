@@ -1,7 +1,7 @@
 """How near a method comes to full annotation: its Dice as a part of the Dice with everything annotated.
 
-Everything is annotated where all patients outside the test set are labeled, or all their slices (``--budget all``). Of
-several methods that were trained so, the best one is what all are measured by.
+Everything is annotated where all patients outside the test set are labeled, or all of their slices that have labels
+(``--budget all``). Of several methods that were trained so, the best one is what all are measured by.
 """
 
 from __future__ import annotations
@@ -32,9 +32,16 @@ class ShareData:
     full: Scores
     full_setting: Setting
 
+    @property
+    def with_most_draws(self) -> Scores:
+        """Which of both says what an interval covers."""
+        return max(self.scores, self.full, key=lambda scores: len(scores.draws))
+
 
 def best_full_annotation(benchmark: BenchmarkResults, dice: Mapping[Setting, Scores]) -> Setting | None:
     """The method with the highest Dice of those with everything annotated, and how much that is.
+
+    Of these only those with the most test patients: means over other patients could not be compared.
 
     Returns:
         None where no method was trained so.
@@ -43,8 +50,10 @@ def best_full_annotation(benchmark: BenchmarkResults, dice: Mapping[Setting, Sco
         everyone = benchmark.description.get("num_training_patients")
         full = [setting for setting in dice if setting[1] == everyone]
     else:
-        full = [setting for setting in dice if selector_of(setting[0]) == ALL_SLICES]
-    found = [setting for setting in full if dice[setting].num_patients > 0]
+        numbers = {setting[1] for setting in dice if selector_of(setting[0]) == ALL_SLICES}
+        full = [setting for setting in dice if setting[1] in numbers]
+    most = max((dice[setting].num_patients for setting in full), default=0)
+    found = [setting for setting in full if dice[setting].num_patients == most > 0]
     return max(found, key=lambda setting: dice[setting].mean, default=None)
 
 

@@ -66,6 +66,13 @@ def _about_draws(analysis: Mapping[str, Any]) -> list[str]:
             "All draws of a method start from one pretraining, whose random numbers no interval covers: "
             f"{', '.join(sharing)}."
         )
+    if any(len(row["full_draws"]) == 1 for row in analysis["full_annotation"]):
+        found.append("Full annotation is one training, whose random numbers no interval covers.")
+    if any(row["share"] > 1 for row in analysis["full_annotation"]):
+        found.append(
+            "Some have a higher Dice with a part of the annotation than the best has with all of it, which annotation "
+            "does not explain: it is chance, or the trainings are too short for full annotation."
+        )
     return found
 
 

@@ -16,7 +16,11 @@ from nnunet_pix2rep.benchmark.report.pages.formatting import (
     format_interval,
     format_number,
 )
-from nnunet_pix2rep.benchmark.report.pages.full_annotation import full_annotation_table, nearest_to_full
+from nnunet_pix2rep.benchmark.report.pages.full_annotation import (
+    full_annotation_table,
+    full_annotation_text,
+    nearest_to_full,
+)
 from nnunet_pix2rep.benchmark.report.pages.tables import Table
 
 DRAWS = {
@@ -26,6 +30,10 @@ DRAWS = {
     "selector, the same for all budgets; where the slices alone decide (middle, typical, coverage, kmeans), it also "
     "leaves out a random fifth of the patients. The methods of a selector, budget and draw share their slices.",
 }
+FULL_ANNOTATION = (
+    "Full annotation is that of the method with the highest Dice on the test patients, which makes shares small rather "
+    "than large. Their intervals are of the ratio, over the same resamples."
+)
 CURVE_FIGURE, PAIRED_FIGURE, PANEL_FIGURE = "dice_curves.png", "paired_patients.png", "qualitative.png"
 
 
@@ -169,14 +177,9 @@ def _comparisons(analysis: Mapping[str, Any], pictures: Mapping[str, str]) -> Se
 def _full_annotation(analysis: Mapping[str, Any]) -> Section | None:
     if not analysis["full_annotation"]:
         return None
-    best = analysis["full_annotation"][0]
-    draws = f"{len(best['full_draws'])} draw{'s' if len(best['full_draws']) > 1 else ''}"
-    text = (
-        f"Everything annotated is {effort_text(best['full_shots'], analysis['effort'])}. Of the methods that were "
-        f"trained so, {best['full_method']} has the highest Dice, {format_number(best['full_dice'])} ({draws}). All "
-        "are measured by it, over the test patients that both have."
+    return Section(
+        "Near to full annotation", [full_annotation_text(analysis)], tables=[full_annotation_table(analysis)]
     )
-    return Section("Near to full annotation", [text], tables=[full_annotation_table(analysis)])
 
 
 def _saving(analysis: Mapping[str, Any]) -> Section | None:
@@ -216,6 +219,7 @@ def _methods(analysis: Mapping[str, Any]) -> list[str]:
         f"Comparisons with {settings['reference']}: differences per test patient, mean over the draws that both have; "
         "two-sided Wilcoxon signed-rank test (scipy.stats.wilcoxon), p-values adjusted by Holm's method (statsmodels) "
         "over all comparisons of the table.",
+        *([FULL_ANNOTATION] if analysis["full_annotation"] else []),
         DRAWS[analysis["effort"]],
     ]
 

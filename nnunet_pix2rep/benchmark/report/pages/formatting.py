@@ -54,9 +54,14 @@ def format_interval(
     return f"{text} ({format_number(low, digits, signed)} to {format_number(high, digits, signed)})"
 
 
-def format_part(value: float) -> str:
-    """A part of a whole in percent."""
-    return f"{100 * value:.1f} %"
+def format_share(share: float) -> str:
+    """A Dice as a part of another, in percent."""
+    return f"{100 * share:.1f} %"
+
+
+def format_part(number: int, whole: int) -> str:
+    """How much is annotated of all, in percent."""
+    return f"{100 * number / whole:.3g} %"
 
 
 def format_factor(bound: Mapping[str, Any]) -> str:

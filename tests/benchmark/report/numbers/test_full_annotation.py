@@ -52,6 +52,13 @@ def test_without_full_annotation_there_is_no_share(tmp_path, description):
     assert shares_of(tmp_path, rows_by_hand(), **description) == {}
 
 
+def test_the_best_is_one_of_those_with_the_most_test_patients(tmp_path):
+    easy = {"a": 0.95, "b": 0.95}  # a higher mean, of two patients
+    rows = [row for row in rows_by_hand() if row["shots"] == 1]
+    rows += [*rows_of("scratch", 8, 0, times(0.9)), *rows_of("pix2rep", 8, 0, easy)]
+    assert shares_of(tmp_path, rows, num_training_patients=8)["scratch", 1]["full_method"] == "scratch"
+
+
 def test_shares_are_over_patients_that_both_have_and_nothing_is_no_whole():
     part, full = Scores((0,), np.array([[0.4, np.nan, 0.3]])), Scores((0,), np.array([[0.8, 0.9, np.nan]]))
     (data,) = share_data({("a", 1): part, ("b", 8): full}, ("b", 8)).values()

@@ -60,14 +60,32 @@ def test_the_method_nearest_to_full_annotation_is_named_for_every_effort(tmp_pat
     rows = [row for key, part in parts.items() for row in rows_of(*key, 0, dict.fromkeys(("p1", "p2"), part))]
     analysis = analysis_of(tmp_path, rows, num_training_patients=8)
     text = document_text(analysis)
-    start = "Nearest to full annotation with"
-    assert f"{start} 1 labeled patient, 12.5 % of 8: pix2rep, 75.0 % (75.0 % to 75.0 %) of its Dice." in text
-    assert f"{start} 4 labeled patients, 50.0 % of 8: scratch, 87.5 %" in text
+    share = "0.600, 75.0 % (75.0 % to 75.0 %) of the 0.800 of full annotation"
+    assert f"With 1 labeled patient, 12.5 % of all, at most Dice {share}: pix2rep." in text
+    assert "With 4 labeled patients, 50 % of all, at most Dice 0.700, 87.5 %" in text
     assert "scratch has the highest Dice, 0.800 (1 draw)." in text
+    assert "Full annotation is one training, whose random numbers no interval covers." in text
     table = full_annotation_table(analysis)
-    assert table.rows[0][:5] == ["scratch", "1", "12.5 %", "1", "0.400"]
+    assert table.rows[0] == ["scratch", "1", "12.5 %", "1", "0.400", "0.800", "50.0 % (50.0 % to 50.0 %)‡"]
     assert table.notes  # one draw
-    assert start not in document_text(analysis_of(tmp_path, rows))
+    without = document_text(analysis_of(tmp_path, rows))
+    assert "of all, at most" not in without
+    assert "Full annotation" not in without
+
+
+def test_what_lacks_draws_or_patients_is_marked_and_not_named_as_nearest(tmp_path):
+    (tmp_path / "draws").mkdir()
+    parts = {("scratch", 1, 0): 0.5, ("scratch", 1, 1): 0.5, ("pix2rep", 1, 0): 0.7, ("scratch", 8, 0): 0.8}
+    rows = [row for key, part in parts.items() for row in rows_of(*key, dict.fromkeys(("p1", "p2"), part))]
+    planned = [{"method": m, "shots": s, "seed": n} for m, s, n in [*parts, ("pix2rep", 1, 1)]]
+    analysis = analysis_of(tmp_path / "draws", rows, num_training_patients=8, cells=planned)
+    assert "at most Dice 0.500" in document_text(analysis)
+    marks = {row[0]: row[-1].lstrip("0123456789.% (to)") for row in full_annotation_table(analysis).rows}
+    assert marks == {"scratch": "", "pix2rep": "†‡"}
+    (tmp_path / "more").mkdir()
+    rows = [*rows_of("scratch", 1, 0, {"p1": 0.9, "p2": 0.9}), *rows_of("scratch", 8, 0, {"p1": 0.8, "p2": 0.8})]
+    text = document_text(analysis_of(tmp_path / "more", rows, num_training_patients=8))
+    assert "which annotation does not explain" in text
 
 
 def test_numbers_are_shown_with_their_intervals():
