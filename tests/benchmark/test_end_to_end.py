@@ -92,7 +92,8 @@ def test_a_matrix_that_is_killed_goes_on_where_it_was(tiny_benchmark_dataset, tm
 def test_slices_are_chosen_by_features_annotated_and_trained_on_in_one_process(tiny_benchmark_dataset, tmp_path):
     folder = tmp_path / "out"
     options = (
-        f"benchmark -d 901 -c 2d -p {PLANS} --methods scratch pix2rep_v2 --budget 6 --select random_patients coverage "
+        f"benchmark -d 901 -c 2d -p {PLANS} --methods scratch pix2rep_v2 --budget 6 all "
+        "--select random_patients coverage "
         "--seeds 1 --test 2 --device cpu --in-process --iterations 4 --pretraining-iterations 2 --no-images"
     )
     root = tiny_benchmark_dataset.parents[1]
@@ -107,8 +108,13 @@ def test_slices_are_chosen_by_features_annotated_and_trained_on_in_one_process(t
     assert done.returncode == 0, done.stdout + done.stderr
     with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
+    candidates = read_json(folder / "annotation_sets" / "candidates.json")
+    test_patients = read_json(folder / "benchmark.json")["test_patients"]
+    number_of_all = str(sum(len(scan["slices"]) for scan in candidates if scan["patient"] not in test_patients))
     assert {(row["method"], row["selector"], row["budget"]) for row in rows} == {
-        (method, selector, "6") for method in ("scratch", "pix2rep_v2") for selector in ("random_patients", "coverage")
+        (method, selector, budget)
+        for method in ("scratch", "pix2rep_v2")
+        for selector, budget in (("random_patients", "6"), ("coverage", "6"), ("all_slices", number_of_all))
     }
     assert all(0 <= float(row["dice"]) <= 1 for row in rows)
     chosen = read_json(folder / "annotation_sets" / "coverage" / "slices_6" / "draw_0" / "annotation_set.json")
