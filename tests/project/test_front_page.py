@@ -90,12 +90,24 @@ def test_of_two_pretrainings_the_mean_is_shown_where_both_were_run(script, monke
     assert dice["a"].tolist() == pytest.approx([0.6, 0.4])
 
 
-def test_what_was_not_run_is_an_error_and_no_empty_cell(script):
-    shown = script("results_shown")
+def test_what_was_not_run_is_an_error_and_said_in_the_table(script):
+    shown, words = script("results_shown"), script("results_in_words")
+    setting = shown.Setting(shots=1)
     with pytest.raises(KeyError, match="scratch"):
-        shown.scores(shown.LONGER, shown.STOCK, shown.Setting(shots=1))
-    with pytest.raises(KeyError, match="fine-tuned for longer"):
-        shown.longer_fine_tuning(shown.SLICES, shown.SCHEDULE, shown.RANDOM)
+        shown.scores(shown.ACDC, shown.STOCK, setting)
+    assert words.dice_text(shown.ACDC, shown.STOCK, setting) == "not run"
+    with pytest.raises(KeyError, match="1000 steps"):
+        shown.with_steps(shown.SLICES, shown.SCHEDULE, 1000, shown.RANDOM)
+
+
+@pytest.mark.parametrize("name", ["SUNNYBROOK", "ACDC"])
+def test_full_annotation_is_what_the_benchmarks_own_report_measures_by(script, name):
+    shown = script("results_shown")
+    folder = getattr(shown, name)
+    report = (ROOT / "docs" / "benchmarks" / folder / "report.md").read_text(encoding="utf-8")
+    number, dice = re.search(r"Full annotation, .*? is (\d+) .*? the highest Dice, (\d\.\d{3}) ", report).groups()
+    assert int(number) == shown.ALL_OF[folder]
+    assert shown.full_annotation(folder) == pytest.approx(float(dice), abs=5e-4)
 
 
 def test_the_front_page_is_short_and_its_table_of_results_shorter():
