@@ -104,8 +104,8 @@ def headline() -> str:
     return textwrap.fill(
         f"On cardiac MRI, **{BUDGET} annotated slices spread over many patients gave a Dice of {spread:.2f}, all "
         f"{ALL_OF[SUNNYBROOK]} slices {full_annotation(SUNNYBROOK):.2f}; {BUDGET} slices of one or two whole patients "
-        f"gave {whole:.2f} with nnU-Net's own trainer.** With three structures {acdc:.2f} of {BUDGET}, {fifty:.2f} of 50 "
-        f"and {full_annotation(ACDC):.2f} of all {ALL_OF[ACDC]:,} slices; {whole_acdc:.2f} of {BUDGET} of whole "
+        f"gave {whole:.2f} with nnU-Net's own trainer.** With three structures {acdc:.2f} of {BUDGET}, {fifty:.2f} of "
+        f"50 and {full_annotation(ACDC):.2f} of all {ALL_OF[ACDC]:,} slices; {whole_acdc:.2f} of {BUDGET} of whole "
         f"patients with nnU-Net's own trainer. All after {STEPS:,} steps, on other patients.",
         118,
     )
@@ -134,7 +134,8 @@ def about_slices() -> str:
         f"**What you annotate: {ranges[0][0]:+.2f} to {ranges[0][-1]:+.2f} Dice on Sunnybrook, {ranges[1][0]:+.2f} to "
         f"{ranges[1][-1]:+.2f} on ACDC, {hippocampus[0]:+.2f} on the hippocampus in 2D.** {BUDGET} slices of many "
         f"patients against {BUDGET} slices of one or two, in the same training: better in {sum(better)} of "
-        f"{sum(patients)} test patients. The latter two after 400 steps at a lower rate. `suggest` spreads them for you."
+        f"{sum(patients)} test patients. The latter two after 400 steps at a lower rate. `suggest` spreads them for "
+        "you."
     )
 
 
