@@ -177,8 +177,8 @@ def about_public_labels() -> str:
     random = {budget: mean_dice(SLICES, SCHEDULE, Setting(selector=SPREAD, budget=budget)) for budget in (6, BUDGET)}
     return (
         "**Labels of another hospital gave the most with few steps or slices.** Trained on those of ACDC, a network "
-        f"had {unchanged:.2f} on Sunnybrook as it was; after 400 steps at the lower rate {spread:.2f} on {BUDGET} spread "
-        f"slices (random weights {random[BUDGET]:.2f}), {few:.2f} on six ({random[6]:.2f})."
+        f"had {unchanged:.2f} on Sunnybrook as it was; after 400 steps at the lower rate {spread:.2f} on {BUDGET} "
+        f"spread slices (random weights {random[BUDGET]:.2f}), {few:.2f} on six ({random[6]:.2f})."
     )
 
 
