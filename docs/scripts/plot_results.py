@@ -5,6 +5,8 @@ Run it after a new benchmark: ``python docs/scripts/plot_results.py``.
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from drawing import save_drawing
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,6 +25,7 @@ from results_shown import (
     STOCK,
     SUNNYBROOK,
     WHOLE,
+    NotRunError,
     Setting,
     budgets_of,
     full_annotation,
@@ -44,7 +47,7 @@ def draws_of(folder: str, method: str, selector: str, budget: int) -> list[float
     """Mean Dice of each draw; none where it was not run."""
     try:
         return scores(folder, method, Setting(selector=selector, budget=budget)).mean(axis=1).tolist()
-    except KeyError:
+    except NotRunError:
         return []
 
 
@@ -75,11 +78,6 @@ def describe_results() -> str:
     return "; ".join(f"{name} " + " ".join(f"{dice:.4f}" for dice in draws) for name, draws in values.items())
 
 
-def mean_of(draws: list[float]) -> float:
-    """Their mean."""
-    return sum(draws) / len(draws)
-
-
 def label(axis: Axes, place: float, dice: float, *, above: bool = False, color: str = REFERENCE_COLOR) -> None:
     """Writes a value above a point, or left of it."""
     shift, alignment = ((0, 8), "center") if above else ((-9, -3), "right")
@@ -93,18 +91,18 @@ def plot_dataset(axis: Axes, folder: str) -> None:
     for method, color in METHODS.items():
         spread, whole = spread_of(folder, method), whole_of(folder, method)
         numbers = [number * SHIFT[method] for number in spread]
-        means = list(map(mean_of, spread.values()))
+        means = list(map(fmean, spread.values()))
         axis.plot(numbers, means, "-o", color=color, ms=6, lw=1.7, zorder=4)
         for number, draws in zip(numbers, spread.values(), strict=True):
             axis.scatter([number] * len(draws), draws, s=14, color=color, alpha=0.4, linewidths=0, zorder=3)
         if whole:
             place = BUDGET * SHIFT[method]
-            axis.plot([place], [mean_of(whole)], "s", color=color, mfc="white", ms=7, mew=1.7, zorder=4)
+            axis.plot([place], [fmean(whole)], "s", color=color, mfc="white", ms=7, mew=1.7, zorder=4)
             axis.scatter([place] * len(whole), whole, s=14, marker="s", facecolors="none", edgecolors=color, alpha=0.6)
     full = full_annotation(folder)
     label(axis, ALL_OF[folder], full, above=True)
-    label(axis, BUDGET * SHIFT[STOCK], mean_of(draws_of(folder, SCHEDULE, SPREAD, BUDGET)), color=METHODS[SCHEDULE])
-    label(axis, BUDGET * SHIFT[STOCK], mean_of(whole_of(folder, STOCK)))
+    label(axis, BUDGET * SHIFT[STOCK], fmean(draws_of(folder, SCHEDULE, SPREAD, BUDGET)), color=METHODS[SCHEDULE])
+    label(axis, BUDGET * SHIFT[STOCK], fmean(whole_of(folder, STOCK)))
     axis.axhline(full, color="0.45", lw=1, ls="--", zorder=1)
     axis.axvline(ALL_OF[folder] * A_TWENTIETH, color="0.45", lw=1, ls=":", zorder=1)
     ticks = sorted({BUDGET, *spread_of(folder, SCHEDULE)})

@@ -28,6 +28,7 @@ from results_shown import (
     SUPERVISED,
     TWICE,
     WHOLE,
+    NotRunError,
     Setting,
     full_annotation,
     gain,
@@ -67,7 +68,7 @@ def dice_text(folder: str, method: str, setting: Setting) -> str:
     """The mean Dice of a cell of the table, if there is one."""
     try:
         return f"{mean_dice(folder, method, setting):.2f}"
-    except KeyError:
+    except NotRunError:
         return NOT_RUN
 
 
@@ -87,7 +88,7 @@ def slices_table() -> str:
         cells = []
         for folder, method in columns:
             if (folder, selector) == (ACDC_SLICES, RANDOM):
-                cells.append("not run")
+                cells.append(NOT_RUN)
                 continue
             draws = scores(folder, method, Setting(selector=selector)).mean(axis=1)
             cells.append(f"{draws.mean():.2f} ({len(draws)} draws)")

@@ -48,6 +48,10 @@ TABLES = {SLICES: ["results.csv", "second_pretraining.csv"]}
 """The files of a folder whose results are in more than one."""
 
 
+class NotRunError(KeyError):
+    """There are no such runs in a table, which is no fault of the table."""
+
+
 class Setting(NamedTuple):
     """What was annotated: whole patients (``shots``), or ``budget`` slices that a selector chose."""
 
@@ -86,7 +90,7 @@ def scores(folder: str, method: str, setting: Setting) -> pd.DataFrame:
     """Dice by draw (rows) and test patient (columns), the mean of the pretrainings that were run.
 
     Raises:
-        KeyError: the folder has no such runs.
+        NotRunError: the folder has no such runs.
     """
     rows = table(folder)
     rows = rows[rows.method.isin(names_of(folder, method))]
@@ -95,7 +99,7 @@ def scores(folder: str, method: str, setting: Setting) -> pd.DataFrame:
     else:
         rows = rows[(rows.selector == setting.selector) & (rows.budget == setting.budget)]
     if rows.empty:
-        raise KeyError(f"{folder} has no {method} with {setting}")
+        raise NotRunError(f"{folder} has no {method} with {setting}")
     return rows.pivot_table(index="draw", columns="patient", values="dice")
 
 
@@ -126,14 +130,14 @@ def with_steps(
     """Mean Dice of ``BUDGET`` slices after so many steps of fine-tuning, of all draws or of some.
 
     Raises:
-        KeyError: there are no such runs.
+        NotRunError: there are no such runs.
     """
     rows = dice_of_patients(folder, [file])
     rows = rows[(rows.selector == selector) & (rows.iterations == iterations) & (rows.budget == BUDGET)]
     rows = rows[rows.method.isin([method, *names_of(folder, method)])]
     rows = rows if draws is None else rows[rows.draw.isin(draws)]
     if rows.empty:
-        raise KeyError(f"{folder} has no {method} with {selector} and {iterations} steps in {file}")
+        raise NotRunError(f"{folder} has no {method} with {selector} and {iterations} steps in {file}")
     return float(rows.dice.mean())
 
 
@@ -141,7 +145,7 @@ def full_annotation(folder: str) -> float:
     """The highest mean Dice of those with every slice annotated, as the benchmark's report has it."""
     found = []
     for method in (STOCK, SCHEDULE, PIX2REP):
-        with suppress(KeyError):
+        with suppress(NotRunError):
             found.append(mean_dice(folder, method, Setting(selector=ALL, budget=ALL_OF[folder])))
     return max(found)
 
@@ -164,12 +168,12 @@ def start_elsewhere(file: str, methods: list[str], budget: int) -> float:
     """Mean Dice on Sunnybrook from such weights after 400 steps on spread slices, or without any for a budget of 0.
 
     Raises:
-        KeyError: there are no such runs of one of the weights.
+        NotRunError: there are no such runs of one of the weights.
     """
     rows = dice_of_patients(SLICES, [file])
     rows = rows[rows.method.isin(methods) & (rows.budget == budget)]
     if budget:
         rows = rows[(rows.selector == SPREAD) & (rows.iterations == 400)]
     if missing := set(methods) - set(rows.method):
-        raise KeyError(f"no runs of {', '.join(sorted(missing))} with {budget} slices in {file}")
+        raise NotRunError(f"no runs of {', '.join(sorted(missing))} with {budget} slices in {file}")
     return rows.dice.mean()

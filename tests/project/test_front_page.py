@@ -93,11 +93,20 @@ def test_of_two_pretrainings_the_mean_is_shown_where_both_were_run(script, monke
 def test_what_was_not_run_is_an_error_and_said_in_the_table(script):
     shown, words = script("results_shown"), script("results_in_words")
     setting = shown.Setting(shots=1)
-    with pytest.raises(KeyError, match="scratch"):
+    with pytest.raises(shown.NotRunError, match="scratch"):
         shown.scores(shown.ACDC, shown.STOCK, setting)
     assert words.dice_text(shown.ACDC, shown.STOCK, setting) == "not run"
-    with pytest.raises(KeyError, match="1000 steps"):
+    with pytest.raises(shown.NotRunError, match="1000 steps"):
         shown.with_steps(shown.SLICES, shown.SCHEDULE, 1000, shown.RANDOM)
+
+
+def test_a_damaged_table_is_not_taken_for_one_without_runs(script, monkeypatch):
+    shown, words = script("results_shown"), script("results_in_words")
+    without_dice = shown.table(shown.ACDC).drop(columns="dice")
+    monkeypatch.setattr(shown, "table", lambda _folder: without_dice)
+    monkeypatch.setattr(shown, "scores", shown.scores.__wrapped__)
+    with pytest.raises(KeyError, match="dice"):
+        words.dice_text(shown.ACDC, shown.SCHEDULE, shown.Setting(selector=shown.SPREAD))
 
 
 @pytest.mark.parametrize("name", ["SUNNYBROOK", "ACDC"])
